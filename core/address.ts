@@ -1,0 +1,231 @@
+import { isIPv4, isIPv6 } from "node:net";
+import IpCidr from "ip-cidr";
+
+declare const brand: unique symbol;
+type Brand<Name extends string> = { readonly [brand]: Name };
+
+/** Dotted decimal, canonical: `10.244.1.7`. */
+export type Ipv4 = string & Brand<"Ipv4">;
+/** RFC 5952 text, canonical: `fd00:10:244::7`. */
+export type Ipv6 = string & Brand<"Ipv6">;
+export type Ip = Ipv4 | Ipv6;
+/** A network: canonical address with no host bits, and its prefix: `10.244.1.0/24`, `fd00::/64`. */
+export type Cidr = string & Brand<"Cidr">;
+/** Six octets, lower case, colons: `0a:58:0a:f4:01:07`. */
+export type Mac = string & Brand<"Mac">;
+
+export type Family = 4 | 6;
+
+/** An address with the prefix of its network: what an interface carries, and CNI's `ips[].address`. */
+export interface InterfaceCidr {
+  readonly address: Ip;
+  readonly prefixLength: number;
+}
+
+const bitsOf = (family: Family): number => (family === 4 ? 32 : 128);
+
+/**
+ * Canonical address, or undefined when the text is none. No zone, no leading zeros, no prefix. An
+ * IPv4-mapped IPv6 address is IPv4 (as Go, and so every CNI peer, has it).
+ */
+export function parseIp(text: string): Ip | undefined {
+  if (isIPv4(text)) return brandIp(text);
+  if (!isIPv6(text) || text.includes("%")) return undefined;
+  return ipFromBytes(ipv6ToBytes(text));
+}
+
+/** As {@link parseIp}, only for IPv4. */
+export const parseIpv4 = (text: string): Ipv4 | undefined => {
+  const ip = parseIp(text);
+  return ip !== undefined && isIpv4(ip) ? ip : undefined;
+};
+
+export const isIpv4 = (ip: Ip): ip is Ipv4 => !ip.includes(":");
+export const familyOf = (addressOrCidr: Ip | Cidr): Family => (addressOrCidr.includes(":") ? 6 : 4);
+
+/** 4 or 16 octets, network order. */
+export function ipToBytes(ip: Ip): Uint8Array {
+  return isIpv4(ip) ? ipv4ToBytes(ip) : ipv6ToBytes(ip);
+}
+
+/** The address of 4 or 16 octets; 16 octets of an IPv4-mapped address give IPv4. */
+export function ipFromBytes(bytes: Uint8Array): Ip {
+  if (bytes.length === 4) return brandIp(bytes.join("."));
+  if (bytes.length !== 16)
+    throw new RangeError(`An address has 4 or 16 octets, not ${bytes.length}`);
+  const mapped =
+    bytes.subarray(0, 10).every((octet) => octet === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
+  return mapped ? ipFromBytes(bytes.subarray(12)) : brandIp(formatIpv6(bytes));
+}
+
+/** The address as a number, for arithmetic within its family. */
+export function ipToBigInt(ip: Ip): bigint {
+  let value = 0n;
+  for (const octet of ipToBytes(ip)) value = (value << 8n) | BigInt(octet);
+  return value;
+}
+
+/** The address of a number; throws RangeError outside the family's space. */
+export function ipFromBigInt(value: bigint, family: Family): Ip {
+  if (value < 0n || value >> BigInt(bitsOf(family)) !== 0n) {
+    throw new RangeError(`No IPv${family} address has the value ${value}`);
+  }
+  const bytes = new Uint8Array(bitsOf(family) / 8);
+  let rest = value;
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    bytes[i] = Number(rest & 0xffn);
+    rest >>= 8n;
+  }
+  // Not ipFromBytes: arithmetic that lands in ::ffff:0:0/96 must stay in its family.
+  return family === 4 ? brandIp(bytes.join(".")) : brandIp(formatIpv6(bytes));
+}
+
+/** `address/prefix` with host bits kept, or undefined. The prefix is required. */
+export function parseInterfaceCidr(text: string): InterfaceCidr | undefined {
+  const [addressText, prefixText, ...rest] = text.split("/");
+  if (addressText === undefined || prefixText === undefined || rest.length > 0) return undefined;
+  const address = parseIp(addressText);
+  if (address === undefined || !/^(0|[1-9]\d{0,2})$/.test(prefixText)) return undefined;
+  // ::ffff:a.b.c.d counts as IPv4, but then a prefix of the 128-bit form has no clear meaning.
+  if (isIpv4(address) !== isIPv4(addressText)) return undefined;
+  const prefixLength = Number(prefixText);
+  return prefixLength > bitsOf(familyOf(address)) ? undefined : { address, prefixLength };
+}
+
+export const formatInterfaceCidr = (cidr: InterfaceCidr): string =>
+  `${cidr.address}/${cidr.prefixLength}`;
+
+/** The network of `address/prefix` text; undefined when malformed or when host bits are set. */
+export function parseCidr(text: string): Cidr | undefined {
+  const parsed = parseInterfaceCidr(text);
+  if (parsed === undefined) return undefined;
+  const cidr = cidrOf(parsed.address, parsed.prefixLength);
+  return cidrBase(cidr) === parsed.address ? cidr : undefined;
+}
+
+/** The network that an address belongs to: host bits are masked away. */
+export function cidrOf(address: Ip, prefixLength: number): Cidr {
+  const family = familyOf(address);
+  if (!Number.isInteger(prefixLength) || prefixLength < 0 || prefixLength > bitsOf(family)) {
+    throw new RangeError(`An IPv${family} prefix is 0 to ${bitsOf(family)}, not ${prefixLength}`);
+  }
+  const [base] = boundsOf(`${address}/${prefixLength}`);
+  return brandCidr(`${ipFromBigInt(base, family)}/${prefixLength}`);
+}
+
+/** The network of this one address: /32 or /128. */
+export const hostCidr = (address: Ip): Cidr => brandCidr(`${address}/${bitsOf(familyOf(address))}`);
+
+export const cidrBase = (cidr: Cidr): Ip => brandIp(cidr.slice(0, cidr.indexOf("/")));
+export const cidrPrefixLength = (cidr: Cidr): number => Number(cidr.slice(cidr.indexOf("/") + 1));
+
+/** How many addresses the network spans. */
+export function cidrSize(cidr: Cidr): bigint {
+  const [base, last] = boundsOf(cidr);
+  return last - base + 1n;
+}
+
+/** The address at an offset from the base: 0n is the base. Throws RangeError outside the network. */
+export function cidrAt(cidr: Cidr, offset: bigint): Ip {
+  if (offset < 0n || offset >= cidrSize(cidr)) {
+    throw new RangeError(`${cidr} has no address at offset ${offset}`);
+  }
+  return ipFromBigInt(ipToBigInt(cidrBase(cidr)) + offset, familyOf(cidr));
+}
+
+export const cidrLast = (cidr: Cidr): Ip => ipFromBigInt(boundsOf(cidr)[1], familyOf(cidr));
+
+export function cidrContains(cidr: Cidr, inner: Ip | Cidr): boolean {
+  if (familyOf(cidr) !== familyOf(inner)) return false;
+  const [base, last] = boundsOf(cidr);
+  const [innerBase, innerLast] = boundsOf(isCidr(inner) ? inner : hostCidr(inner));
+  return base <= innerBase && innerLast <= last;
+}
+
+/** Two networks share an address exactly when one contains the other. */
+export const cidrsOverlap = (a: Cidr, b: Cidr): boolean => cidrContains(a, b) || cidrContains(b, a);
+
+/** Less than zero, zero, more than zero: by family, then by value. */
+export function compareIps(a: Ip, b: Ip): number {
+  if (familyOf(a) !== familyOf(b)) return familyOf(a) - familyOf(b);
+  const difference = ipToBigInt(a) - ipToBigInt(b);
+  return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+}
+
+export function parseMac(text: string): Mac | undefined {
+  const lower = text.toLowerCase();
+  return /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(lower) ? brandMac(lower) : undefined;
+}
+
+export const macToBytes = (mac: Mac): Uint8Array =>
+  Uint8Array.from(mac.split(":"), (octet) => Number.parseInt(octet, 16));
+
+export function macFromBytes(bytes: Uint8Array): Mac {
+  if (bytes.length !== 6) throw new RangeError(`A MAC address has 6 octets, not ${bytes.length}`);
+  return brandMac(Array.from(bytes, (octet) => octet.toString(16).padStart(2, "0")).join(":"));
+}
+
+const isCidr = (value: Ip | Cidr): value is Cidr => value.includes("/");
+
+function ipv4ToBytes(ip: Ipv4): Uint8Array {
+  const bytes = new Uint8Array(4);
+  let octet = 0;
+  let at = 0;
+  for (let i = 0; i < ip.length; i++) {
+    const code = ip.charCodeAt(i);
+    if (code === 0x2e) {
+      bytes[at++] = octet;
+      octet = 0;
+    } else octet = octet * 10 + code - 0x30;
+  }
+  bytes[at] = octet;
+  return bytes;
+}
+
+// First and last address of `address/prefix`.
+function boundsOf(cidr: string): [bigint, bigint] {
+  const [base, last] = new IpCidr(cidr).toRange<bigint>({ type: "bigInteger" });
+  return [base, last];
+}
+
+// Any valid text, RFC 4291 section 2.2: groups with at most one "::", the last two may be dotted.
+function ipv6ToBytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(16);
+  const [head = "", tail] = text.split("::");
+  const octets = (part: string): number[] =>
+    part === ""
+      ? []
+      : part.split(":").flatMap((group) => {
+          if (group.includes(".")) return group.split(".").map(Number);
+          const value = Number.parseInt(group, 16);
+          return [value >> 8, value & 0xff];
+        });
+  bytes.set(octets(head), 0);
+  if (tail !== undefined) {
+    const last = octets(tail);
+    bytes.set(last, 16 - last.length);
+  }
+  return bytes;
+}
+
+// RFC 5952 section 4: the longest run of two or more zero groups is "::", the first one at a tie.
+function formatIpv6(bytes: Uint8Array): string {
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((bytes[i * 2] ?? 0) << 8) | (bytes[i * 2 + 1] ?? 0)).toString(16),
+  );
+  let [runStart, runLength] = [-1, 1];
+  for (let i = 0; i < 8; i++) {
+    let length = 0;
+    while (i + length < 8 && groups[i + length] === "0") length++;
+    if (length > runLength) [runStart, runLength] = [i, length];
+  }
+  if (runStart < 0) return groups.join(":");
+  return `${groups.slice(0, runStart).join(":")}::${groups.slice(runStart + runLength).join(":")}`;
+}
+
+// The only casts to the brands: each caller has just built or checked the canonical text.
+// oxlint-disable typescript/no-unsafe-type-assertion
+const brandIp = (text: string): Ip => text as Ip;
+const brandCidr = (text: string): Cidr => text as Cidr;
+const brandMac = (text: string): Mac => text as Mac;
+// oxlint-enable typescript/no-unsafe-type-assertion

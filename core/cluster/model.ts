@@ -1,0 +1,96 @@
+// The cluster as fairlead sees it: Kubernetes' objects, cut down to what is used. Every source
+// (files, later etcd and the Kubernetes API) gives the same Snapshot.
+import type { Cidr, Ip } from "../address.ts";
+
+/** A machine of the cluster: Node `status.addresses` (InternalIP) and `spec.podCIDRs`. */
+export interface Node {
+  readonly name: string;
+  /** Underlay addresses, at most one per family. */
+  readonly addresses: readonly Ip[];
+  readonly podCidrs: readonly Cidr[];
+  /** `metadata.creationTimestamp`, milliseconds since 1970: the older of two claims wins. */
+  readonly createdAtMs?: number;
+}
+
+export interface Namespace {
+  readonly name: string;
+}
+
+export type Protocol = "tcp" | "udp" | "sctp";
+
+export interface ServicePort {
+  readonly name?: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+export interface Service {
+  readonly namespace: string;
+  readonly name: string;
+  readonly type: "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName";
+  /** Empty for a headless and for an ExternalName service. */
+  readonly clusterIps: readonly Ip[];
+  /** `clusterIP: None`. */
+  readonly isHeadless: boolean;
+  readonly externalName?: string;
+  readonly ports: readonly ServicePort[];
+}
+
+export interface Endpoint {
+  readonly addresses: readonly Ip[];
+  /** `conditions.ready`; absent there means ready. */
+  readonly isReady: boolean;
+  readonly hostname?: string;
+  readonly nodeName?: string;
+  /** `targetRef.name` when it is a Pod. */
+  readonly podName?: string;
+}
+
+export interface EndpointPort {
+  readonly name?: string;
+  readonly protocol: Protocol;
+  /** Absent: all ports. */
+  readonly port?: number;
+}
+
+export interface EndpointSlice {
+  readonly namespace: string;
+  readonly name: string;
+  /** The label `kubernetes.io/service-name`. */
+  readonly serviceName: string;
+  readonly ports: readonly EndpointPort[];
+  readonly endpoints: readonly Endpoint[];
+}
+
+export interface Pod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ips: readonly Ip[];
+  readonly nodeName?: string;
+  readonly isHostNetwork: boolean;
+}
+
+/** An immutable copy of the cluster. Keys: the name, or `namespace/name`. */
+export interface Snapshot {
+  /** Grows with every change. */
+  readonly revision: number;
+  /** The source has delivered its first complete list: only then may anything be removed. */
+  readonly isInSync: boolean;
+  readonly nodes: ReadonlyMap<string, Node>;
+  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly services: ReadonlyMap<string, Service>;
+  readonly endpointSlices: ReadonlyMap<string, EndpointSlice>;
+  readonly pods: ReadonlyMap<string, Pod>;
+}
+
+export const emptySnapshot: Snapshot = {
+  revision: 0,
+  isInSync: false,
+  nodes: new Map(),
+  namespaces: new Map(),
+  services: new Map(),
+  endpointSlices: new Map(),
+  pods: new Map(),
+};
+
+export const objectKey = (namespace: string, name: string): string => `${namespace}/${name}`;

@@ -1,0 +1,56 @@
+/** Whatever was thrown, as an Error: `cause` chains and log fields want one. */
+export const toError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error(String(thrown));
+
+/** A message with the messages of its causes, outermost first, for one log line or CNI `details`. */
+export function describeError(thrown: unknown): string {
+  const parts: string[] = [];
+  let current: unknown = thrown;
+  while (current !== undefined && current !== null && parts.length < 8) {
+    const error = toError(current);
+    if (!parts.includes(error.message)) parts.push(error.message);
+    current = error.cause;
+  }
+  return parts.join(": ");
+}
+
+/**
+ * The operator's configuration or a manifest is wrong. `where` is the file, with a line or key where
+ * one is known; the message names the value and what is accepted.
+ */
+export class ConfigError extends Error {
+  readonly where: string;
+
+  constructor(where: string, problem: string, options?: ErrorOptions) {
+    super(`${where}: ${problem}`, options);
+    this.name = "ConfigError";
+    this.where = where;
+  }
+}
+
+/**
+ * The kernel refused an operation. `errno` is the symbolic name ("EEXIST"), `kernelMessage` the
+ * kernel's own text (netlink extended ACK) where it gave one.
+ */
+export class KernelError extends Error {
+  readonly errno: string;
+  readonly kernelMessage: string;
+
+  constructor(operation: string, errno: string, kernelMessage = "", options?: ErrorOptions) {
+    super(
+      `Cannot ${operation}: ${errno}${kernelMessage === "" ? "" : ` (${kernelMessage})`}`,
+      options,
+    );
+    this.name = "KernelError";
+    this.errno = errno;
+    this.kernelMessage = kernelMessage;
+  }
+}
+
+/** True for a KernelError, or a Node system error, with one of these codes. */
+export const hasErrno = (thrown: unknown, ...errnos: readonly string[]): boolean =>
+  (thrown instanceof KernelError && errnos.includes(thrown.errno)) ||
+  (thrown instanceof Error &&
+    "code" in thrown &&
+    typeof thrown.code === "string" &&
+    errnos.includes(thrown.code));

@@ -1,0 +1,77 @@
+import { createHash } from "node:crypto";
+import { type Mac, macFromBytes } from "./address.ts";
+
+declare const brand: unique symbol;
+
+/** A network interface's name: 1 to 15 octets, as the kernel takes it. */
+export type IfName = string & { readonly [brand]: "IfName" };
+
+// Every kernel object of ours is recognisable after a restart without memory: DESIGN.md, "Kernel
+// objects". Changing one of these orphans what an older version left in the kernel.
+/** `rtm_protocol` of all our routes. */
+export const routeProtocol = 76;
+/** The one nftables table, family inet. */
+export const nftTableName = "fairlead";
+/** The VXLAN device. */
+export const vxlanDevice = ifNameLiteral("fl-vxlan");
+/** Prefix of every interface that is ours. */
+export const interfacePrefix = "fl";
+
+/** One attachment, as the CNI specification keys it: (network, container, interface). */
+export interface AttachmentKey {
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifName: string;
+}
+
+/** Twelve hex digits that stand for the attachment in names: of its interface, record and MACs. */
+export const attachmentHash = (key: AttachmentKey): string =>
+  digest("attachment", key.network, key.containerId, key.ifName).subarray(0, 6).toString("hex");
+
+/** The host end of the attachment's veth pair: `fl` and the attachment's hash. */
+export const hostInterfaceName = (key: AttachmentKey): IfName =>
+  ifNameLiteral(`${interfacePrefix}${attachmentHash(key)}`);
+
+export const isPodHostInterface = (name: string): boolean => /^fl[0-9a-f]{12}$/.test(name);
+
+/** The pair's MAC addresses: a function of the attachment, so that a repeated ADD gives them again. */
+export const attachmentMacs = (key: AttachmentKey): { readonly host: Mac; readonly pod: Mac } => ({
+  host: deriveMac("host-mac", key.network, key.containerId, key.ifName),
+  pod: deriveMac("pod-mac", key.network, key.containerId, key.ifName),
+});
+
+/**
+ * A node's VTEP MAC: every peer derives it from the node's name and the VNI, so that nothing needs
+ * to be exchanged and nothing changes over a restart (DESIGN.md decision 9).
+ */
+export const vtepMac = (nodeName: string, vni: number): Mac =>
+  deriveMac("vtep-mac", nodeName, String(vni));
+
+/** The name as the kernel accepts it, or undefined: length in octets, `/`, `:`, white space, `.`. */
+export function parseIfName(text: string): IfName | undefined {
+  const octets = Buffer.byteLength(text);
+  const isLegal =
+    octets >= 1 &&
+    octets <= 15 &&
+    text !== "." &&
+    text !== ".." &&
+    // Go's unicode.IsSpace, which the reference uses, has U+0085 and lacks U+FEFF; \s is the reverse.
+    !/[/:\0\u0085]|(?!\uFEFF)\s/u.test(text);
+  return isLegal ? ifNameLiteral(text) : undefined;
+}
+
+// Locally administered, unicast: the second lowest bit of the first octet set, the lowest clear.
+function deriveMac(...parts: readonly string[]): Mac {
+  const bytes = digest(...parts).subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
+  return macFromBytes(bytes);
+}
+
+// Parts are separated by an octet that none of them can contain.
+const digest = (...parts: readonly string[]): Buffer =>
+  createHash("sha256").update(parts.join("\0")).digest();
+
+function ifNameLiteral(text: string): IfName {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked, or a literal above
+  return text as IfName;
+}

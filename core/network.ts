@@ -1,0 +1,140 @@
+// The Linux network objects that fairlead observes and changes: one vocabulary for the pure
+// calculation (attach/plan, core/desired), the kernel module and its fake.
+import type { Cidr, Family, Ip, Mac } from "./address.ts";
+import type { IfName } from "./names.ts";
+
+/** A network interface as the kernel reports it. */
+export interface Link {
+  readonly index: number;
+  readonly name: IfName;
+  /** `veth`, `vxlan`, `bridge` …; absent for a physical device. */
+  readonly type?: string;
+  readonly mac?: Mac;
+  /** Octets. */
+  readonly mtu: number;
+  /** Administratively up (IFF_UP). */
+  readonly isUp: boolean;
+  readonly alias?: string;
+  /** Link group; 0 is the kernel's default. */
+  readonly group: number;
+  /** The interface index this one is tied to: a veth's peer, a VXLAN's underlay device. */
+  readonly linkIndex?: number;
+  readonly vxlan?: VxlanParameters;
+}
+
+export interface VxlanParameters {
+  readonly vni: number;
+  /** UDP destination port. */
+  readonly port: number;
+  /** Source address of the outer packets. */
+  readonly local?: Ip;
+  /** Interface index of the underlay device. */
+  readonly underlayIndex?: number;
+  readonly learning: boolean;
+}
+
+/** An address on an interface. */
+export interface InterfaceAddress {
+  readonly device: IfName;
+  readonly address: Ip;
+  readonly prefixLength: number;
+}
+
+export type RouteType = "unicast" | "local" | "blackhole" | "unreachable";
+export type RouteScope = "global" | "link" | "host";
+
+export const mainTable = 254;
+export const localTable = 255;
+
+export interface Route {
+  readonly destination: Cidr;
+  readonly device: IfName;
+  readonly gateway?: Ip;
+  /** The gateway is reached on `device` though no route says so. */
+  readonly onlink?: boolean;
+  /** Preferred source of packets that this node sends. */
+  readonly source?: Ip;
+  /** RTA_PRIORITY; 0 leaves it to the kernel (0 for IPv4, 1024 for IPv6). */
+  readonly metric: number;
+  readonly table: number;
+  readonly type: RouteType;
+  readonly scope: RouteScope;
+  /** Who installed it: rtm_protocol. Ours is `routeProtocol`. */
+  readonly protocol: number;
+}
+
+/** A neighbor entry: address → MAC on a device. */
+export interface Neighbor {
+  readonly device: IfName;
+  readonly address: Ip;
+  readonly mac: Mac;
+  readonly isPermanent: boolean;
+}
+
+/** A VXLAN forwarding entry: inner MAC → the VTEP's underlay address. */
+export interface FdbEntry {
+  readonly device: IfName;
+  readonly mac: Mac;
+  readonly destination: Ip;
+  readonly isPermanent: boolean;
+}
+
+/** One end of a new veth pair. Both indexes and MACs are chosen by the caller: no look-up follows. */
+export interface VethEnd {
+  readonly name: IfName;
+  readonly index: number;
+  readonly mac: Mac;
+}
+
+/** What may be changed on a link; what is absent stays. */
+export interface LinkSettings {
+  readonly isUp?: boolean;
+  readonly mtu?: number;
+  readonly mac?: Mac;
+  readonly alias?: string;
+  readonly group?: number;
+  /** IPv4 reverse path filter of this device: 0 off, 1 strict, 2 loose. */
+  readonly rpFilter?: 0 | 1 | 2;
+  /** false: the kernel makes no IPv6 link-local address (addr_gen_mode none). Set before up. */
+  readonly linkLocal?: boolean;
+}
+
+/** One step for the kernel. An ordered list of them is a plan, and is sent as one batch. */
+export type Change =
+  | {
+      readonly kind: "add-veth";
+      readonly host: VethEnd;
+      readonly pod: VethEnd;
+      /** Open descriptor of the sandbox's network namespace, where the pod end is made. */
+      readonly sandboxFd: number;
+      readonly mtu: number;
+      readonly alias?: string;
+    }
+  | {
+      readonly kind: "add-vxlan";
+      readonly name: IfName;
+      readonly mac: Mac;
+      readonly mtu: number;
+      readonly vxlan: VxlanParameters;
+    }
+  /** `index` where the caller knows it: saves the look-up of the name. */
+  | {
+      readonly kind: "set-link";
+      readonly device: IfName;
+      readonly index?: number;
+      readonly settings: LinkSettings;
+    }
+  | { readonly kind: "remove-link"; readonly device: IfName }
+  | { readonly kind: "add-address"; readonly address: InterfaceAddress }
+  | { readonly kind: "remove-address"; readonly address: InterfaceAddress }
+  /** add fails with EEXIST on the same destination, table and metric; replace does not. */
+  | { readonly kind: "add-route"; readonly route: Route }
+  | { readonly kind: "replace-route"; readonly route: Route }
+  | { readonly kind: "remove-route"; readonly route: Route }
+  | { readonly kind: "replace-neighbor"; readonly neighbor: Neighbor }
+  | { readonly kind: "remove-neighbor"; readonly neighbor: Neighbor }
+  | { readonly kind: "replace-fdb"; readonly entry: FdbEntry }
+  | { readonly kind: "remove-fdb"; readonly entry: FdbEntry };
+
+/** The default route's destination. */
+export const defaultDestination = (family: Family): string => (family === 4 ? "0.0.0.0/0" : "::/0");

@@ -1,0 +1,72 @@
+import * as v from "valibot";
+import { type Cidr, type Ip, parseCidr, parseIp } from "./address.ts";
+import { ConfigError } from "./error.ts";
+
+/**
+ * What the plugin needs without a daemon: `/run/fairlead/node.json`, written by the daemon by rename
+ * before the conflist appears, kept across its stop and crash.
+ */
+export interface NodeFacts {
+  readonly version: 1;
+  readonly nodeName: string;
+  /** The daemon's network, as the conflist names it. */
+  readonly network: string;
+  /** This node's. */
+  readonly podCidrs: readonly Cidr[];
+  /** The underlay addresses of this node: preferred source of local pod routes. */
+  readonly nodeAddresses: readonly Ip[];
+  /** Octets, for pod interfaces. */
+  readonly mtu: number;
+  readonly dns: {
+    readonly nameservers: readonly Ip[];
+    readonly domain: string;
+    /** Without the namespace's part, which is put in front for a pod whose namespace is known. */
+    readonly search: readonly string[];
+    readonly options: readonly string[];
+  };
+  /** /proc/sys/kernel/random/boot_id: facts of another boot are void. */
+  readonly bootId: string;
+}
+
+const cidr = v.pipe(
+  v.string(),
+  v.transform(parseCidr),
+  v.custom<Cidr>((c) => c !== undefined),
+);
+const ip = v.pipe(
+  v.string(),
+  v.transform(parseIp),
+  v.custom<Ip>((a) => a !== undefined),
+);
+
+const nodeFactsSchema = v.object({
+  version: v.literal(1),
+  nodeName: v.string(),
+  network: v.string(),
+  podCidrs: v.array(cidr),
+  nodeAddresses: v.array(ip),
+  mtu: v.pipe(v.number(), v.integer()),
+  dns: v.object({
+    nameservers: v.array(ip),
+    domain: v.string(),
+    search: v.array(v.string()),
+    options: v.array(v.string()),
+  }),
+  bootId: v.string(),
+});
+
+export const formatNodeFacts = (facts: NodeFacts): string => `${JSON.stringify(facts, null, 2)}\n`;
+
+/** Throws ConfigError naming the file and the first thing wrong in it. */
+export function parseNodeFacts(text: string, where: string): NodeFacts {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new ConfigError(where, "Cannot parse the node's facts: not JSON", { cause });
+  }
+  const parsed = v.safeParse(nodeFactsSchema, json);
+  if (parsed.success) return parsed.output;
+  const [issue] = parsed.issues;
+  throw new ConfigError(where, `Invalid ${v.getDotPath(issue) ?? "file"}: ${issue.message}`);
+}

@@ -1,0 +1,19 @@
+// The fixed places on a node (DESIGN.md "Paths"). A lab node has them inside its own mount namespace,
+// so nothing but a test ever needs to say otherwise.
+export const paths = {
+  config: "/etc/fairlead/fairlead.yaml",
+  cluster: "/etc/fairlead/cluster.d",
+  cniConfDir: "/etc/cni/net.d",
+  cniBinDir: "/opt/cni/bin",
+  conflist: "10-fairlead.conflist",
+  run: "/run/fairlead",
+  cniSocket: "/run/fairlead/cni.sock",
+  statusSocket: "/run/fairlead/status.sock",
+  nodeFacts: "/run/fairlead/node.json",
+  attachments: "/run/fairlead/attachments",
+  attachLock: "/run/fairlead/attach.lock",
+  /** One directory per network, in host-local's layout. */
+  leases: "/var/lib/cni/networks",
+  state: "/var/lib/fairlead",
+  bootId: "/proc/sys/kernel/random/boot_id",
+} as const;

@@ -1,0 +1,92 @@
+// What fairlead asks of Linux. kernel/linux.ts is the real one, kernel/fake.ts the same in memory;
+// test/contract runs one suite against both.
+//
+// Calls are synchronous: one batch is one sendmsg and takes 20 to 400 µs (DESIGN.md decision 3). What
+// can block for milliseconds (reap) is asynchronous.
+import type { Change, FdbEntry, InterfaceAddress, Link, Neighbor, Route } from "../core/network.ts";
+import type { IfName } from "../core/names.ts";
+import type { NftTable, ObservedNftTable } from "../core/nft.ts";
+
+/** One network namespace, seen through netlink. Every failure is a KernelError with its errno. */
+export interface NetworkNamespace {
+  /**
+   * Sends the changes as one batch, in order. All that can be done is done; then the first failure,
+   * if any, is thrown, naming its change. A removal of what is not there is no failure.
+   */
+  apply(changes: readonly Change[]): void;
+  links(): readonly Link[];
+  /** One link by name, or undefined. */
+  link(name: string): Link | undefined;
+  addresses(device: IfName): readonly InterfaceAddress[];
+  routes(filter: RouteFilter): readonly Route[];
+  neighbors(device: IfName): readonly Neighbor[];
+  fdb(device: IfName): readonly FdbEntry[];
+}
+
+/** Which routes to read; what is absent is not filtered. */
+export interface RouteFilter {
+  readonly protocol?: number;
+  readonly table?: number;
+  readonly device?: IfName;
+}
+
+/** Which namespace: device and inode of its nsfs file. */
+export interface NamespaceIdentity {
+  readonly device: number;
+  readonly inode: number;
+}
+
+/**
+ * A pod's network namespace, opened. The socket inside it stays there (setns, open, setns back, in
+ * one synchronous step: DESIGN.md decision 4).
+ */
+export interface Sandbox extends NetworkNamespace, Disposable {
+  /** Open descriptor of the namespace, for the pod end of a veth pair. */
+  readonly fd: number;
+  readonly identity: NamespaceIdentity;
+  /** In the sandbox, not on the node. */
+  writeSysctl(name: string, value: string): void;
+}
+
+export interface Kernel extends NetworkNamespace, Disposable {
+  /** The namespace this kernel object works in. */
+  readonly identity: NamespaceIdentity;
+
+  /**
+   * Opens a sandbox by path (or /proc/self/fd/N). Throws KernelError: ENOENT when there is none,
+   * EINVAL when the file is no network namespace.
+   */
+  openSandbox(path: string): Sandbox;
+
+  /** Removes links by group, off the event loop; resolves when they are gone from the kernel. */
+  reap(devices: readonly IfName[]): Promise<void>;
+
+  /** Our table as it is; undefined when there is none. */
+  observeNft(name: string): ObservedNftTable | undefined;
+  /** Makes the table be `desired`, in one transaction that changes only what differs. */
+  applyNft(desired: NftTable): void;
+  /** Removes the table; no failure when there is none. */
+  removeNft(name: string): void;
+
+  /** `net.ipv4.ip_forward` style names, or with slashes where a name has a dot in it. */
+  readSysctl(name: string): string | undefined;
+  writeSysctl(name: string, value: string): void;
+
+  /**
+   * Calls back, coalesced, after links, addresses, routes or neighbors of the namespace changed;
+   * `overflow` when notifications were lost and everything must be compared again.
+   */
+  watch(onChange: (event: KernelEvent) => void): Disposable;
+}
+
+export type KernelObject = "link" | "address" | "route" | "neighbor";
+
+export interface KernelEvent {
+  readonly objects: ReadonlySet<KernelObject>;
+  readonly overflow: boolean;
+}
+
+/** An advisory lock (flock), held until disposed. */
+export interface FileLock extends Disposable {
+  readonly path: string;
+}
