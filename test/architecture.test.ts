@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 
@@ -113,7 +113,7 @@ describe("the direction of imports", () => {
 
   test("the plugin loads no package that it does not need at once", () => {
     const entry = "plugin/main.ts";
-    if (!sourcesOf("plugin").includes(entry)) return;
+    if (!existsSync(join(root, entry))) return;
     const slow = ["yaml", "pino", "execa", "commander", "prom-client"];
     expect([...packagesLoadedBy(entry)].filter((name) => slow.includes(name))).toEqual([]);
   });

@@ -1,0 +1,82 @@
+// What `/run/fairlead/status.sock` answers and `fairlead status` prints: one JSON object per
+// connection. The daemon builds it; nothing in it is a secret.
+import type { Cidr, Ip } from "./address.ts";
+
+export interface StatusReport {
+  /** Of the daemon that answers. */
+  readonly version: string;
+  /** The conflist is in place: pods can be attached. */
+  readonly isReady: boolean;
+  /** Why it is not ready, or what is wrong though it is; empty when all is well. */
+  readonly problems: readonly StatusProblem[];
+  readonly node: NodeStatus;
+  readonly peers: readonly PeerStatus[];
+  readonly source: SourceStatus;
+  readonly reconcile: ReconcileStatus;
+  /** Records of attachments on this node. */
+  readonly attachments: number;
+  readonly dns: DnsStatus;
+  /** Seconds since the daemon started. */
+  readonly uptimeSeconds: number;
+}
+
+export interface StatusProblem {
+  /** Which part says so. */
+  readonly area: "config" | "source" | "cluster" | "node" | "kernel" | "cni" | "dns";
+  /** One sentence: what, which value, what is expected. */
+  readonly message: string;
+}
+
+export interface NodeStatus {
+  readonly name: string;
+  /** The network's name, as in the conflist. */
+  readonly network: string;
+  /** Empty while the cluster has no Node object of this name. */
+  readonly podCidrs: readonly Cidr[];
+  readonly addresses: readonly Ip[];
+  /** The underlay interface; absent while it is not known. */
+  readonly interface?: string;
+  /** Octets, for pods; absent while the underlay is not known. */
+  readonly mtu?: number;
+  readonly backend: "vxlan" | "direct" | "auto";
+  readonly vni: number;
+  readonly port: number;
+}
+
+export interface PeerStatus {
+  readonly name: string;
+  readonly podCidrs: readonly Cidr[];
+  readonly addresses: readonly Ip[];
+  /** How its pods are reached; `none` when they are not, and `problems` says why. */
+  readonly path: "direct" | "vxlan" | "none";
+}
+
+export interface SourceStatus {
+  readonly kind: "file";
+  /** Where it reads. */
+  readonly location: string;
+  readonly revision: number;
+  /** The first complete list is there; until then nothing is removed. */
+  readonly isInSync: boolean;
+}
+
+export interface ReconcileStatus {
+  /** Passes since the start. */
+  readonly passes: number;
+  /** Objects put back after somebody else changed them. */
+  readonly repairs: number;
+  readonly failures: number;
+  /** RFC 3339; absent before the first pass. */
+  readonly lastAt?: string;
+  /** Duration of the last pass. */
+  readonly lastMs?: number;
+}
+
+export interface DnsStatus {
+  readonly isEnabled: boolean;
+  readonly addresses: readonly Ip[];
+  readonly domain: string;
+  /** `address#port`, as used. */
+  readonly upstreams: readonly string[];
+  readonly counters: Readonly<Record<string, number>>;
+}
