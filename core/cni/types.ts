@@ -95,6 +95,11 @@ export interface AttachmentRequest {
   readonly key: AttachmentKey;
   /** CNI_NETNS as given; empty only on DEL. */
   readonly netns: string;
+  /**
+   * The file to open as the sandbox, where that is not `netns`: the daemon has the descriptor that
+   * the launcher opened, in the runtime's mount namespace. Results and messages still say `netns`.
+   */
+  readonly netnsFile?: string;
   /** CNI_ARGS, unknown keys kept. */
   readonly args: ReadonlyMap<string, string>;
   readonly conf: NetConf;
