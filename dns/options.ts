@@ -1,0 +1,29 @@
+import type { Cidr, Ip } from "../core/address.ts";
+import type { Log } from "../core/log.ts";
+
+/** What answers `<dashed address>.<namespace>.pod.<domain>`: see dns/README.md. */
+export type PodNames = "insecure" | "verified" | "disabled";
+
+export interface Upstream {
+  readonly address: Ip;
+  readonly port: number;
+}
+
+export interface DnsOptions {
+  /** Each is bound by itself, never the wildcard: an answer leaves from the address asked. */
+  readonly addresses: readonly Ip[];
+  /** UDP and TCP; 53 outside tests. */
+  readonly port: number;
+  /** The cluster's domain: `cluster.local`. */
+  readonly domain: string;
+  /** Seconds, of all records of the cluster's domain. */
+  readonly ttl: number;
+  readonly pods: PodNames;
+  /** Asked in this order for names outside the domain; none: such names are refused. */
+  readonly upstreams: readonly Upstream[];
+  /** Who may ask: pods and the node itself. Others are refused. */
+  readonly clients: readonly Cidr[];
+  /** The worker's entry; default: worker.ts beside server.ts, which a bundle does not have. */
+  readonly workerUrl?: URL;
+  readonly log: Log;
+}
