@@ -1,0 +1,39 @@
+import { describe, expect, test } from "vitest";
+import { version } from "../core/version.ts";
+import { runCommandLine } from "./command-line.ts";
+
+async function run(...args: readonly string[]): Promise<[number, string, string]> {
+  let [stdout, stderr] = ["", ""];
+  const status = await runCommandLine(args, {
+    stdout: (text) => void (stdout += text),
+    stderr: (text) => void (stderr += text),
+    hasColor: false,
+    environment: {},
+    signal: new AbortController().signal,
+  });
+  return [status, stdout, stderr];
+}
+
+describe("runCommandLine()", () => {
+  test("prints the version, as text and as JSON", async () => {
+    expect(await run("version")).toEqual([0, `${version}\n`, ""]);
+    expect(await run("--version")).toEqual([0, `${version}\n`, ""]);
+    const [status, stdout] = await run("version", "--json");
+    expect([status, JSON.parse(stdout)]).toEqual([0, { version }]);
+  });
+
+  test("gives help on request with 0, and for nothing at all with 2", async () => {
+    expect(await run("--help")).toEqual([0, expect.stringContaining("status [options]"), ""]);
+    expect(await run()).toEqual([2, "", expect.stringContaining("status [options]")]);
+  });
+
+  test.each([
+    [["statsu"], "Did you mean status?"],
+    [["status", "--jsn"], "Did you mean --json?"],
+    [["version", "extra"], "too many arguments"],
+  ])("says what is wrong with %j, with 2", async (args, message) => {
+    const [status, stdout, stderr] = await run(...args);
+    expect([status, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain(message);
+  });
+});

@@ -1,0 +1,34 @@
+/** What a command may touch of the process that runs it. */
+export interface CliContext {
+  /** Results. */
+  readonly stdout: (text: string) => void;
+  /** Progress and errors. */
+  readonly stderr: (text: string) => void;
+  /** Standard output takes colour: a terminal, and no NO_COLOR. */
+  readonly hasColor: boolean;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Aborted by SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+/** 0 fine, 1 failed, 2 wrong use. */
+export const exitStatus = { fine: 0, failed: 1, wrongUse: 2 } as const;
+
+/** A wrong argument that only the command itself can see. The message names it and what is accepted. */
+export class UsageError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "UsageError";
+  }
+}
+
+/** A command ran and found a bad answer, which it has printed; nothing more is to be said. */
+export class SilentFailure extends Error {
+  readonly status: number;
+
+  constructor(status: number) {
+    super(`exit status ${status}`);
+    this.name = "SilentFailure";
+    this.status = status;
+  }
+}

@@ -1,0 +1,109 @@
+import { createConnection } from "node:net";
+import { text } from "node:stream/consumers";
+import { hasErrno } from "../core/error.ts";
+import { paths } from "../core/paths.ts";
+import type { StatusReport } from "../core/status.ts";
+import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
+import { formatTable, type Rows } from "./table.ts";
+
+const deadlineMs = 3000;
+
+/** `fairlead status`: prints the daemon's report. Fails when there is no daemon or it is not ready. */
+export async function printStatus(
+  { isJson }: { readonly isJson: boolean },
+  context: CliContext,
+): Promise<void> {
+  const report = await readStatus(paths.statusSocket, context.signal);
+  context.stdout(isJson ? `${JSON.stringify(report, null, 2)}\n` : formatStatus(report));
+  if (!report.isReady) throw new SilentFailure(exitStatus.failed);
+}
+
+/** One connection, one JSON object. Throws, saying why, when no daemon answers in time. */
+export async function readStatus(socketPath: string, signal: AbortSignal): Promise<StatusReport> {
+  const deadline = AbortSignal.timeout(deadlineMs);
+  const socket = createConnection({ path: socketPath });
+  const stop = (): void => {
+    socket.destroy(new Error(deadline.aborted ? `no answer in ${deadlineMs} ms` : "interrupted"));
+  };
+  const either = AbortSignal.any([deadline, signal]);
+  either.addEventListener("abort", stop, { once: true });
+  try {
+    const report: StatusReport = JSON.parse(await text(socket));
+    return report;
+  } catch (cause) {
+    if (hasErrno(cause, "ENOENT", "ECONNREFUSED")) {
+      throw new Error(`The daemon is not running: nobody listens at ${socketPath}`, { cause });
+    }
+    throw new Error(`Cannot read the status of the daemon at ${socketPath}`, { cause });
+  } finally {
+    either.removeEventListener("abort", stop);
+    socket.destroy();
+  }
+}
+
+/** The report for people. */
+export function formatStatus(report: StatusReport): string {
+  const { node, source, reconcile, dns } = report;
+  const facts: Rows = [
+    [
+      "node",
+      `${node.name} (fairlead ${report.version}, up ${formatSeconds(report.uptimeSeconds)})`,
+    ],
+    ["ready", report.isReady ? "yes" : "NO"],
+    ["network", `${node.network}: ${listOr(node.podCidrs, "no pod CIDR yet")}`],
+    [
+      "underlay",
+      `${listOr(node.addresses, "no address yet")} on ${node.interface ?? "no interface yet"}`,
+    ],
+    [
+      "backend",
+      `${node.backend}, VNI ${node.vni}, port ${node.port}, MTU ${node.mtu ?? "unknown"}`,
+    ],
+    [
+      "source",
+      `${source.kind} ${source.location}, revision ${source.revision}, ${source.isInSync ? "in sync" : "NOT in sync"}`,
+    ],
+    [
+      "reconcile",
+      `${reconcile.passes} passes, ${reconcile.repairs} repairs, ${reconcile.failures} failures${reconcile.lastMs === undefined ? "" : `, last ${reconcile.lastMs.toFixed(1)} ms at ${reconcile.lastAt ?? "?"}`}`,
+    ],
+    ["attachments", String(report.attachments)],
+    [
+      "dns",
+      dns.isEnabled
+        ? `${dns.domain} on ${listOr(dns.addresses, "no address")}, upstreams ${listOr(dns.upstreams, "none")}`
+        : "off",
+    ],
+  ];
+  const peers: Rows = [
+    ["PEER", "POD CIDRS", "ADDRESSES", "PATH"],
+    ...report.peers.map((peer) => [
+      peer.name,
+      peer.podCidrs.join(" "),
+      peer.addresses.join(" "),
+      peer.path,
+    ]),
+  ];
+  const problems = report.problems.map(({ area, message }) => `problem: ${area}: ${message}\n`);
+  return [
+    formatTable(facts),
+    report.peers.length === 0 ? "" : `\n${formatTable(peers)}`,
+    problems.length === 0 ? "" : `\n${problems.join("")}`,
+  ].join("");
+}
+
+const listOr = (items: readonly string[], none: string): string =>
+  items.length === 0 ? none : items.join(" ");
+
+/** `42 s`, `7 min`, `3 h`, `12 d`: the largest unit that fills. */
+export function formatSeconds(seconds: number): string {
+  const units = [
+    ["d", 86_400],
+    ["h", 3600],
+    ["min", 60],
+  ] as const;
+  for (const [unit, size] of units) {
+    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+  }
+  return `${Math.floor(seconds)} s`;
+}
