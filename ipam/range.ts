@@ -1,0 +1,142 @@
+// Ranges of addresses as host-local's configuration has them, made canonical. A range set gives one
+// address per attachment; the ranges inside it are alternatives, in their order.
+import {
+  type Cidr,
+  type Family,
+  type Ip,
+  cidrBase,
+  cidrPrefixLength,
+  familyOf,
+  ipFromBigInt,
+  ipToBigInt,
+} from "../core/address.ts";
+import { CniCode, CniError } from "../core/cni/error.ts";
+import type { RangeConf } from "../core/cni/types.ts";
+
+/** A range with nothing left open. Bounds are inclusive. */
+export interface Range {
+  readonly subnet: Cidr;
+  readonly family: Family;
+  readonly prefixLength: number;
+  readonly start: Ip;
+  readonly end: Ip;
+  /** Never given, wherever it lies. */
+  readonly gateway: Ip;
+  /** `start` and `end` as numbers. */
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+/** At least one range, all of one family, none overlapping another. */
+export type RangeSet = readonly Range[];
+
+/** One set per family: a pod gets one address of each; further pod CIDRs of a family are alternatives. */
+export function nodeRanges(podCidrs: readonly Cidr[]): RangeConf[][] {
+  // host-local's defaults fit: the network address is fl-vxlan's (core/pod-cidr), the next one is the
+  // conventional gateway, which nobody gets, so that a node can move to host-local and back.
+  const families = new Map<Family, RangeConf[]>();
+  for (const subnet of podCidrs) {
+    const family = familyOf(subnet);
+    families.set(family, [...(families.get(family) ?? []), { subnet }]);
+  }
+  return [...families.values()];
+}
+
+/** Throws CniError invalidConfig naming the first thing wrong: what host-local refuses, in its order. */
+export function canonicalSets(confs: readonly (readonly RangeConf[])[]): readonly RangeSet[] {
+  if (confs.length === 0)
+    throw invalid("Cannot give addresses without a range: none is configured");
+  const sets = confs.map(canonicalSet);
+  const seen: Range[] = [];
+  for (const set of sets) {
+    refuseOverlap(seen, set, "two range sets");
+    seen.push(...set);
+  }
+  return sets;
+}
+
+function canonicalSet(confs: readonly RangeConf[], index: number): RangeSet {
+  const set = confs.map(canonicalRange);
+  const [first] = set;
+  if (first === undefined) throw invalid(`Cannot use range set ${index}: it has no range`);
+  const other = set.find((range) => range.family !== first.family);
+  if (other !== undefined) {
+    throw invalid(
+      `Cannot use range set ${index}: ${first.subnet} is IPv${first.family} and ` +
+        `${other.subnet} is IPv${other.family}, a set has one family`,
+    );
+  }
+  set.forEach((range, at) => refuseOverlap(set.slice(0, at), [range], `range set ${index}`));
+  return set;
+}
+
+/** Fills in host-local's defaults: network+1 to broadcast-1 (IPv6: to the end), gateway network+1. */
+export function canonicalRange(conf: RangeConf): Range {
+  const { subnet } = conf;
+  const family = familyOf(subnet);
+  const prefixLength = cidrPrefixLength(subnet);
+  const hostBits = (family === 4 ? 32 : 128) - prefixLength;
+  if (hostBits < 2) {
+    throw invalid(
+      `Cannot use subnet "${subnet}" as a range: it is too small, ` +
+        `expected a prefix of at most /${prefixLength + hostBits - 2}`,
+    );
+  }
+  const base = ipToBigInt(cidrBase(subnet));
+  const top = base + (1n << BigInt(hostBits)) - 1n;
+  const ip = (value: bigint): Ip => ipFromBigInt(value, family);
+  const bound = (key: "rangeStart" | "rangeEnd", standard: bigint): bigint => {
+    const given = conf[key];
+    if (given === undefined) return standard;
+    const value = ipToBigInt(given);
+    if (familyOf(given) === family && value >= base && value <= top) return value;
+    throw invalid(`Cannot use ${key} "${given}": it is not in the subnet ${subnet}`);
+  };
+  const first = bound("rangeStart", base + 1n);
+  const last = bound("rangeEnd", family === 4 ? top - 1n : top);
+  if (first > last) {
+    throw invalid(`Cannot use rangeStart "${ip(first)}": it is after rangeEnd "${ip(last)}"`);
+  }
+  const gateway = conf.gateway ?? ip(base + 1n);
+  if (familyOf(gateway) !== family) {
+    throw invalid(`Cannot use gateway "${gateway}": the subnet ${subnet} is IPv${family}`);
+  }
+  return { subnet, family, prefixLength, start: ip(first), end: ip(last), gateway, first, last };
+}
+
+export const rangeContains = (range: Range, address: Ip): boolean => {
+  if (familyOf(address) !== range.family) return false;
+  const value = ipToBigInt(address);
+  return range.first <= value && value <= range.last;
+};
+
+/** The range of the set that an address lies in. */
+export const rangeOf = (set: RangeSet, address: Ip): Range | undefined =>
+  set.find((range) => rangeContains(range, address));
+
+/** `10.244.1.1-10.244.1.254 of 10.244.1.0/24`, several with commas. */
+export const formatSet = (set: RangeSet): string =>
+  set.map((range) => `${range.start}-${range.end} of ${range.subnet}`).join(", ");
+
+/** How many addresses the set can give: gateways that lie inside do not count. */
+export function setSize(set: RangeSet): bigint {
+  const gateways = new Set(set.map((range) => range.gateway));
+  const inside = [...gateways].filter((gateway) => rangeOf(set, gateway) !== undefined);
+  return set.reduce((sum, range) => sum + range.last - range.first + 1n, -BigInt(inside.length));
+}
+
+const rangesOverlap = (a: Range, b: Range): boolean =>
+  a.family === b.family && a.first <= b.last && b.first <= a.last;
+
+function refuseOverlap(earlier: readonly Range[], later: readonly Range[], where: string): void {
+  for (const b of later) {
+    const a = earlier.find((range) => rangesOverlap(range, b));
+    if (a !== undefined) {
+      throw invalid(
+        `Cannot use overlapping ranges in ${where}: ${formatSet([a])} and ${formatSet([b])}`,
+      );
+    }
+  }
+}
+
+const invalid = (message: string): CniError => new CniError(CniCode.invalidConfig, message);
