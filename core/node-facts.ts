@@ -1,6 +1,7 @@
 import * as v from "valibot";
-import { type Cidr, type Ip, parseCidr, parseIp } from "./address.ts";
+import type { Cidr, Ip } from "./address.ts";
 import { ConfigError } from "./error.ts";
+import { cidrSchema, ipSchema } from "./schema.ts";
 
 /**
  * What the plugin needs without a daemon: `/run/fairlead/node.json`, written by the daemon by rename
@@ -28,26 +29,15 @@ export interface NodeFacts {
   readonly bootId: string;
 }
 
-const cidr = v.pipe(
-  v.string(),
-  v.transform(parseCidr),
-  v.custom<Cidr>((c) => c !== undefined),
-);
-const ip = v.pipe(
-  v.string(),
-  v.transform(parseIp),
-  v.custom<Ip>((a) => a !== undefined),
-);
-
 const nodeFactsSchema = v.object({
   version: v.literal(1),
   nodeName: v.string(),
   network: v.string(),
-  podCidrs: v.array(cidr),
-  nodeAddresses: v.array(ip),
+  podCidrs: v.array(cidrSchema),
+  nodeAddresses: v.array(ipSchema),
   mtu: v.pipe(v.number(), v.integer()),
   dns: v.object({
-    nameservers: v.array(ip),
+    nameservers: v.array(ipSchema),
     domain: v.string(),
     search: v.array(v.string()),
     options: v.array(v.string()),

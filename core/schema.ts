@@ -1,0 +1,40 @@
+// Building blocks for schemas at the boundary. Each one's message says what is accepted, so that the
+// reporter only has to add where the value is and what it was.
+import * as v from "valibot";
+import { type Cidr, type Ip, parseCidr, parseIp } from "./address.ts";
+
+/** Text that `parse` takes; `expected` completes the sentence "expected …". */
+export const parsed = <T>(parse: (text: string) => T | undefined, expected: string) =>
+  v.pipe(
+    v.string(expected),
+    v.transform(parse),
+    v.custom<T>((value) => value !== undefined, expected),
+  );
+
+export const ipSchema = parsed<Ip>(parseIp, "an IPv4 or IPv6 address");
+
+export const cidrSchema = parsed<Cidr>(
+  parseCidr,
+  "a network such as 10.244.0.0/16, without host bits",
+);
+
+/** A whole number, bounds included. */
+export const wholeNumber = (least: number, most: number) => {
+  const expected = `a whole number from ${least} to ${most}`;
+  return v.pipe(
+    v.number(expected),
+    v.check((n) => Number.isInteger(n) && n >= least && n <= most, expected),
+  );
+};
+
+export const portSchema = wholeNumber(1, 65_535);
+
+/** One of these words. */
+export const oneOf = <const T extends readonly [string, ...string[]]>(words: T) =>
+  v.picklist(words, listWords(words, "or"));
+
+/** `a, b or c`. */
+export const listWords = (words: readonly string[], conjunction: "and" | "or"): string =>
+  words.length < 2
+    ? words.join("")
+    : `${words.slice(0, -1).join(", ")} ${conjunction} ${words.at(-1) ?? ""}`;

@@ -1,0 +1,155 @@
+// What fairlead.yaml may say: every key with its default, and what it accepts. conf/fairlead.yaml
+// explains them.
+import { isAbsolute } from "node:path";
+import * as v from "valibot";
+import { familyOf, type Ip, parseIp } from "../core/address.ts";
+import { type IfName, parseIfName } from "../core/names.ts";
+import { paths } from "../core/paths.ts";
+import { cidrSchema, ipSchema, oneOf, parsed, portSchema, wholeNumber } from "../core/schema.ts";
+
+/** An address with a port: `127.0.0.1:9440`, `[::1]:9440`. */
+export interface Listen {
+  readonly address: Ip;
+  readonly port: number;
+}
+
+export function parseListen(text: string): Listen | undefined {
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const address = parseIp(match?.[1] ?? match?.[2] ?? "");
+  const port = Number(match?.[3]);
+  return address === undefined || !(port >= 1 && port <= 65_535) ? undefined : { address, port };
+}
+
+/** A resolver: with a port, or on 53. */
+function parseUpstream(text: string): Listen | undefined {
+  const address = parseIp(text);
+  return address === undefined ? parseListen(text) : { address, port: 53 };
+}
+
+// RFC 1123 labels joined by dots: what Kubernetes takes as a node's name and as a cluster's domain.
+const label = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?";
+const dnsNamePattern = new RegExp(`^${label}(?:\\.${label})*$`);
+const parseDnsName = (text: string): string | undefined =>
+  text.length <= 253 && dnsNamePattern.test(text) ? text : undefined;
+
+// CNI specification 1.1.0, "Network configuration format", name.
+const parseNetworkName = (text: string): string | undefined =>
+  /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(text) ? text : undefined;
+
+const parseAbsolutePath = (text: string): string | undefined =>
+  isAbsolute(text) ? text : undefined;
+
+const dnsName = parsed(parseDnsName, "a name of lower-case letters, digits, - and .");
+const directory = parsed(parseAbsolutePath, "an absolute path");
+const flag = v.boolean("true or false");
+
+const networks = v.array(cidrSchema, "a list of networks");
+
+const oneCidrPerFamily = v.pipe(
+  networks,
+  v.check(
+    (cidrs) => cidrs.length > 0 && new Set(cidrs.map(familyOf)).size === cidrs.length,
+    "one network per family, at least one",
+  ),
+);
+
+const upstreamList = v.array(
+  parsed<Listen>(parseUpstream, "an address, address:port or [address]:port"),
+);
+const automaticUpstreams = v.literal(
+  "auto",
+  "auto or a list of addresses, each with a port where it is not 53",
+);
+
+const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+
+/** A key of a later version. */
+const absent = v.optional(
+  v.never("nothing here: this version reads the cluster from files, by cluster.source: file"),
+);
+
+const cluster = v.object({
+  source: v.optional(v.literal("file", "file, the only source of this version"), "file"),
+  file: v.optional(v.object({ directory: v.optional(directory, paths.cluster) }), {}),
+  etcd: absent,
+  kubernetes: absent,
+});
+
+const network = v.object({
+  name: v.optional(
+    parsed(parseNetworkName, "letters, digits, _, . and -, a letter or digit first"),
+    "fairlead",
+  ),
+  podCIDRs: v.optional(oneCidrPerFamily, ["10.244.0.0/16"]),
+  nodePrefixLength: v.optional(
+    v.object({
+      ipv4: v.optional(wholeNumber(8, 30), 24),
+      ipv6: v.optional(wholeNumber(16, 126), 64),
+    }),
+    {},
+  ),
+  serviceCIDRs: v.optional(networks, ["10.96.0.0/16"]),
+  backend: v.optional(oneOf(["vxlan", "direct", "auto"]), "auto"),
+  vxlan: v.optional(
+    v.object({
+      vni: v.optional(wholeNumber(1, 16_777_215), 1),
+      port: v.optional(portSchema, 4789),
+    }),
+    {},
+  ),
+  interface: v.optional(
+    v.union(
+      [v.literal("auto"), parsed<IfName>(parseIfName, "")],
+      "auto or the name of an interface",
+    ),
+    "auto",
+  ),
+  mtu: v.optional(
+    v.union(
+      [v.literal("auto"), wholeNumber(576, 65_535)],
+      "auto or a whole number from 576 to 65535",
+    ),
+    "auto",
+  ),
+  masquerade: v.optional(
+    v.object({ enabled: v.optional(flag, true), except: v.optional(networks, []) }),
+    {},
+  ),
+  openFirewall: v.optional(
+    v.literal(false, "false: this version adds no rules to a foreign firewall"),
+    false,
+  ),
+});
+
+const dns = v.object({
+  enabled: v.optional(flag, true),
+  domain: v.optional(dnsName, "cluster.local"),
+  ttl: v.optional(wholeNumber(0, 86_400), 5),
+  pods: v.optional(oneOf(["insecure", "verified", "disabled"]), "insecure"),
+  addresses: v.optional(v.array(ipSchema, "a list of addresses"), ["10.96.0.10"]),
+  upstreams: v.optional(
+    // A list is checked element by element, so that a message names the wrong one.
+    v.lazy((input) => (Array.isArray(input) ? upstreamList : automaticUpstreams)),
+    "auto",
+  ),
+});
+
+export const configSchema = v.object({
+  nodeName: v.optional(dnsName),
+  cluster: v.optional(cluster, {}),
+  cni: v.optional(v.object({ confDir: v.optional(directory, paths.cniConfDir) }), {}),
+  network: v.optional(network, {}),
+  dns: v.optional(dns, {}),
+  metrics: v.optional(
+    v.object({
+      listen: v.optional(
+        parsed<Listen>(parseListen, "address:port or [address]:port"),
+        "127.0.0.1:9440",
+      ),
+    }),
+    {},
+  ),
+  log: v.optional(v.object({ level: v.optional(oneOf(logLevels), "info") }), {}),
+});
+
+export type ConfigFile = v.InferOutput<typeof configSchema>;

@@ -1,0 +1,171 @@
+import { describe, expect, test } from "vitest";
+import { parseConfig } from "./config.ts";
+
+const where = "/etc/fairlead/fairlead.yaml";
+const parse = (text: string) => parseConfig(text, where, { nodeName: "node-a" });
+const messageOf = (text: string): string => {
+  try {
+    parse(text);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return "no error";
+};
+
+describe("parseConfig()", () => {
+  test("gives the documented defaults for an empty file", () => {
+    expect(parse("")).toEqual({
+      nodeName: "node-a",
+      cluster: { directory: "/etc/fairlead/cluster.d" },
+      cni: { confDir: "/etc/cni/net.d" },
+      network: {
+        name: "fairlead",
+        podCidrs: ["10.244.0.0/16"],
+        nodePrefixLength: { ipv4: 24, ipv6: 64 },
+        serviceCidrs: ["10.96.0.0/16"],
+        backend: "auto",
+        vxlan: { vni: 1, port: 4789 },
+        interface: "auto",
+        mtu: "auto",
+        masquerade: { isEnabled: true, except: [] },
+      },
+      dns: {
+        isEnabled: true,
+        domain: "cluster.local",
+        ttl: 5,
+        pods: "insecure",
+        addresses: ["10.96.0.10"],
+        upstreams: "auto",
+      },
+      metrics: { listen: { address: "127.0.0.1", port: 9440 } },
+      log: { level: "info" },
+    });
+  });
+
+  test("takes a section with nothing in it as the defaults", () => {
+    expect(parse("network:\ndns:\n  ttl:\n").network.backend).toBe("auto");
+  });
+
+  test("reads every form of value", () => {
+    const config = parse(`
+nodeName: worker-7.example.org
+network:
+  podCIDRs: [10.0.0.0/8, "fd00:10::/48"]
+  serviceCIDRs: [172.20.0.0/16]
+  interface: bond0.12
+  mtu: 8950
+  masquerade: { enabled: false, except: [192.0.2.0/24] }
+dns: { upstreams: [192.0.2.53, "192.0.2.54:5353", "[2001:db8::53]:53", "2001:db8::54"], addresses: [172.20.0.10] }
+metrics: { listen: "[::1]:9999" }
+`);
+    expect(config.nodeName).toBe("worker-7.example.org");
+    expect(config.network).toMatchObject({
+      podCidrs: ["10.0.0.0/8", "fd00:10::/48"],
+      interface: "bond0.12",
+      mtu: 8950,
+    });
+    expect(config.dns.upstreams).toEqual([
+      { address: "192.0.2.53", port: 53 },
+      { address: "192.0.2.54", port: 5353 },
+      { address: "2001:db8::53", port: 53 },
+      { address: "2001:db8::54", port: 53 },
+    ]);
+    expect(config.metrics.listen).toEqual({ address: "::1", port: 9999 });
+  });
+
+  test.each([
+    ["nodename: a", `:1: Unknown key nodename: did you mean "nodeName"`],
+    [
+      "network:\n  vxlan: { vni: 1, prot: 2 }",
+      `:2: Unknown key network.vxlan.prot: did you mean "port"`,
+    ],
+    [
+      "kubernetes: {}",
+      `:1: Unknown key kubernetes: known keys are nodeName, cluster, cni, network, dns, metrics and log`,
+    ],
+    [
+      "network: { backend: vxlna }",
+      `:1: Cannot use network.backend "vxlna": expected vxlan, direct or auto`,
+    ],
+    [
+      "network:\n  podCIDRs:\n    - 10.244.0.0/16\n    - 10.9.0.1/16",
+      `:4: Cannot use network.podCIDRs[1] "10.9.0.1/16": expected a network such as 10.244.0.0/16, without host bits`,
+    ],
+    [
+      "network: { podCIDRs: [10.0.0.0/16, 10.1.0.0/16] }",
+      `:1: Cannot use network.podCIDRs ["10.0.0.0/16","10.1.0.0/16"]: expected one network per family, at least one`,
+    ],
+    [
+      "network: { vxlan: { port: 70000 } }",
+      `:1: Cannot use network.vxlan.port 70000: expected a whole number from 1 to 65535`,
+    ],
+    [
+      "network: { mtu: 60 }",
+      `:1: Cannot use network.mtu 60: expected a whole number from 576 to 65535`,
+    ],
+    [
+      "network: { interface: a-name-too-long-for-linux }",
+      `:1: Cannot use network.interface "a-name-too-long-for-linux": expected auto or the name of an interface`,
+    ],
+    [
+      "network: { openFirewall: true }",
+      `:1: Cannot use network.openFirewall true: expected false: this version adds no rules to a foreign firewall`,
+    ],
+    [
+      "cluster: { source: etcd }",
+      `:1: Cannot use cluster.source "etcd": expected file, the only source of this version`,
+    ],
+    [
+      "cluster: { etcd: { prefix: /x } }",
+      `:1: Cannot use cluster.etcd {"prefix":"/x"}: expected nothing here: this version reads the cluster from files, by cluster.source: file`,
+    ],
+    [
+      "cluster: { file: { directory: cluster.d } }",
+      `:1: Cannot use cluster.file.directory "cluster.d": expected an absolute path`,
+    ],
+    [
+      "dns: { upstreams: [192.0.2.1, 192.0.2.300] }",
+      `:1: Cannot use dns.upstreams[1] "192.0.2.300": expected an address, address:port or [address]:port`,
+    ],
+    [
+      "dns: { upstreams: none }",
+      `:1: Cannot use dns.upstreams "none": expected auto or a list of addresses, each with a port where it is not 53`,
+    ],
+    [
+      "dns: { ttl: soon }",
+      `:1: Cannot use dns.ttl "soon": expected a whole number from 0 to 86400`,
+    ],
+    ["dns: 7", `:1: Cannot use dns 7: expected a mapping`],
+    [
+      "metrics: { listen: 9440 }",
+      `:1: Cannot use metrics.listen 9440: expected address:port or [address]:port`,
+    ],
+    ["- a", `:1: Cannot use ["a"]: expected a mapping`],
+    [
+      "network: { nodePrefixLength: { ipv4: 12 } }",
+      `:1: Cannot use network.nodePrefixLength.ipv4 12: expected 16 or more, as in 10.244.0.0/16`,
+    ],
+    [
+      "network: { serviceCIDRs: [10.244.8.0/24] }",
+      `:1: Cannot use network.serviceCIDRs[0] "10.244.8.0/24": expected a network outside podCIDRs 10.244.0.0/16`,
+    ],
+    [
+      "dns: { addresses: [10.244.0.10] }",
+      `:1: Cannot use dns.addresses[0] "10.244.0.10": expected an address outside podCIDRs 10.244.0.0/16`,
+    ],
+    ["a: 1\n---\nb: 2", ": 2 problems\n"],
+    ["dns: [", ":1: Cannot parse YAML: "],
+    ["dns: {}\ndns: {}", ":2: Cannot parse YAML: Map keys must be unique"],
+  ])("refuses %j", (text, message) => {
+    expect(messageOf(text).startsWith(where + message) ? message : messageOf(text)).toBe(message);
+  });
+
+  test("reports everything that is wrong, by line", () => {
+    expect(messageOf("network:\n  backend: gre\n  mtuu: 1\ndns:\n  ttl: -1\n")).toBe(
+      `${where}: 3 problems
+  line 2: Cannot use network.backend "gre": expected vxlan, direct or auto
+  line 3: Unknown key network.mtuu: did you mean "mtu"
+  line 5: Cannot use dns.ttl -1: expected a whole number from 0 to 86400`,
+    );
+  });
+});

@@ -1,0 +1,169 @@
+// The daemon's configuration: YAML → schema → Config, or every problem of the file at once.
+import { readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import {
+  type Cidr,
+  cidrContains,
+  cidrPrefixLength,
+  cidrsOverlap,
+  familyOf,
+  type Ip,
+} from "../core/address.ts";
+import { ConfigError, hasErrno } from "../core/error.ts";
+import type { IfName } from "../core/names.ts";
+import { paths } from "../core/paths.ts";
+import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
+import { checkKeys, isRecord, type Problem, validate } from "./validate.ts";
+import { formatPath, formatValue, parseYaml, type Path, type YamlDocument } from "./yaml-file.ts";
+
+export interface Config {
+  readonly nodeName: string;
+  readonly cluster: { readonly directory: string };
+  readonly cni: { readonly confDir: string };
+  readonly network: NetworkConfig;
+  readonly dns: DnsConfig;
+  readonly metrics: { readonly listen: Listen };
+  readonly log: { readonly level: ConfigFile["log"]["level"] };
+}
+
+export type Backend = ConfigFile["network"]["backend"];
+
+export interface NetworkConfig {
+  readonly name: string;
+  /** The cluster's, at most one per family. */
+  readonly podCidrs: readonly Cidr[];
+  readonly nodePrefixLength: { readonly ipv4: number; readonly ipv6: number };
+  readonly serviceCidrs: readonly Cidr[];
+  readonly backend: Backend;
+  readonly vxlan: { readonly vni: number; readonly port: number };
+  readonly interface: "auto" | IfName;
+  /** Octets, of pod interfaces. */
+  readonly mtu: "auto" | number;
+  readonly masquerade: { readonly isEnabled: boolean; readonly except: readonly Cidr[] };
+}
+
+export interface DnsConfig {
+  readonly isEnabled: boolean;
+  readonly domain: string;
+  /** Seconds. */
+  readonly ttl: number;
+  readonly pods: ConfigFile["dns"]["pods"];
+  readonly addresses: readonly Ip[];
+  readonly upstreams: "auto" | readonly Listen[];
+}
+
+export interface ConfigDefaults {
+  /** The node's name where the file gives none. */
+  readonly nodeName: string;
+}
+
+/**
+ * Reads the configuration. Without a path the usual place is read, and a file that is not there
+ * means the defaults; a path that was asked for must be there. Throws ConfigError naming the file
+ * and each problem in it.
+ */
+export function loadConfig(path?: string): Config {
+  const where = path ?? paths.config;
+  const defaults = { nodeName: hostname().toLowerCase() };
+  let text: string;
+  try {
+    text = readFileSync(where, "utf8");
+  } catch (cause) {
+    if (path === undefined && hasErrno(cause, "ENOENT")) return parseConfig("", where, defaults);
+    throw new ConfigError(where, "Cannot read the configuration", { cause });
+  }
+  return parseConfig(text, where, defaults);
+}
+
+/** As {@link loadConfig}, of a text. */
+export function parseConfig(text: string, where: string, defaults: ConfigDefaults): Config {
+  const file = parseYaml(text);
+  const [document = emptyDocument, second] = file.documents;
+  const problems: Problem[] = [...file.problems];
+  if (second !== undefined) {
+    problems.push({ line: second.lineOf([]), message: "Cannot use a second YAML document here" });
+  }
+  problems.push(...checkKeys(configSchema, document, document.value));
+  const checked = validate(configSchema, document, withoutNulls(document.value));
+  if (checked.kind === "invalid") throw configError(where, [...problems, ...checked.problems]);
+  problems.push(...contradictions(checked.value, document));
+  if (problems.length > 0) throw configError(where, problems);
+  return toConfig(checked.value, defaults);
+}
+
+// `key:` with nothing after it is null in YAML, and means the default.
+function withoutNulls(value: unknown): unknown {
+  if (!isRecord(value)) return value;
+  const given = Object.entries(value).filter(([, inner]) => inner !== null);
+  return Object.fromEntries(given.map(([key, inner]) => [key, withoutNulls(inner)]));
+}
+
+const emptyDocument: YamlDocument = { value: {}, lineOf: () => 1 };
+
+function configError(where: string, problems: readonly Problem[]): ConfigError {
+  const sorted = [...problems].sort((a, b) => a.line - b.line);
+  const [only, ...more] = sorted;
+  if (only !== undefined && more.length === 0) {
+    return new ConfigError(`${where}:${only.line}`, only.message);
+  }
+  const lines = sorted.map(({ line, message }) => `\n  line ${line}: ${message}`);
+  return new ConfigError(where, `${sorted.length} problems${lines.join("")}`);
+}
+
+/** What each key alone cannot show: two that do not fit together. */
+function contradictions({ network, dns }: ConfigFile, document: YamlDocument): readonly Problem[] {
+  const problems: Problem[] = [];
+  const report = (path: Path, value: unknown, expected: string): void => {
+    const message = `Cannot use ${formatPath(path)} ${formatValue(value)}: expected ${expected}`;
+    problems.push({ line: document.lineOf(path), message });
+  };
+  for (const podCidr of network.podCIDRs) {
+    const key = familyOf(podCidr) === 4 ? "ipv4" : "ipv6";
+    const length = network.nodePrefixLength[key];
+    if (length < cidrPrefixLength(podCidr)) {
+      const least = cidrPrefixLength(podCidr);
+      report(["network", "nodePrefixLength", key], length, `${least} or more, as in ${podCidr}`);
+    }
+  }
+  network.serviceCIDRs.forEach((serviceCidr, i) => {
+    const overlapped = network.podCIDRs.find((podCidr) => cidrsOverlap(podCidr, serviceCidr));
+    if (overlapped === undefined) return;
+    report(["network", "serviceCIDRs", i], serviceCidr, `a network outside podCIDRs ${overlapped}`);
+  });
+  dns.addresses.forEach((address, i) => {
+    const around = network.podCIDRs.find((podCidr) => cidrContains(podCidr, address));
+    if (around === undefined) return;
+    report(["dns", "addresses", i], address, `an address outside podCIDRs ${around}`);
+  });
+  return problems;
+}
+
+const toConfig = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
+  nodeName: file.nodeName ?? defaults.nodeName,
+  cluster: { directory: file.cluster.file.directory },
+  cni: file.cni,
+  network: {
+    name: file.network.name,
+    podCidrs: file.network.podCIDRs,
+    nodePrefixLength: file.network.nodePrefixLength,
+    serviceCidrs: file.network.serviceCIDRs,
+    backend: file.network.backend,
+    vxlan: file.network.vxlan,
+    interface: file.network.interface,
+    mtu: file.network.mtu,
+    masquerade: {
+      isEnabled: file.network.masquerade.enabled,
+      except: file.network.masquerade.except,
+    },
+  },
+  dns: {
+    isEnabled: file.dns.enabled,
+    domain: file.dns.domain,
+    ttl: file.dns.ttl,
+    pods: file.dns.pods,
+    addresses: file.dns.addresses,
+    upstreams: file.dns.upstreams,
+  },
+  metrics: file.metrics,
+  log: file.log,
+});

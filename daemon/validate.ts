@@ -1,0 +1,149 @@
+// A schema's verdict on a YAML document, as problems an operator can act on: line, key, value, and
+// what is accepted.
+import * as v from "valibot";
+import { listWords } from "../core/schema.ts";
+import { formatPath, formatValue, type Path, type YamlDocument } from "./yaml-file.ts";
+
+export interface Problem {
+  readonly line: number;
+  readonly message: string;
+}
+
+export type Validated<T> =
+  | { readonly kind: "valid"; readonly value: T }
+  | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
+
+export interface ValidateOptions {
+  /** Where the checked value is in the document. */
+  readonly path?: Path;
+  /** Completes a message after the key: ` of Node node-a`. */
+  readonly subject?: string;
+}
+
+/** Checks what is at `options.path` of the document. */
+export function validate<T>(
+  schema: v.GenericSchema<unknown, T>,
+  document: YamlDocument,
+  value: unknown,
+  options: ValidateOptions = {},
+): Validated<T> {
+  const result = v.safeParse(schema, value);
+  if (result.success) return { kind: "valid", value: result.output };
+  const { path: base = [], subject = "" } = options;
+  const problems = result.issues.map((issue) => {
+    const path = pathOf(issue);
+    const at = [...base, ...path];
+    const key = formatPath(path);
+    const found = valueAt(value, path);
+    const expected = expectedBy(issue);
+    const message =
+      found === undefined
+        ? `Cannot find ${key}${subject}: expected ${expected}`
+        : `Cannot use ${key === "" ? "" : `${key} `}${formatValue(found)}${subject}: expected ${expected}`;
+    return { line: document.lineOf(at), message };
+  });
+  return { kind: "invalid", problems };
+}
+
+/**
+ * Keys of `value` that the schema does not have, at any depth, each with the nearest one it has; and
+ * lists where it has a mapping, which valibot takes for an empty one.
+ */
+export function checkKeys(
+  schema: unknown,
+  document: YamlDocument,
+  value: unknown,
+  path: Path = [],
+): readonly Problem[] {
+  const entries = entriesOf(schema);
+  if (entries === undefined) return [];
+  if (Array.isArray(value)) {
+    const key = path.length === 0 ? "" : `${formatPath(path)} `;
+    const message = `Cannot use ${key}${formatValue(value)}: expected a mapping`;
+    return [{ line: document.lineOf(path), message }];
+  }
+  if (!isRecord(value)) return [];
+  const known = Object.keys(entries);
+  return Object.entries(value).flatMap(([key, inner]) => {
+    const at = [...path, key];
+    if (key in entries) return checkKeys(entries[key], document, inner, at);
+    const nearest = nearestWord(key, known);
+    const hint =
+      nearest === undefined
+        ? `known keys are ${listWords(known, "and")}`
+        : `did you mean "${nearest}"`;
+    return [{ line: document.lineOf(at), message: `Unknown key ${formatPath(at)}: ${hint}` }];
+  });
+}
+
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function pathOf(issue: v.BaseIssue<unknown>): Path {
+  return (issue.path ?? []).map((item) =>
+    typeof item.key === "number" ? item.key : String(item.key),
+  );
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  let current = value;
+  for (const part of path) {
+    if (Array.isArray(current)) current = current[Number(part)];
+    else if (isRecord(current)) current = current[part];
+    else return undefined;
+  }
+  return current;
+}
+
+// Our building blocks put what they accept into the message; valibot's own schemas say it in
+// `expected`, as a type name.
+function expectedBy(issue: v.BaseIssue<unknown>): string {
+  if (!issue.message.startsWith("Invalid ")) return issue.message;
+  switch (issue.expected) {
+    case "Object":
+      return "a mapping";
+    case "Array":
+      return "a list";
+    case "string":
+      return "text";
+    case "boolean":
+      return "true or false";
+    default:
+      return issue.expected ?? "something else";
+  }
+}
+
+function entriesOf(schema: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (!isRecord(schema)) return undefined;
+  if (isRecord(schema["entries"])) return schema["entries"];
+  if (isRecord(schema["wrapped"])) return entriesOf(schema["wrapped"]);
+  return Array.isArray(schema["pipe"]) && schema["pipe"][0] !== schema
+    ? entriesOf(schema["pipe"][0])
+    : undefined;
+}
+
+/** The nearest of the known words, if one is near enough to be what was meant. */
+export function nearestWord(word: string, known: readonly string[]): string | undefined {
+  const lower = word.toLowerCase();
+  const ranked = known
+    .map((candidate) => ({ candidate, distance: editDistance(lower, candidate.toLowerCase()) }))
+    .sort((a, b) => a.distance - b.distance);
+  const [best] = ranked;
+  return best !== undefined && best.distance <= Math.max(2, word.length / 3)
+    ? best.candidate
+    : undefined;
+}
+
+// Levenshtein's distance, one row at a time.
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

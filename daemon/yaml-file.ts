@@ -1,0 +1,86 @@
+// YAML text → values with their places: configuration and manifests name the line of what is wrong.
+import { type Document, isNode, LineCounter, parseAllDocuments } from "yaml";
+
+/** Where something is, as keys and indexes from the top of a document. */
+export type Path = readonly (string | number)[];
+
+export interface YamlDocument {
+  /** Plain data: objects, arrays, strings, numbers, booleans, null. */
+  readonly value: unknown;
+  /** Line, from 1, of what is at the path, or of its nearest parent that is there. */
+  lineOf(path: Path): number;
+}
+
+export interface YamlProblem {
+  readonly line: number;
+  readonly message: string;
+}
+
+export interface YamlFile {
+  readonly documents: readonly YamlDocument[];
+  /** Not empty: the text is not YAML, and `documents` is empty. */
+  readonly problems: readonly YamlProblem[];
+}
+
+/** Every document of a YAML (or JSON) text. Empty documents are left out. */
+export function parseYaml(text: string): YamlFile {
+  const lines = new LineCounter();
+  const parsed = parseAllDocuments(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    version: "1.2",
+  });
+  const documents = "empty" in parsed ? [] : parsed;
+  const problems = documents.flatMap((document) =>
+    document.errors.map((error) => ({
+      line: lines.linePos(error.pos[0]).line,
+      message: `Cannot parse YAML: ${error.message}`,
+    })),
+  );
+  if (problems.length > 0) return { documents: [], problems };
+  try {
+    return {
+      documents: documents.flatMap((document) =>
+        document.contents === null ? [] : [openDocument(document, lines)],
+      ),
+      problems: [],
+    };
+  } catch (cause) {
+    // toJS refuses aliases that expand without limit ("billion laughs").
+    const message = cause instanceof Error ? cause.message : String(cause);
+    return { documents: [], problems: [{ line: 1, message: `Cannot parse YAML: ${message}` }] };
+  }
+}
+
+function openDocument(document: Document.Parsed, lines: LineCounter): YamlDocument {
+  return {
+    value: document.toJS({ maxAliasCount: 100 }),
+    lineOf: (path) => {
+      for (let length = path.length; length >= 0; length--) {
+        const node = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
+        if (isNode(node) && node.range) return lines.linePos(node.range[0]).line;
+      }
+      return 1;
+    },
+  };
+}
+
+/** A path as one reads it: `network.podCIDRs[1]`. */
+export const formatPath = (path: Path): string =>
+  path.reduce<string>(
+    (text, part) =>
+      typeof part === "number"
+        ? `${text}[${part}]`
+        : /^[\w-]+$/.test(part)
+          ? text === ""
+            ? part
+            : `${text}.${part}`
+          : `${text}["${part}"]`,
+    "",
+  );
+
+/** A value in a message: as JSON, cut off where it gets long. */
+export function formatValue(value: unknown): string {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
+}
