@@ -14,6 +14,8 @@ export const routeProtocol = 76;
 export const nftTableName = "fairlead";
 /** The VXLAN device. */
 export const vxlanDevice = ifNameLiteral("fl-vxlan");
+/** The loopback device of every network namespace. */
+export const loopbackDevice = ifNameLiteral("lo");
 /** Prefix of every interface that is ours. */
 export const interfacePrefix = "fl";
 

@@ -1,7 +1,7 @@
 // The Linux network objects that fairlead observes and changes: one vocabulary for the pure
 // calculation (attach/plan, core/desired), the kernel module and its fake.
-import type { Cidr, Family, Ip, Mac } from "./address.ts";
-import type { IfName } from "./names.ts";
+import { type Cidr, type Family, type Ip, type Mac, familyOf } from "./address.ts";
+import { type IfName, loopbackDevice } from "./names.ts";
 
 /** A network interface as the kernel reports it. */
 export interface Link {
@@ -54,13 +54,43 @@ export interface Route {
   readonly onlink?: boolean;
   /** Preferred source of packets that this node sends. */
   readonly source?: Ip;
-  /** RTA_PRIORITY; 0 leaves it to the kernel (0 for IPv4, 1024 for IPv6). */
+  /** RTA_PRIORITY; 0 leaves it to the kernel, which means 1024 for IPv6. */
   readonly metric: number;
   readonly table: number;
   readonly type: RouteType;
+  /** IPv6 routes have none in the kernel: see {@link normalRoute}. */
   readonly scope: RouteScope;
   /** Who installed it: rtm_protocol. Ours is `routeProtocol`. */
   readonly protocol: number;
+}
+
+/**
+ * The route in the form in which the kernel's are observed, so that what was asked for compares equal
+ * with what is there: an IPv6 metric of 1024 is 0, the scope of an IPv6 route follows from its type
+ * and gateway, the device of a blackhole is `lo`, and `onlink` is either true or absent.
+ */
+export function normalRoute(route: Route): Route {
+  const { onlink, ...rest } = route;
+  const isIpv6 = familyOf(route.destination) === 6;
+  return {
+    ...rest,
+    ...(onlink === true && { onlink }),
+    device: isDiscarding(route.type) ? loopbackDevice : route.device,
+    metric: isIpv6 && route.metric === ipv6DefaultMetric ? 0 : route.metric,
+    scope: isIpv6 ? ipv6Scope(route) : route.scope,
+  };
+}
+
+/** RTA_PRIORITY of an IPv6 route that names none: IP6_RT_PRIO_USER in the kernel. */
+export const ipv6DefaultMetric = 1024;
+
+/** A blackhole or unreachable route: it leads to no device. */
+export const isDiscarding = (type: RouteType): boolean =>
+  type === "blackhole" || type === "unreachable";
+
+function ipv6Scope(route: Route): RouteScope {
+  if (route.type === "local") return "host";
+  return route.gateway === undefined && !isDiscarding(route.type) ? "link" : "global";
 }
 
 /** A neighbor entry: address → MAC on a device. */

@@ -1,0 +1,118 @@
+import { familyOf } from "./address.ts";
+import { assertNever } from "./assert.ts";
+import {
+  type Change,
+  type FdbEntry,
+  type InterfaceAddress,
+  type LinkSettings,
+  type Neighbor,
+  type Route,
+  type VxlanParameters,
+  localTable,
+  mainTable,
+} from "./network.ts";
+
+/**
+ * The change as the one `ip` or `bridge` line that would do the same: for logs, errors and golden
+ * tests. Two things differ from iproute2, which has no words for them: the sandbox of a pod end is
+ * `netns sandbox`, and a link's reverse path filter is `rp_filter N`.
+ */
+export function formatChange(change: Change): string {
+  switch (change.kind) {
+    case "add-veth": {
+      const { host, pod, mtu, alias } = change;
+      return words(
+        `ip link add ${host.name} index ${host.index} address ${host.mac} mtu ${mtu}`,
+        alias !== undefined && `alias ${JSON.stringify(alias)}`,
+        `type veth peer name ${pod.name} index ${pod.index} address ${pod.mac} mtu ${mtu}`,
+        "netns sandbox",
+      );
+    }
+    case "add-vxlan":
+      return words(
+        `ip link add ${change.name} address ${change.mac} mtu ${change.mtu}`,
+        formatVxlan(change.vxlan),
+      );
+    case "set-link":
+      return words(`ip link set dev ${change.device}`, formatSettings(change.settings));
+    case "remove-link":
+      return `ip link del dev ${change.device}`;
+    case "add-address":
+      return `ip address add ${formatAddress(change.address)}`;
+    case "remove-address":
+      return `ip address del ${formatAddress(change.address)}`;
+    case "add-route":
+      return formatRoute("add", change.route);
+    case "replace-route":
+      return formatRoute("replace", change.route);
+    case "remove-route":
+      return formatRoute("del", change.route);
+    case "replace-neighbor":
+      return formatNeighbor("replace", change.neighbor);
+    case "remove-neighbor":
+      return formatNeighbor("del", change.neighbor);
+    case "replace-fdb":
+      return formatFdb("replace", change.entry);
+    case "remove-fdb":
+      return formatFdb("del", change.entry);
+    default:
+      return assertNever(change);
+  }
+}
+
+const words = (...parts: readonly (string | false | undefined)[]): string =>
+  parts.filter((part) => part !== false && part !== undefined && part !== "").join(" ");
+
+const formatVxlan = (vxlan: VxlanParameters): string =>
+  words(
+    `type vxlan id ${vxlan.vni} dstport ${vxlan.port}`,
+    vxlan.local !== undefined && `local ${vxlan.local}`,
+    vxlan.underlayIndex !== undefined && `dev if${vxlan.underlayIndex}`,
+    vxlan.learning ? "learning" : "nolearning",
+  );
+
+const formatSettings = (settings: LinkSettings): string =>
+  words(
+    settings.linkLocal !== undefined && `addrgenmode ${settings.linkLocal ? "eui64" : "none"}`,
+    settings.rpFilter !== undefined && `rp_filter ${settings.rpFilter}`,
+    settings.mtu !== undefined && `mtu ${settings.mtu}`,
+    settings.mac !== undefined && `address ${settings.mac}`,
+    settings.alias !== undefined && `alias ${JSON.stringify(settings.alias)}`,
+    settings.group !== undefined && `group ${settings.group}`,
+    settings.isUp !== undefined && (settings.isUp ? "up" : "down"),
+  );
+
+const formatAddress = ({ address, prefixLength, device }: InterfaceAddress): string =>
+  `${address}/${prefixLength} dev ${device}`;
+
+function formatRoute(verb: "add" | "replace" | "del", route: Route): string {
+  const tableName =
+    route.table === mainTable ? undefined : route.table === localTable ? "local" : route.table;
+  return words(
+    `${familyOf(route.destination) === 4 ? "ip" : "ip -6"} route ${verb}`,
+    route.type !== "unicast" && route.type,
+    route.destination,
+    route.gateway !== undefined &&
+      // iproute2 wants the family named when it is not the destination's.
+      `via ${familyOf(route.gateway) === familyOf(route.destination) ? "" : "inet6 "}${route.gateway}`,
+    `dev ${route.device}`,
+    route.onlink === true && "onlink",
+    route.source !== undefined && `src ${route.source}`,
+    `proto ${route.protocol}`,
+    route.scope !== "global" && `scope ${route.scope}`,
+    route.metric !== 0 && `metric ${route.metric}`,
+    tableName !== undefined && `table ${tableName}`,
+  );
+}
+
+const formatNeighbor = (verb: "replace" | "del", neighbor: Neighbor): string =>
+  words(
+    `ip neighbor ${verb} ${neighbor.address} lladdr ${neighbor.mac} dev ${neighbor.device}`,
+    verb === "replace" && `nud ${neighbor.isPermanent ? "permanent" : "reachable"}`,
+  );
+
+const formatFdb = (verb: "replace" | "del", entry: FdbEntry): string =>
+  words(
+    `bridge fdb ${verb} ${entry.mac} dev ${entry.device} dst ${entry.destination} self`,
+    verb === "replace" && (entry.isPermanent ? "permanent" : "dynamic"),
+  );
