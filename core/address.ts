@@ -165,7 +165,7 @@ export function macFromBytes(bytes: Uint8Array): Mac {
   return brandMac(Array.from(bytes, (octet) => octet.toString(16).padStart(2, "0")).join(":"));
 }
 
-const isCidr = (value: Ip | Cidr): value is Cidr => value.includes("/");
+export const isCidr = (value: Ip | Cidr): value is Cidr => value.includes("/");
 
 function ipv4ToBytes(ip: Ipv4): Uint8Array {
   const bytes = new Uint8Array(4);

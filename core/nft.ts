@@ -1,19 +1,34 @@
 // Our one nftables table as data: what should be there, and what was read back. Statements are the
 // few that fairlead uses, each one nft statement; kernel/nft encodes them, formatNftTable prints them.
-import type { Family, Ip, Cidr } from "./address.ts";
+import { createHash } from "node:crypto";
+import {
+  type Cidr,
+  type Family,
+  type Ip,
+  cidrBase,
+  cidrContains,
+  cidrPrefixLength,
+  compareIps,
+  hostCidr,
+  isCidr,
+} from "./address.ts";
+import { assertNever } from "./assert.ts";
 
 export type NftHook = "prerouting" | "input" | "forward" | "output" | "postrouting";
 
 export interface NftChain {
   readonly name: string;
   /** A base chain; absent for a chain that is only jumped to. */
-  readonly hook?: {
-    readonly type: "filter" | "nat" | "route";
-    readonly hook: NftHook;
-    /** Lower runs first: raw -300, dstnat -100, filter 0, srcnat 100. */
-    readonly priority: number;
-  };
+  readonly hook?: NftBaseChain;
   readonly rules: readonly NftRule[];
+}
+
+/** Where a base chain is hooked into the packet's way. Its policy is always accept. */
+export interface NftBaseChain {
+  readonly type: "filter" | "nat" | "route";
+  readonly hook: NftHook;
+  /** Lower runs first: raw -300, dstnat -100, filter 0, srcnat 100. */
+  readonly priority: number;
 }
 
 export interface NftRule {
@@ -58,11 +73,115 @@ export interface NftTable {
 }
 
 /**
- * What is in the kernel under our name. `rules` are recognised by the digest that each rule carries
- * in its user data; the set elements are compared one by one.
+ * What is in the kernel under our name. Rules are recognised by the digest that each one carries in
+ * its user data (see {@link nftRuleDigest}), a rule of somebody else has the digest "". Set elements
+ * are as {@link normalElements} has them.
  */
 export interface ObservedNftTable {
-  readonly sets: ReadonlyMap<string, readonly (Ip | Cidr)[]>;
+  readonly sets: ReadonlyMap<string, readonly Cidr[]>;
   /** Chain name → its rules' digests, in order. */
   readonly chains: ReadonlyMap<string, readonly string[]>;
+  /** Only of base chains. */
+  readonly hooks: ReadonlyMap<string, NftBaseChain>;
 }
+
+/** Twelve hex digits that stand for all of the rule: its statements and its comment. */
+export const nftRuleDigest = (rule: NftRule): string =>
+  createHash("sha256").update(formatRule(rule)).digest("hex").slice(0, 12);
+
+/** The set's networks in order, without those that another one contains: what the kernel holds. */
+export function normalElements(elements: readonly (Ip | Cidr)[]): readonly Cidr[] {
+  const sorted = elements
+    .map(asCidr)
+    .sort(
+      (a, b) => compareIps(cidrBase(a), cidrBase(b)) || cidrPrefixLength(a) - cidrPrefixLength(b),
+    );
+  // A container sorts before what it contains, and networks never overlap in part.
+  const kept: Cidr[] = [];
+  for (const cidr of sorted) {
+    const last = kept.at(-1);
+    if (last === undefined || !cidrContains(last, cidr)) kept.push(cidr);
+  }
+  return kept;
+}
+
+/** The table as `observeNft` would give it once it is applied. */
+export const asObserved = (table: NftTable): ObservedNftTable => ({
+  sets: new Map(table.sets.map((set) => [set.name, normalElements(set.elements)])),
+  chains: new Map(table.chains.map((chain) => [chain.name, chain.rules.map(nftRuleDigest)])),
+  hooks: new Map(
+    table.chains.flatMap(({ name, hook }) => (hook === undefined ? [] : [[name, hook] as const])),
+  ),
+});
+
+/** The table as `nft list table` prints it, but for its line breaks within long sets. */
+export function formatNftTable(table: NftTable): string {
+  const blocks = [...table.sets.map(formatSet), ...table.chains.map(formatChain)];
+  return `table inet ${table.name} {\n${blocks.join("\n")}}\n`;
+}
+
+function formatSet(set: NftSet): string {
+  const elements = normalElements(set.elements).map((cidr) =>
+    cidr === hostCidr(cidrBase(cidr)) ? cidrBase(cidr) : cidr,
+  );
+  return block(`set ${set.name}`, [
+    `type ipv${set.family}_addr`,
+    "flags interval",
+    ...(elements.length === 0 ? [] : [`elements = { ${elements.join(", ")} }`]),
+  ]);
+}
+
+const formatChain = ({ name, hook, rules }: NftChain): string =>
+  block(`chain ${name}`, [
+    ...(hook === undefined
+      ? []
+      : [`type ${hook.type} hook ${hook.hook} priority ${formatPriority(hook)}; policy accept;`]),
+    ...rules.map(formatRule),
+  ]);
+
+const block = (head: string, lines: readonly string[]): string =>
+  [`\t${head} {`, ...lines.map((line) => `\t\t${line}`), "\t}", ""].join("\n");
+
+const formatRule = ({ statements, comment }: NftRule): string =>
+  [...statements.map(formatStatement), ...(comment === "" ? [] : [`comment "${comment}"`])].join(
+    " ",
+  );
+
+function formatStatement(statement: NftStatement): string {
+  switch (statement.kind) {
+    case "match-set": {
+      const network = statement.family === 4 ? "ip" : "ip6";
+      return `${network} ${statement.field} ${not(statement.isInverted)}@${statement.set}`;
+    }
+    case "match-interface":
+      return `${statement.field} ${not(statement.isInverted)}"${statement.name}"`;
+    case "match-port":
+      return `${statement.protocol} dport ${statement.port}`;
+    case "masquerade":
+      return statement.fullyRandom ? "masquerade fully-random" : "masquerade";
+    case "notrack":
+    case "accept":
+    case "return":
+      return statement.kind;
+    default:
+      return assertNever(statement);
+  }
+}
+
+const not = (isInverted: boolean): string => (isInverted ? "!= " : "");
+
+// nft prints the well-known priorities by name: src/rule.c, std_prios. dstnat and srcnat have theirs
+// only where the hook makes sense of it.
+function formatPriority({ hook, priority }: NftBaseChain): string {
+  const names: Readonly<Record<number, string>> = {
+    [-300]: "raw",
+    [-150]: "mangle",
+    0: "filter",
+    50: "security",
+    ...(hook === "prerouting" && { [-100]: "dstnat" }),
+    ...(hook === "postrouting" && { 100: "srcnat" }),
+  };
+  return names[priority] ?? String(priority);
+}
+
+const asCidr = (element: Ip | Cidr): Cidr => (isCidr(element) ? element : hostCidr(element));

@@ -17,8 +17,11 @@ export interface NetworkNamespace {
   links(): readonly Link[];
   /** One link by name, or undefined. */
   link(name: string): Link | undefined;
+  // Of a device that does not exist there is nothing: an empty list.
   addresses(device: IfName): readonly InterfaceAddress[];
+  /** Each as `normalRoute` has it. Left out: multipath, multicast and broadcast routes, cache entries. */
   routes(filter: RouteFilter): readonly Route[];
+  /** Entries with a MAC that may be used; not the kernel's own for multicast. */
   neighbors(device: IfName): readonly Neighbor[];
   fdb(device: IfName): readonly FdbEntry[];
 }
@@ -63,12 +66,18 @@ export interface Kernel extends NetworkNamespace, Disposable {
 
   /** Our table as it is; undefined when there is none. */
   observeNft(name: string): ObservedNftTable | undefined;
-  /** Makes the table be `desired`, in one transaction that changes only what differs. */
-  applyNft(desired: NftTable): void;
+  /**
+   * Makes the table be `desired`, in one transaction that changes only what differs. True when
+   * something did.
+   */
+  applyNft(desired: NftTable): boolean;
   /** Removes the table; no failure when there is none. */
   removeNft(name: string): void;
 
-  /** `net.ipv4.ip_forward` style names, or with slashes where a name has a dot in it. */
+  /**
+   * `net.ipv4.ip_forward` style names, or with slashes where a name has a dot in it. Undefined when
+   * there is no such setting.
+   */
   readSysctl(name: string): string | undefined;
   writeSysctl(name: string, value: string): void;
 

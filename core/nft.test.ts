@@ -1,0 +1,99 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { cidr, ip } from "../test/support/builders.ts";
+import { type Cidr, cidrContains, cidrOf, ipFromBigInt } from "./address.ts";
+import { type NftTable, asObserved, formatNftTable, normalElements, nftRuleDigest } from "./nft.ts";
+
+const table: NftTable = {
+  name: "fairlead",
+  sets: [
+    { name: "pods4", family: 4, elements: [cidr("10.244.0.0/16"), ip("192.0.2.1")] },
+    { name: "pods6", family: 6, elements: [] },
+  ],
+  chains: [
+    {
+      name: "postrouting",
+      hook: { type: "nat", hook: "postrouting", priority: 100 },
+      rules: [
+        {
+          statements: [
+            { kind: "match-set", field: "saddr", family: 4, set: "pods4", isInverted: false },
+            { kind: "match-set", field: "daddr", family: 4, set: "pods4", isInverted: true },
+            { kind: "match-interface", field: "oifname", name: "lo", isInverted: true },
+            { kind: "masquerade", fullyRandom: true },
+          ],
+          comment: "pods to the outside",
+        },
+      ],
+    },
+    {
+      name: "untracked",
+      rules: [
+        {
+          statements: [{ kind: "match-port", protocol: "udp", port: 4789 }, { kind: "notrack" }],
+          comment: "",
+        },
+      ],
+    },
+  ],
+};
+
+test("formatNftTable() prints what nft would", () =>
+  expect(formatNftTable(table)).toMatchInlineSnapshot(`
+    "table inet fairlead {
+    	set pods4 {
+    		type ipv4_addr
+    		flags interval
+    		elements = { 10.244.0.0/16, 192.0.2.1 }
+    	}
+
+    	set pods6 {
+    		type ipv6_addr
+    		flags interval
+    	}
+
+    	chain postrouting {
+    		type nat hook postrouting priority srcnat; policy accept;
+    		ip saddr @pods4 ip daddr != @pods4 oifname != "lo" masquerade fully-random comment "pods to the outside"
+    	}
+
+    	chain untracked {
+    		udp dport 4789 notrack
+    	}
+    }
+    "
+  `));
+
+test("asObserved() holds a digest for each rule", () => {
+  const observed = asObserved(table);
+  expect(observed.sets.get("pods4")).toEqual(["10.244.0.0/16", "192.0.2.1/32"]);
+  expect(observed.chains.get("postrouting")).toEqual([nftRuleDigest(table.chains[0]!.rules[0]!)]);
+  expect([...observed.hooks.keys()]).toEqual(["postrouting"]);
+});
+
+test("nftRuleDigest() differs when a statement or the comment does", () => {
+  const rule = table.chains[0]!.rules[0]!;
+  expect(nftRuleDigest(rule)).toMatch(/^[0-9a-f]{12}$/);
+  expect(nftRuleDigest({ ...rule, comment: "other" })).not.toBe(nftRuleDigest(rule));
+  expect(nftRuleDigest({ ...rule, statements: rule.statements.slice(1) })).not.toBe(
+    nftRuleDigest(rule),
+  );
+});
+
+const anIpv4Network = fc
+  .tuple(fc.bigInt(0n, 0xffff_ffffn), fc.integer({ min: 0, max: 32 }))
+  .map(([value, prefixLength]) => cidrOf(ipFromBigInt(value, 4), prefixLength));
+
+test("normalElements() covers the same, has no overlap, and is its own normal form", () =>
+  fc.assert(
+    fc.property(fc.array(anIpv4Network, { maxLength: 12 }), (networks) => {
+      const normal = normalElements(networks);
+      const covers = (list: readonly Cidr[], one: Cidr): boolean =>
+        list.some((other) => cidrContains(other, one));
+      for (const network of networks) expect(covers(normal, network)).toBe(true);
+      for (const network of normal) expect(networks).toContain(network);
+      for (const [i, network] of normal.entries())
+        expect(covers(normal.toSpliced(i, 1), network)).toBe(false);
+      expect(normalElements(normal)).toEqual(normal);
+    }),
+  ));

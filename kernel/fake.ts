@@ -1,0 +1,148 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Mac } from "../core/address.ts";
+import { KernelError } from "../core/error.ts";
+import type { IfName } from "../core/names.ts";
+import type { Change, Link } from "../core/network.ts";
+import { type NftTable, type ObservedNftTable, asObserved } from "../core/nft.ts";
+import { FakeNamespace, type FakeWorld } from "./fake-namespace.ts";
+import type { Kernel, KernelEvent, KernelObject, NetworkNamespace, Sandbox } from "./kernel.ts";
+
+/** A Kernel in memory, with what a test needs to set the scene and to break it. */
+export interface FakeKernel extends Kernel {
+  /** Makes an empty sandbox that `openSandbox(path)` finds, as a runtime would. */
+  addSandbox(path: string): void;
+  /** Ends it as a runtime would: its links vanish, and with them the host ends of their pairs. */
+  removeSandbox(path: string): void;
+  /** A device of the machine, such as the underlay. Up, MTU 1500 unless said otherwise. */
+  addDevice(link: Partial<Link> & { readonly name: IfName; readonly mac: Mac }): Link;
+  /** The next change that matches fails so, in this namespace or a sandbox. */
+  failNext(matches: (change: Change) => boolean, errno: string, kernelMessage?: string): void;
+  /** Sandboxes opened and not yet disposed: 0 when nothing leaks. */
+  readonly openSandboxes: number;
+}
+
+interface PlannedFailure {
+  readonly matches: (change: Change) => boolean;
+  readonly errno: string;
+  readonly kernelMessage: string;
+}
+
+class World implements FakeWorld {
+  readonly descriptors = new Map<number, FakeNamespace>();
+  readonly failures: PlannedFailure[] = [];
+  #lastIndex = 1;
+  #lastDescriptor = 1000;
+
+  namespaceOfDescriptor(fd: number): FakeNamespace | undefined {
+    return this.descriptors.get(fd);
+  }
+
+  takeFailure(change: Change): PlannedFailure | undefined {
+    const at = this.failures.findIndex(({ matches }) => matches(change));
+    return at < 0 ? undefined : this.failures.splice(at, 1)[0];
+  }
+
+  nextIndex(): number {
+    return ++this.#lastIndex;
+  }
+
+  open(namespace: FakeNamespace): number {
+    const fd = ++this.#lastDescriptor;
+    this.descriptors.set(fd, namespace);
+    return fd;
+  }
+}
+
+/** A machine with nothing but `lo`, up. */
+export function createFakeKernel(): FakeKernel {
+  const world = new World();
+  let lastInode = 1;
+  const newNamespace = (): FakeNamespace =>
+    new FakeNamespace(world, { device: 4, inode: ++lastInode });
+  const node = newNamespace();
+  const sandboxes = new Map<string, FakeNamespace>();
+  const tables = new Map<string, ObservedNftTable>();
+  const watchers = watchChanges(node);
+
+  return {
+    identity: node.identity,
+    ...delegateTo(node),
+    addSandbox: (path) => void sandboxes.set(path, newNamespace()),
+    removeSandbox: (path) => {
+      sandboxes.get(path)?.destroy();
+      sandboxes.delete(path);
+    },
+    addDevice: (link) => node.addDevice(link),
+    failNext: (matches, errno, kernelMessage = "") =>
+      void world.failures.push({ matches, errno, kernelMessage }),
+    get openSandboxes() {
+      return world.descriptors.size;
+    },
+    openSandbox: (path) => {
+      const namespace = sandboxes.get(path);
+      if (namespace === undefined) throw new KernelError(`open the sandbox "${path}"`, "ENOENT");
+      return openFakeSandbox(world, namespace);
+    },
+    reap: async (devices) => {
+      node.apply(devices.map((device) => ({ kind: "remove-link", device })));
+    },
+    observeNft: (name) => tables.get(name),
+    applyNft: (desired) => applyTable(tables, desired),
+    removeNft: (name) => void tables.delete(name),
+    readSysctl: (name) => node.sysctls.read(name),
+    writeSysctl: (name, value) => node.sysctls.write(name, value),
+    watch: (onChange) => watchers.watch(onChange),
+    [Symbol.dispose]: () => watchers.stop(),
+  };
+}
+
+const delegateTo = (namespace: FakeNamespace): NetworkNamespace => ({
+  apply: (changes) => namespace.apply(changes),
+  links: () => namespace.links(),
+  link: (name) => namespace.link(name),
+  addresses: (device) => namespace.addresses(device),
+  routes: (filter) => namespace.routes(filter),
+  neighbors: (device) => namespace.neighbors(device),
+  fdb: (device) => namespace.fdb(device),
+});
+
+function openFakeSandbox(world: World, namespace: FakeNamespace): Sandbox {
+  const fd = world.open(namespace);
+  return {
+    ...delegateTo(namespace),
+    fd,
+    identity: namespace.identity,
+    writeSysctl: (name, value) => namespace.sysctls.write(name, value),
+    [Symbol.dispose]: () => void world.descriptors.delete(fd),
+  };
+}
+
+function applyTable(tables: Map<string, ObservedNftTable>, desired: NftTable): boolean {
+  const wanted = asObserved(desired);
+  if (isDeepStrictEqual(tables.get(desired.name), wanted)) return false;
+  tables.set(desired.name, wanted);
+  return true;
+}
+
+/** Calls of one turn of the event loop are told as one, as the real kernel object does. */
+function watchChanges(namespace: FakeNamespace) {
+  const watchers = new Set<(event: KernelEvent) => void>();
+  let objects = new Set<KernelObject>();
+  namespace.onChange = (object) => {
+    if (objects.size === 0 && watchers.size > 0) {
+      setImmediate(() => {
+        const event = { objects, overflow: false };
+        objects = new Set();
+        for (const watcher of watchers) watcher(event);
+      });
+    }
+    if (watchers.size > 0) objects.add(object);
+  };
+  return {
+    watch: (onChange: (event: KernelEvent) => void): Disposable => {
+      watchers.add(onChange);
+      return { [Symbol.dispose]: () => void watchers.delete(onChange) };
+    },
+    stop: () => watchers.clear(),
+  };
+}

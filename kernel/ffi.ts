@@ -1,0 +1,65 @@
+// The few functions of the C library that Node does not offer, and nothing else. The only file that
+// names koffi, so that Node's own node:ffi can take its place when it is stable.
+import koffi from "koffi";
+
+/**
+ * System calls. Every result is as the kernel itself gives it: 0 or more, or a negative errno, read
+ * before anything else can run. Descriptors are plain numbers; who opens one closes it.
+ */
+export interface SystemCalls {
+  socket(domain: number, type: number, protocol: number): number;
+  bind(fd: number, address: Uint8Array): number;
+  connect(fd: number, address: Uint8Array): number;
+  /** `length` octets of `data` from its start, as one message. */
+  send(fd: number, data: Uint8Array, length: number): number;
+  /** One message into `data`; with MSG_TRUNC the result is the message's own length. */
+  recv(fd: number, data: Uint8Array, flags: number): number;
+  setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
+  setns(fd: number, namespaceType: number): number;
+  /** An ioctl that takes no argument. */
+  ioctl(fd: number, request: number): number;
+  flock(fd: number, operation: number): number;
+  close(fd: number): number;
+}
+
+const c = koffi.load(null);
+
+const native = {
+  socket: c.func("int socket(int domain, int type, int protocol)"),
+  bind: c.func("int bind(int fd, const void *address, uint32_t length)"),
+  connect: c.func("int connect(int fd, const void *address, uint32_t length)"),
+  send: c.func("intptr_t send(int fd, const void *data, size_t length, int flags)"),
+  recv: c.func("intptr_t recv(int fd, void *data, size_t length, int flags)"),
+  setsockopt: c.func(
+    "int setsockopt(int fd, int level, int option, const void *value, uint32_t length)",
+  ),
+  setns: c.func("int setns(int fd, int type)"),
+  ioctl: c.func("int ioctl(int fd, unsigned long request, uintptr_t argument)"),
+  flock: c.func("int flock(int fd, int operation)"),
+  close: c.func("int close(int fd)"),
+};
+
+const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
+
+export const systemCalls: SystemCalls = {
+  socket: (domain, type, protocol) => orErrno(native.socket(domain, type, protocol)),
+  bind: (fd, address) => orErrno(native.bind(fd, address, address.length)),
+  connect: (fd, address) => orErrno(native.connect(fd, address, address.length)),
+  send: (fd, data, length) => orErrno(native.send(fd, data, length, 0)),
+  recv: (fd, data, flags) => orErrno(native.recv(fd, data, data.length, flags)),
+  setsockopt: (fd, level, option, value) =>
+    orErrno(native.setsockopt(fd, level, option, value, value.length)),
+  setns: (fd, namespaceType) => orErrno(native.setns(fd, namespaceType)),
+  ioctl: (fd, request) => orErrno(native.ioctl(fd, request, 0)),
+  flock: (fd, operation) => orErrno(native.flock(fd, operation)),
+  close: (fd) => orErrno(native.close(fd)),
+};
+
+/**
+ * Calls back in the event loop whenever the descriptor can be read (uv_poll). Dispose it before the
+ * descriptor is closed. The callback must not throw.
+ */
+export function onReadable(fd: number, callback: () => void): Disposable {
+  const handle = koffi.node.poll(fd, { readable: true }, callback);
+  return { [Symbol.dispose]: () => handle.close() };
+}
