@@ -1,5 +1,5 @@
 // What attach asks of address management. ipam/store.ts keeps it on disk in host-local's layout.
-import type { Cidr, InterfaceCidr, Ip } from "../core/address.ts";
+import type { InterfaceCidr, Ip } from "../core/address.ts";
 import type { RangeConf } from "../core/cni/types.ts";
 import type { AttachmentKey } from "../core/names.ts";
 
@@ -29,13 +29,31 @@ export interface Ipam {
   reserve(request: ReserveRequest, signal: AbortSignal): Promise<readonly ReservedAddress[]>;
   /** Frees what the attachment holds; nothing held is no failure. */
   release(key: AttachmentKey, signal: AbortSignal): Promise<readonly Ip[]>;
-  leases(network: string): Promise<readonly Lease[]>;
+  /** In the order of their addresses. */
+  leases(network: string, signal?: AbortSignal): Promise<readonly Lease[]>;
   /** Frees every lease of the network whose attachment `isValid` refuses; returns what was freed. */
   collect(
     network: string,
     isValid: (lease: Lease) => boolean,
     signal: AbortSignal,
   ): Promise<readonly Lease[]>;
+  /** How full each range set is: STATUS is not ready when one has no address left. */
+  usage(
+    network: string,
+    ranges: ReserveRequest["ranges"],
+    signal: AbortSignal,
+  ): Promise<readonly SetUsage[]>;
+  /** The same, with its leases below another directory: `ipam.dataDir` of a configuration. */
+  at(dataDir: string | undefined): Ipam;
+}
+
+/** How full a range set is. */
+export interface SetUsage {
+  /** As text, for people. */
+  readonly ranges: string;
+  /** How many addresses the set can give. */
+  readonly size: bigint;
+  readonly held: number;
 }
 
 export interface ReserveRequest {
@@ -44,6 +62,3 @@ export interface ReserveRequest {
   /** At most one per range set. */
   readonly requestedIps: readonly Ip[];
 }
-
-/** The node's own ranges: one set per pod CIDR's family, the first address kept for `fl-vxlan`. */
-export type PodCidrs = readonly Cidr[];

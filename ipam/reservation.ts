@@ -1,0 +1,144 @@
+// One request for addresses, decided as a whole before anything is written. Pure.
+import { type Ip, ipToBigInt } from "../core/address.ts";
+import { CniCode, CniError } from "../core/cni/error.ts";
+import { assertNever } from "../core/assert.ts";
+import type { Taken } from "./address-set.ts";
+import type { SetUsage } from "./ipam.ts";
+import { allocateNext, allocateRequested } from "./allocate.ts";
+import { type Range, type RangeSet, formatSet, rangeOf, setSize } from "./range.ts";
+
+export interface Demand {
+  readonly sets: readonly RangeSet[];
+  readonly requestedIps: readonly Ip[];
+  /** What the attachment holds already. */
+  readonly held: readonly Ip[];
+}
+
+/** What of the network's state the decision rests on. */
+export interface Holdings {
+  readonly taken: Taken;
+  /** By the range set's place in the configuration. */
+  readonly lastReserved: ReadonlyMap<number, Ip>;
+}
+
+export interface PlannedAddress {
+  readonly set: number;
+  readonly range: Range;
+  readonly address: Ip;
+  /** Not held before: to be written. */
+  readonly isNew: boolean;
+}
+
+export type Refusal =
+  | { readonly kind: "exhausted"; readonly set: RangeSet }
+  | {
+      readonly kind: "conflict";
+      readonly address: Ip;
+      /** `other`: the attachment holds another address of this set. */
+      readonly reason: "gateway" | "held" | "other";
+    }
+  /** Requested addresses that no set has, or of which a set has several. */
+  | { readonly kind: "unused"; readonly addresses: readonly Ip[] };
+
+export type Reservation =
+  | { readonly kind: "planned"; readonly addresses: readonly PlannedAddress[] }
+  | Refusal;
+
+/** One address per set, in their order: what is held already, else what is requested, else the next. */
+export function planReservation(demand: Demand, holdings: Holdings): Reservation {
+  const unused = new Set(demand.requestedIps);
+  const addresses: PlannedAddress[] = [];
+  for (const [index, set] of demand.sets.entries()) {
+    const requested = [...unused].find((address) => rangeOf(set, address) !== undefined);
+    if (requested !== undefined) unused.delete(requested);
+    const planned = planSet({ set, index, requested, held: demand.held }, holdings);
+    if (planned.kind !== "planned") return planned;
+    addresses.push(planned.address);
+  }
+  if (unused.size > 0) return { kind: "unused", addresses: [...unused] };
+  return { kind: "planned", addresses };
+}
+
+interface SetDemand {
+  readonly set: RangeSet;
+  readonly index: number;
+  readonly requested: Ip | undefined;
+  readonly held: readonly Ip[];
+}
+
+function planSet(
+  { set, index, requested, held }: SetDemand,
+  { taken, lastReserved }: Holdings,
+): Refusal | { readonly kind: "planned"; readonly address: PlannedAddress } {
+  const heldHere = held.filter((address) => rangeOf(set, address) !== undefined);
+  const again = requested === undefined ? heldHere[0] : heldHere.find((one) => one === requested);
+  const range = again === undefined ? undefined : rangeOf(set, again);
+  if (again !== undefined && range !== undefined) {
+    return { kind: "planned", address: { set: index, range, address: again, isNew: false } };
+  }
+  if (requested !== undefined && heldHere.length > 0) {
+    return { kind: "conflict", address: requested, reason: "other" };
+  }
+  const result =
+    requested === undefined
+      ? allocateNext(set, taken, lastReserved.get(index))
+      : allocateRequested(set, taken, requested);
+  switch (result.kind) {
+    case "leased":
+      return {
+        kind: "planned",
+        address: { set: index, range: result.range, address: result.address, isNew: true },
+      };
+    case "exhausted":
+      return { kind: "exhausted", set };
+    case "conflict":
+      return result;
+    default:
+      return assertNever(result);
+  }
+}
+
+/** What the runtime is told. */
+export function refusalError(refusal: Refusal, network: string, taken: Taken): CniError {
+  switch (refusal.kind) {
+    case "exhausted": {
+      const { size, held } = usageOf(refusal.set, taken);
+      return new CniError(
+        CniCode.addressesExhausted,
+        `Cannot give an address of network "${network}": ${held} of ${size} are held ` +
+          `in ${formatSet(refusal.set)}`,
+      );
+    }
+    case "conflict":
+      return new CniError(
+        CniCode.invalidConfig,
+        `Cannot give the requested address "${refusal.address}" of network "${network}": ` +
+          conflictReasons[refusal.reason],
+      );
+    case "unused":
+      return new CniError(
+        CniCode.invalidConfig,
+        `Cannot give the requested address "${refusal.addresses.join('", "')}" of network ` +
+          `"${network}": expected at most one in each range set, inside its bounds`,
+      );
+    default:
+      return assertNever(refusal);
+  }
+}
+
+const conflictReasons = {
+  gateway: "it is the gateway",
+  held: "it is held by another attachment",
+  other: "the attachment holds another address of the same range set",
+} as const;
+
+export function usageOf(set: RangeSet, taken: Taken): SetUsage {
+  const gateways = new Set(set.map((range) => range.gateway));
+  let held = 0;
+  for (const range of set) held += taken[range.family].countBetween(range.first, range.last);
+  for (const gateway of gateways) {
+    const range = rangeOf(set, gateway);
+    if (range !== undefined && taken[range.family].has(ipToBigInt(gateway))) held--;
+  }
+  return { ranges: formatSet(set), size: setSize(set), held };
+}

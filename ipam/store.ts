@@ -1,0 +1,148 @@
+// The lease store: host-local's directory of files, shared with whoever else keeps to its lock.
+import { join } from "node:path";
+import type { Ip } from "../core/address.ts";
+import { CniCode, CniError } from "../core/cni/error.ts";
+import type { RangeConf } from "../core/cni/types.ts";
+import type { Clock } from "../core/clock.ts";
+import { describeError, hasErrno } from "../core/error.ts";
+import { type Log, silentLog } from "../core/log.ts";
+import type { AttachmentKey } from "../core/names.ts";
+import { paths } from "../core/paths.ts";
+import { openLock } from "../kernel/flock.ts";
+import { type DiskWrites, LeaseDirectory } from "./directory.ts";
+import type { Ipam, Lease, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
+import { NetworkLeases } from "./network-leases.ts";
+import { canonicalSets } from "./range.ts";
+
+export interface IpamOptions {
+  /** Default: host-local's, `/var/lib/cni/networks`. */
+  readonly dataDir?: string;
+  readonly clock: Clock;
+  readonly log?: Log;
+  /** How long to wait for a network's lock. */
+  readonly lockDeadlineMs?: number;
+  /** For tests: the calls that change the disk. */
+  readonly writes?: DiskWrites;
+}
+
+// Well under the launcher's whole exchange (20 s), so that the caller gets this answer.
+const standardLockDeadlineMs = 5_000;
+// Networks and data directories kept in memory. A node has one or a few; one that was dropped is
+// read again when it is used.
+const mostNetworks = 64;
+const mostDataDirs = 16;
+
+/** Touches nothing before it is used: the directory appears with the first reservation. */
+export const openIpam = (options: IpamOptions): Ipam => new LeaseStore(options);
+
+interface OpenNetwork {
+  readonly directory: LeaseDirectory;
+  readonly leases: NetworkLeases;
+}
+
+class LeaseStore implements Ipam {
+  readonly #options: IpamOptions;
+  readonly #dataDir: string;
+  readonly #networks = new Map<string, OpenNetwork>();
+  readonly #elsewhere = new Map<string, Ipam>();
+
+  constructor(options: IpamOptions) {
+    this.#options = options;
+    this.#dataDir = options.dataDir ?? paths.leases;
+  }
+
+  at(dataDir: string | undefined): Ipam {
+    if (dataDir === undefined || dataDir === this.#dataDir) return this;
+    return remember(this.#elsewhere, dataDir, mostDataDirs, () =>
+      openIpam({ ...this.#options, dataDir }),
+    );
+  }
+
+  async reserve(
+    { key, ranges, requestedIps }: ReserveRequest,
+    signal: AbortSignal,
+  ): Promise<readonly ReservedAddress[]> {
+    const sets = canonicalSets(ranges);
+    const network = this.#open(key.network);
+    return this.#locked(network, signal, () => network.leases.reserve(key, sets, requestedIps));
+  }
+
+  async release(key: AttachmentKey, signal: AbortSignal): Promise<readonly Ip[]> {
+    const network = this.#open(key.network);
+    if (!network.directory.exists()) return [];
+    return this.#locked(network, signal, () => network.leases.release(key));
+  }
+
+  async leases(name: string, signal = new AbortController().signal): Promise<readonly Lease[]> {
+    const network = this.#open(name);
+    if (!network.directory.exists()) return [];
+    return this.#locked(network, signal, () => network.leases.leases());
+  }
+
+  async collect(
+    name: string,
+    isValid: (lease: Lease) => boolean,
+    signal: AbortSignal,
+  ): Promise<readonly Lease[]> {
+    const network = this.#open(name);
+    if (!network.directory.exists()) return [];
+    return this.#locked(network, signal, () => network.leases.collect(isValid));
+  }
+
+  async usage(
+    name: string,
+    ranges: readonly (readonly RangeConf[])[],
+    signal: AbortSignal,
+  ): Promise<readonly SetUsage[]> {
+    const sets = canonicalSets(ranges);
+    const network = this.#open(name);
+    return this.#locked(network, signal, () => network.leases.usage(sets));
+  }
+
+  #open(name: string): OpenNetwork {
+    if (name === "" || name === "." || name === ".." || name.includes("/")) {
+      throw new CniError(
+        CniCode.invalidConfig,
+        `Cannot keep leases for network "${name}": expected a name without "/"`,
+      );
+    }
+    return remember(this.#networks, name, mostNetworks, () => {
+      const { clock, log = silentLog, writes } = this.#options;
+      const directory = new LeaseDirectory(join(this.#dataDir, name), clock, writes);
+      return { directory, leases: new NetworkLeases(name, directory, log) };
+    });
+  }
+
+  async #locked<T>({ directory }: OpenNetwork, signal: AbortSignal, work: () => T): Promise<T> {
+    const { clock, lockDeadlineMs: deadlineMs = standardLockDeadlineMs } = this.#options;
+    try {
+      directory.ensure();
+      using _lock = await openLock(directory.lockPath, "exclusive", { deadlineMs, clock, signal });
+      return work();
+    } catch (cause) {
+      if (cause instanceof CniError || signal.aborted) throw cause;
+      if (hasErrno(cause, "ETIMEDOUT")) {
+        throw new CniError(
+          CniCode.tryAgainLater,
+          `Cannot lock "${directory.lockPath}" within ${deadlineMs} ms: another process holds it`,
+          { cause },
+        );
+      }
+      throw new CniError(CniCode.ioFailure, `Cannot keep the leases in "${directory.path}"`, {
+        cause,
+        details: describeError(cause),
+      });
+    }
+  }
+}
+
+// What the map has, else made and added; the oldest entry goes when there are too many.
+function remember<T>(map: Map<string, T>, key: string, most: number, make: () => T): T {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const [oldest] = map.keys();
+  if (map.size >= most && oldest !== undefined) map.delete(oldest);
+  const made = make();
+  map.set(key, made);
+  return made;
+}
