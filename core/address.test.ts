@@ -1,7 +1,9 @@
 import fc from "fast-check";
+import IpCidr from "ip-cidr";
 import { describe, expect, test } from "vitest";
 import {
   cidrAt,
+  cidrBase,
   cidrContains,
   cidrLast,
   cidrOf,
@@ -105,6 +107,18 @@ describe("a CIDR", () => {
     expect(cidrContains(cidr("::/0"), cidr("10.244.0.0/16"))).toBe(false);
     expect(cidrsOverlap(cidr("10.0.0.0/8"), network)).toBe(true);
     expect(cidrsOverlap(cidr("10.245.0.0/16"), network)).toBe(false);
+  });
+
+  test("has the bounds that ip-cidr finds", () => {
+    fc.assert(
+      fc.property(anyIp, fc.nat(128), (ip, length) => {
+        const network = cidrOf(ip, Math.min(length, familyOf(ip) === 4 ? 32 : 128));
+        const [base, last] = new IpCidr(network).toRange<bigint>({ type: "bigInteger" });
+        expect(ipToBigInt(cidrBase(network))).toBe(base);
+        expect(ipToBigInt(cidrLast(network))).toBe(last);
+        expect(cidrSize(network)).toBe(last - base + 1n);
+      }),
+    );
   });
 
   test("that an address is masked to contains the address", () => {
