@@ -13,7 +13,7 @@ import { ConfigError, hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
-import { checkKeys, isRecord, type Problem, validate } from "./validate.ts";
+import { checkKeys, type Problem, validate } from "./validate.ts";
 import { formatPath, formatValue, parseYaml, type Path, type YamlDocument } from "./yaml-file.ts";
 
 export interface Config {
@@ -84,18 +84,11 @@ export function parseConfig(text: string, where: string, defaults: ConfigDefault
     problems.push({ line: second.lineOf([]), message: "Cannot use a second YAML document here" });
   }
   problems.push(...checkKeys(configSchema, document, document.value));
-  const checked = validate(configSchema, document, withoutNulls(document.value));
+  const checked = validate(configSchema, document, document.value);
   if (checked.kind === "invalid") throw configError(where, [...problems, ...checked.problems]);
   problems.push(...contradictions(checked.value, document));
   if (problems.length > 0) throw configError(where, problems);
   return toConfig(checked.value, defaults);
-}
-
-// `key:` with nothing after it is null in YAML, and means the default.
-function withoutNulls(value: unknown): unknown {
-  if (!isRecord(value)) return value;
-  const given = Object.entries(value).filter(([, inner]) => inner !== null);
-  return Object.fromEntries(given.map(([key, inner]) => [key, withoutNulls(inner)]));
 }
 
 const emptyDocument: YamlDocument = { value: {}, lineOf: () => 1 };

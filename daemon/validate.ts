@@ -2,7 +2,7 @@
 // what is accepted.
 import * as v from "valibot";
 import { listWords } from "../core/schema.ts";
-import { formatPath, formatValue, type Path, type YamlDocument } from "./yaml-file.ts";
+import { formatPath, formatValue, isRecord, type Path, type YamlDocument } from "./yaml-file.ts";
 
 export interface Problem {
   readonly line: number;
@@ -35,11 +35,11 @@ export function validate<T>(
     const at = [...base, ...path];
     const key = formatPath(path);
     const found = valueAt(value, path);
-    const expected = expectedBy(issue);
+    const expected = expectedBy(issue, schema);
     const message =
       found === undefined
-        ? `Cannot find ${key}${subject}: expected ${expected}`
-        : `Cannot use ${key === "" ? "" : `${key} `}${formatValue(found)}${subject}: expected ${expected}`;
+        ? `Cannot find ${key}${subject}${expected === undefined ? "" : `: expected ${expected}`}`
+        : `Cannot use ${key === "" ? "" : `${key} `}${formatValue(found)}${subject}: expected ${expected ?? "something else"}`;
     return { line: document.lineOf(at), message };
   });
   return { kind: "invalid", problems };
@@ -76,9 +76,6 @@ export function checkKeys(
   });
 }
 
-export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 function pathOf(issue: v.BaseIssue<unknown>): Path {
   return (issue.path ?? []).map((item) =>
     typeof item.key === "number" ? item.key : String(item.key),
@@ -95,31 +92,43 @@ function valueAt(value: unknown, path: Path): unknown {
   return current;
 }
 
-// Our building blocks put what they accept into the message; valibot's own schemas say it in
-// `expected`, as a type name.
-function expectedBy(issue: v.BaseIssue<unknown>): string {
-  if (!issue.message.startsWith("Invalid ")) return issue.message;
-  switch (issue.expected) {
-    case "Object":
-      return "a mapping";
-    case "Array":
-      return "a list";
-    case "string":
-      return "text";
-    case "boolean":
-      return "true or false";
-    default:
-      return issue.expected ?? "something else";
+// Our building blocks put what they accept into the message; valibot's own say it in `expected`, as
+// the name of a type. Of a missing key valibot only gives the name, so its schema is asked.
+function expectedBy(issue: v.BaseIssue<unknown>, schema: unknown): string | undefined {
+  if (issue.type === "object" && issue.input === undefined) {
+    return messageOf(schemaAt(schema, pathOf(issue)));
   }
+  if (!issue.message.startsWith("Invalid ")) return issue.message;
+  return issue.expected === "Array" ? "a list" : "a mapping";
+}
+
+function schemaAt(schema: unknown, path: Path): unknown {
+  let current = unwrap(schema);
+  for (const part of path) {
+    const next = typeof part === "number" ? current?.["item"] : entriesOf(current)?.[part];
+    current = unwrap(next);
+  }
+  return current;
+}
+
+function messageOf(schema: unknown): string | undefined {
+  const message = unwrap(schema)?.["message"];
+  return typeof message === "string" ? message : undefined;
 }
 
 function entriesOf(schema: unknown): Readonly<Record<string, unknown>> | undefined {
+  const entries = unwrap(schema)?.["entries"];
+  return isRecord(entries) ? entries : undefined;
+}
+
+/** The schema inside optional() and at the head of pipe(). */
+function unwrap(schema: unknown): Readonly<Record<string, unknown>> | undefined {
   if (!isRecord(schema)) return undefined;
-  if (isRecord(schema["entries"])) return schema["entries"];
-  if (isRecord(schema["wrapped"])) return entriesOf(schema["wrapped"]);
-  return Array.isArray(schema["pipe"]) && schema["pipe"][0] !== schema
-    ? entriesOf(schema["pipe"][0])
-    : undefined;
+  const { wrapped, pipe } = schema;
+  if (isRecord(wrapped)) return unwrap(wrapped);
+  // A pipe is the head's own fields and the list of its steps, the head first.
+  const head: unknown = Array.isArray(pipe) ? pipe[0] : undefined;
+  return isRecord(head) && head !== schema && "wrapped" in head ? unwrap(head) : schema;
 }
 
 /** The nearest of the known words, if one is near enough to be what was meant. */

@@ -5,7 +5,7 @@ import { type Document, isNode, LineCounter, parseAllDocuments } from "yaml";
 export type Path = readonly (string | number)[];
 
 export interface YamlDocument {
-  /** Plain data: objects, arrays, strings, numbers, booleans, null. */
+  /** Plain data. A key with nothing after it (null) is left out: it means what no key means. */
   readonly value: unknown;
   /** Line, from 1, of what is at the path, or of its nearest parent that is there. */
   lineOf(path: Path): number;
@@ -40,9 +40,9 @@ export function parseYaml(text: string): YamlFile {
   if (problems.length > 0) return { documents: [], problems };
   try {
     return {
-      documents: documents.flatMap((document) =>
-        document.contents === null ? [] : [openDocument(document, lines)],
-      ),
+      documents: documents
+        .map((document) => openDocument(document, lines))
+        .filter(({ value }) => value !== null),
       problems: [],
     };
   } catch (cause) {
@@ -54,7 +54,7 @@ export function parseYaml(text: string): YamlFile {
 
 function openDocument(document: Document.Parsed, lines: LineCounter): YamlDocument {
   return {
-    value: document.toJS({ maxAliasCount: 100 }),
+    value: withoutNulls(document.toJS({ maxAliasCount: 100 })),
     lineOf: (path) => {
       for (let length = path.length; length >= 0; length--) {
         const node = length === 0 ? document.contents : document.getIn(path.slice(0, length), true);
@@ -64,6 +64,19 @@ function openDocument(document: Document.Parsed, lines: LineCounter): YamlDocume
     },
   };
 }
+
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isRecord(value)) return value;
+  const result: Record<string, unknown> = {};
+  for (const [key, inner] of Object.entries(value)) {
+    if (inner !== null) result[key] = withoutNulls(inner);
+  }
+  return result;
+}
+
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** A path as one reads it: `network.podCIDRs[1]`. */
 export const formatPath = (path: Path): string =>

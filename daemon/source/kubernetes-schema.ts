@@ -1,0 +1,124 @@
+// The Kubernetes objects fairlead reads, cut down to the fields it uses. Names, defaults and limits
+// follow the Kubernetes API reference (core/v1, discovery.k8s.io/v1); other fields are ignored.
+import * as v from "valibot";
+import { familyOf, type Ip, parseIp } from "../../core/address.ts";
+import type { Protocol } from "../../core/cluster/model.ts";
+import { cidrSchema, ipSchema, oneOf, parsed, portSchema } from "../../core/schema.ts";
+import { isRecord } from "../yaml-file.ts";
+
+// RFC 1123 label, and labels joined by dots: what Kubernetes accepts as metadata.name.
+const label = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?";
+const labelPattern = new RegExp(`^${label}$`);
+const subdomainPattern = new RegExp(`^${label}(?:\\.${label})*$`);
+
+const labelName = parsed(
+  (text) => (labelPattern.test(text) ? text : undefined),
+  "up to 63 lower-case letters, digits and -",
+);
+const subdomainName = parsed(
+  (text) => (text.length <= 253 && subdomainPattern.test(text) ? text : undefined),
+  "lower-case letters, digits, - and .",
+);
+
+const maybe = v.exactOptional;
+
+/** A list that may be missing: then it is empty. */
+const listOf = <const T extends v.GenericSchema>(item: T) =>
+  v.optional(v.array(item, "a list"), []);
+
+const text = v.string("text");
+const flag = v.boolean("true or false");
+
+const metadata = <const T extends v.GenericSchema>(name: T) =>
+  v.object({
+    name,
+    namespace: v.optional(labelName, "default"),
+    creationTimestamp: maybe(
+      parsed(
+        (value) => (Number.isNaN(Date.parse(value)) ? undefined : Date.parse(value)),
+        'a time such as "2026-01-31T12:00:00Z"',
+      ),
+    ),
+  });
+
+const podCidrs = v.pipe(
+  listOf(cidrSchema),
+  v.check(
+    (cidrs) => new Set(cidrs.map(familyOf)).size === cidrs.length,
+    "at most one network per family",
+  ),
+);
+
+// Only an InternalIP must be an address; a Hostname or InternalDNS entry is text.
+const internalIp = v.object({ type: v.literal("InternalIP"), address: ipSchema });
+const otherAddress = v.object({ type: text, address: text });
+const nodeAddress = v.lazy((entry) =>
+  isRecord(entry) && entry["type"] === "InternalIP" ? internalIp : otherAddress,
+);
+
+export const nodeSchema = v.object({
+  metadata: metadata(subdomainName),
+  spec: maybe(v.object({ podCIDR: maybe(cidrSchema), podCIDRs: podCidrs })),
+  status: maybe(v.object({ addresses: listOf(nodeAddress) })),
+});
+
+export const namespaceSchema = v.object({ metadata: metadata(labelName) });
+
+const protocol = v.pipe(
+  v.optional(oneOf(["TCP", "UDP", "SCTP"]), "TCP"),
+  v.transform((word): Protocol => (word === "TCP" ? "tcp" : word === "UDP" ? "udp" : "sctp")),
+);
+
+// Kubernetes writes an empty name for none.
+const portName = parsed(
+  (value) => (value === "" || labelPattern.test(value) ? value : undefined),
+  "up to 63 lower-case letters, digits and -",
+);
+
+const clusterIp = parsed<Ip | "None" | "">(
+  (value) => (value === "None" || value === "" ? value : parseIp(value)),
+  "an address or None",
+);
+
+export const serviceSchema = v.object({
+  metadata: metadata(labelName),
+  spec: v.object({
+    type: v.optional(oneOf(["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]), "ClusterIP"),
+    clusterIP: maybe(clusterIp),
+    clusterIPs: listOf(clusterIp),
+    externalName: maybe(subdomainName),
+    ports: listOf(v.object({ name: maybe(portName), protocol, port: portSchema })),
+  }),
+});
+
+export const serviceNameLabel = "kubernetes.io/service-name";
+
+export const endpointSliceSchema = v.object({
+  metadata: v.object({
+    ...metadata(subdomainName).entries,
+    labels: v.object({ [serviceNameLabel]: labelName }, `the label ${serviceNameLabel}`),
+  }),
+  addressType: oneOf(["IPv4", "IPv6", "FQDN"]),
+  ports: listOf(v.object({ name: maybe(portName), protocol, port: maybe(portSchema) })),
+  endpoints: listOf(
+    v.object({
+      addresses: v.array(text, "a list of addresses"),
+      conditions: maybe(v.object({ ready: maybe(flag) })),
+      hostname: maybe(labelName),
+      nodeName: maybe(subdomainName),
+      targetRef: maybe(v.object({ kind: maybe(text), name: maybe(text) })),
+    }),
+  ),
+});
+
+export const podSchema = v.object({
+  metadata: metadata(subdomainName),
+  spec: maybe(v.object({ nodeName: maybe(subdomainName), hostNetwork: maybe(flag) })),
+  status: maybe(
+    v.object({
+      phase: maybe(text),
+      podIP: maybe(ipSchema),
+      podIPs: listOf(v.object({ ip: ipSchema })),
+    }),
+  ),
+});
