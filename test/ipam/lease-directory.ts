@@ -2,17 +2,12 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Clock } from "../../core/clock.ts";
 import type { RangeConf } from "../../core/cni/types.ts";
 import type { AttachmentKey } from "../../core/names.ts";
 import type { Ipam, ReservedAddress } from "../../ipam/ipam.ts";
 import { type IpamOptions, openIpam } from "../../ipam/store.ts";
+import { systemClock } from "../../kernel/clock.ts";
 import { cidr, ip } from "../support/builders.ts";
-
-export const systemClock: Clock = {
-  nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
-};
 
 export interface DataDir extends Disposable {
   readonly path: string;
