@@ -4,8 +4,9 @@ import { KernelError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import type { Change, Link } from "../core/network.ts";
 import { type NftTable, type ObservedNftTable, asObserved } from "../core/nft.ts";
+import { delegateTo } from "./delegate.ts";
 import { FakeNamespace, type FakeWorld } from "./fake-namespace.ts";
-import type { Kernel, KernelEvent, KernelObject, NetworkNamespace, Sandbox } from "./kernel.ts";
+import type { Kernel, KernelEvent, KernelObject, Sandbox } from "./kernel.ts";
 
 /** A Kernel in memory, with what a test needs to set the scene and to break it. */
 export interface FakeKernel extends Kernel {
@@ -95,16 +96,6 @@ export function createFakeKernel(): FakeKernel {
     [Symbol.dispose]: () => watchers.stop(),
   };
 }
-
-const delegateTo = (namespace: FakeNamespace): NetworkNamespace => ({
-  apply: (changes) => namespace.apply(changes),
-  links: () => namespace.links(),
-  link: (name) => namespace.link(name),
-  addresses: (device) => namespace.addresses(device),
-  routes: (filter) => namespace.routes(filter),
-  neighbors: (device) => namespace.neighbors(device),
-  fdb: (device) => namespace.fdb(device),
-});
 
 function openFakeSandbox(world: World, namespace: FakeNamespace): Sandbox {
   const fd = world.open(namespace);

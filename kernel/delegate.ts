@@ -1,0 +1,12 @@
+import type { NetworkNamespace } from "./kernel.ts";
+
+/** The namespace's own calls, to be spread into an object that offers more. */
+export const delegateTo = (namespace: NetworkNamespace): NetworkNamespace => ({
+  apply: (changes) => namespace.apply(changes),
+  links: () => namespace.links(),
+  link: (name) => namespace.link(name),
+  addresses: (device) => namespace.addresses(device),
+  routes: (filter) => namespace.routes(filter),
+  neighbors: (device) => namespace.neighbors(device),
+  fdb: (device) => namespace.fdb(device),
+});

@@ -1,0 +1,206 @@
+// Links: RTM_*LINK messages, rtnetlink(7) and <linux/if_link.h>.
+import { FlagsNew } from "netlink/dist/constants.js";
+import { MessageType } from "netlink/dist/rt/gen_structs.js";
+import { familyOf, macFromBytes } from "../core/address.ts";
+import { type IfName, parseIfName } from "../core/names.ts";
+import type { Change, Link, LinkSettings, VethEnd, VxlanParameters } from "../core/network.ts";
+import type { Attributes, Message, MessageBatch } from "./message.ts";
+
+/** struct ifinfomsg: family, type, index, flags, mask of the flags to change. */
+export const ifinfoLength = 16;
+
+const ifla = {
+  address: 1,
+  name: 3,
+  mtu: 4,
+  link: 5,
+  linkInfo: 18,
+  alias: 20,
+  afSpec: 26,
+  group: 27,
+  netnsFd: 28,
+  extMask: 29,
+  txQueues: 31,
+  rxQueues: 32,
+} as const;
+const linkInfoKind = 1;
+const linkInfoData = 2;
+const vethInfoPeer = 1;
+const vxlan = { id: 1, link: 3, local: 4, learning: 7, port: 15, local6: 17 } as const;
+const afInet = 2;
+const afInet6 = 10;
+const inetConf = 1;
+const devconfRpFilter = 8;
+const inet6AddressGeneration = 8;
+const addressGeneration = { eui64: 0, none: 1 } as const;
+const flagUp = 1;
+// RTEXT_FILTER_SKIP_STATS: statistics are most of a link message, and nobody reads them here.
+const withoutStatistics = 8;
+
+export function writeIfinfo(batch: MessageBatch, index: number, flags = 0, mask = 0): void {
+  batch.u8(0).u8(0).u16(0).u32(index).u32(flags).u32(mask);
+}
+
+/** Asks for one link by name, or for all when dumped without one. */
+export function writeGetLink(batch: MessageBatch, name?: string): void {
+  batch.message(MessageType.GETLINK, 0, () => {
+    writeIfinfo(batch, 0);
+    if (name !== undefined) batch.attributeText(ifla.name, name);
+    batch.attributeU32(ifla.extMask, withoutStatistics);
+  });
+}
+
+/**
+ * A veth pair, down, with both indexes and MACs given. One queue each way: the default is one per
+ * CPU, which makes RTM_NEWLINK slower (195 µs with one, 450 µs with 16) and no flow faster.
+ */
+export function writeAddVeth(
+  batch: MessageBatch,
+  change: Extract<Change, { readonly kind: "add-veth" }>,
+): void {
+  const { host, pod, mtu, sandboxFd, alias } = change;
+  const writeEnd = (end: VethEnd): void => {
+    writeIfinfo(batch, end.index);
+    batch
+      .attributeText(ifla.name, end.name)
+      .attributeMac(ifla.address, end.mac)
+      .attributeU32(ifla.mtu, mtu)
+      .attributeU32(ifla.txQueues, 1)
+      .attributeU32(ifla.rxQueues, 1);
+  };
+  batch.message(MessageType.NEWLINK, FlagsNew.CREATE | FlagsNew.EXCL, () => {
+    writeEnd(host);
+    writeLinkInfo(batch, "veth", () =>
+      batch.nested(vethInfoPeer, () => {
+        writeEnd(pod);
+        batch.attributeU32(ifla.netnsFd, sandboxFd);
+      }),
+    );
+  });
+  // RTM_NEWLINK ignores the alias of a link that it makes.
+  if (alias !== undefined) writeSetLink(batch, host.index, { alias });
+}
+
+export function writeAddVxlan(
+  batch: MessageBatch,
+  change: Extract<Change, { readonly kind: "add-vxlan" }>,
+): void {
+  const { vni, port, local, underlayIndex, learning } = change.vxlan;
+  batch.message(MessageType.NEWLINK, FlagsNew.CREATE | FlagsNew.EXCL, () => {
+    writeIfinfo(batch, 0);
+    batch
+      .attributeText(ifla.name, change.name)
+      .attributeMac(ifla.address, change.mac)
+      .attributeU32(ifla.mtu, change.mtu);
+    writeLinkInfo(batch, "vxlan", () => {
+      batch.attributeU32(vxlan.id, vni).attributeU16be(vxlan.port, port);
+      batch.attributeU8(vxlan.learning, learning ? 1 : 0);
+      if (underlayIndex !== undefined) batch.attributeU32(vxlan.link, underlayIndex);
+      if (local !== undefined) {
+        batch.attributeIp(familyOf(local) === 4 ? vxlan.local : vxlan.local6, local);
+      }
+    });
+  });
+}
+
+const writeLinkInfo = (batch: MessageBatch, kind: string, data: () => void): MessageBatch =>
+  batch.nested(ifla.linkInfo, () => {
+    batch.attributeText(linkInfoKind, kind).nested(linkInfoData, data);
+  });
+
+/**
+ * Settings of an existing link. The IPv4 reverse path filter travels as a link attribute, which saves
+ * the 76 µs of a sysctl file. See {@link writeAddressGeneration} for `linkLocal`.
+ */
+export function writeSetLink(batch: MessageBatch, index: number, settings: LinkSettings): void {
+  const { isUp, mtu, mac, alias, group, rpFilter } = settings;
+  batch.message(MessageType.SETLINK, 0, () => {
+    writeIfinfo(batch, index, isUp === true ? flagUp : 0, isUp === undefined ? 0 : flagUp);
+    if (mtu !== undefined) batch.attributeU32(ifla.mtu, mtu);
+    if (mac !== undefined) batch.attributeMac(ifla.address, mac);
+    if (alias !== undefined) batch.attributeText(ifla.alias, alias);
+    if (group !== undefined) batch.attributeU32(ifla.group, group);
+    if (rpFilter !== undefined) {
+      batch.nested(ifla.afSpec, () =>
+        batch.nested(afInet, () =>
+          batch.nested(inetConf, () => batch.attributeU32(devconfRpFilter, rpFilter)),
+        ),
+      );
+    }
+  });
+}
+
+/**
+ * Whether the kernel makes an IPv6 link-local address. A message of its own, ahead of the one that
+ * sets the link up: within one message the kernel sets it up first.
+ */
+export function writeAddressGeneration(batch: MessageBatch, index: number, linkLocal: boolean) {
+  const mode = linkLocal ? addressGeneration.eui64 : addressGeneration.none;
+  batch.message(MessageType.SETLINK, 0, () => {
+    writeIfinfo(batch, index);
+    batch.nested(ifla.afSpec, () =>
+      batch.nested(afInet6, () => batch.attributeU8(inet6AddressGeneration, mode)),
+    );
+  });
+}
+
+export function writeRemoveLink(batch: MessageBatch, name: IfName): void {
+  batch.message(MessageType.DELLINK, 0, () => {
+    writeIfinfo(batch, 0);
+    batch.attributeText(ifla.name, name);
+  });
+}
+
+export function writeSetGroup(batch: MessageBatch, name: IfName, group: number): void {
+  batch.message(MessageType.SETLINK, 0, () => {
+    writeIfinfo(batch, 0);
+    batch.attributeText(ifla.name, name).attributeU32(ifla.group, group);
+  });
+}
+
+/** Every link of the group at once: one wait for the kernel's read-copy-update, not one per link. */
+export function writeRemoveGroup(batch: MessageBatch, group: number): void {
+  batch.message(MessageType.DELLINK, 0, () => {
+    writeIfinfo(batch, 0);
+    batch.attributeU32(ifla.group, group);
+  });
+}
+
+export const linkIndexOf = (message: Message): number => message.u32(4);
+
+/** Undefined for a name that is no name here: the kernel lets names be anything but slash and space. */
+export function decodeLink(message: Message): Link | undefined {
+  const attributes = message.attributes(ifinfoLength);
+  const name = parseIfName(attributes.text(ifla.name) ?? "");
+  if (name === undefined) return undefined;
+  const info = attributes.nested(ifla.linkInfo);
+  const type = info?.text(linkInfoKind);
+  const mac = attributes.octets(ifla.address);
+  const alias = attributes.text(ifla.alias);
+  const linkIndex = attributes.u32(ifla.link);
+  const data = type === "vxlan" ? info?.nested(linkInfoData) : undefined;
+  return {
+    index: linkIndexOf(message),
+    name,
+    ...(type !== undefined && { type }),
+    ...(mac?.length === 6 && { mac: macFromBytes(mac) }),
+    mtu: attributes.u32(ifla.mtu) ?? 0,
+    isUp: (message.u32(8) & flagUp) !== 0,
+    ...(alias !== undefined && { alias }),
+    group: attributes.u32(ifla.group) ?? 0,
+    ...(linkIndex !== undefined && linkIndex !== 0 && { linkIndex }),
+    ...(data !== undefined && { vxlan: decodeVxlan(data) }),
+  };
+}
+
+function decodeVxlan(data: Attributes): VxlanParameters {
+  const local = data.ip(vxlan.local) ?? data.ip(vxlan.local6);
+  const underlayIndex = data.u32(vxlan.link);
+  return {
+    vni: data.u32(vxlan.id) ?? 0,
+    port: data.u16be(vxlan.port) ?? 0,
+    ...(local !== undefined && { local }),
+    ...(underlayIndex !== undefined && underlayIndex !== 0 && { underlayIndex }),
+    learning: data.u8(vxlan.learning) === 1,
+  };
+}

@@ -1,0 +1,319 @@
+// One network namespace through its netlink socket: changes out, objects in.
+import { assertNever } from "../core/assert.ts";
+import type { KernelError } from "../core/error.ts";
+import type { IfName } from "../core/names.ts";
+import {
+  type Change,
+  type FdbEntry,
+  type InterfaceAddress,
+  type Link,
+  type LinkSettings,
+  type Neighbor,
+  type Route,
+  isDiscarding,
+} from "../core/network.ts";
+import {
+  decodeAddress,
+  writeAddAddress,
+  writeGetAddresses,
+  writeRemoveAddress,
+} from "./address.ts";
+import { changeError } from "./errno.ts";
+import { bridgeFamily, decodeFdbEntry, writeRemoveFdb, writeReplaceFdb } from "./fdb.ts";
+import type { NetworkNamespace, RouteFilter } from "./kernel.ts";
+import {
+  decodeLink,
+  linkIndexOf,
+  writeAddVeth,
+  writeAddVxlan,
+  writeAddressGeneration,
+  writeGetLink,
+  writeRemoveLink,
+  writeSetLink,
+} from "./link.ts";
+import { type Message, MessageBatch } from "./message.ts";
+import {
+  decodeNeighbor,
+  writeGetNeighbors,
+  writeRemoveNeighbor,
+  writeReplaceNeighbor,
+} from "./neighbor.ts";
+import type { NetlinkSocket } from "./netlink.ts";
+import {
+  type DecodedRoute,
+  decodeRoute,
+  deviceOfDiscarding,
+  writeAddRoute,
+  writeGetRoutes,
+  writeRemoveRoute,
+} from "./route.ts";
+
+const anyFamily = 0;
+
+export class LinuxNamespace implements NetworkNamespace {
+  readonly #socket: NetlinkSocket;
+
+  /** The socket stays the caller's, who closes it. */
+  constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  apply(changes: readonly Change[]): void {
+    const sender = new ChangeSender(this.#socket);
+    for (const change of changes) sender.add(change);
+    sender.finish();
+  }
+
+  links(): readonly Link[] {
+    return this.#dump((batch) => writeGetLink(batch), decodeLink);
+  }
+
+  link(name: string): Link | undefined {
+    return this.#socket.get(
+      batchOf((batch) => writeGetLink(batch, name)),
+      decodeLink,
+    );
+  }
+
+  addresses(device: IfName): readonly InterfaceAddress[] {
+    return this.#ofDevice(device, (index) =>
+      this.#dump((batch) => writeGetAddresses(batch, index), decodeAddress(device, index)),
+    );
+  }
+
+  routes(filter: RouteFilter): readonly Route[] {
+    const index = filter.device === undefined ? undefined : indexOf(this.#socket, filter.device);
+    if (filter.device !== undefined && index === undefined) return [];
+    const decoded = ([4, 6] as const).flatMap((family) =>
+      this.#dump((batch) => writeGetRoutes(batch, family, filter, index), decodeRoute),
+    );
+    const nameOf = this.#deviceNames(decoded);
+    return decoded
+      .flatMap((route) => {
+        const device = nameOf(route);
+        return device === undefined ? [] : [route.toRoute(device)];
+      })
+      .filter((route) => isWanted(route, filter));
+  }
+
+  neighbors(device: IfName): readonly Neighbor[] {
+    return this.#ofDevice(device, (index) =>
+      this.#dump(
+        (batch) => writeGetNeighbors(batch, anyFamily, index),
+        decodeNeighbor(device, index),
+      ),
+    );
+  }
+
+  fdb(device: IfName): readonly FdbEntry[] {
+    return this.#ofDevice(device, (index) =>
+      this.#dump(
+        (batch) => writeGetNeighbors(batch, bridgeFamily, index),
+        decodeFdbEntry(device, index),
+      ),
+    );
+  }
+
+  /** Names of the routes' devices. A link that came after the routes were read has none. */
+  #deviceNames(routes: readonly DecodedRoute[]): (route: DecodedRoute) => IfName | undefined {
+    const names = new Map<number, IfName>([[0, deviceOfDiscarding]]);
+    if (routes.length > 0) for (const { index, name } of this.links()) names.set(index, name);
+    return ({ index }) => names.get(index);
+  }
+
+  #ofDevice<T>(device: IfName, read: (index: number) => readonly T[]): readonly T[] {
+    const index = indexOf(this.#socket, device);
+    return index === undefined ? [] : read(index);
+  }
+
+  #dump<T>(
+    write: (batch: MessageBatch) => void,
+    decode: (message: Message) => T | undefined,
+  ): readonly T[] {
+    return this.#socket.dump(batchOf(write), decode);
+  }
+}
+
+const isWanted = (route: Route, { protocol, table, device }: RouteFilter): boolean =>
+  (protocol === undefined || route.protocol === protocol) &&
+  (table === undefined || route.table === table) &&
+  (device === undefined || route.device === device);
+
+function batchOf(write: (batch: MessageBatch) => void): MessageBatch {
+  const batch = new MessageBatch();
+  write(batch);
+  return batch;
+}
+
+const indexOf = (socket: NetlinkSocket, name: string): number | undefined =>
+  socket.get(
+    batchOf((batch) => writeGetLink(batch, name)),
+    linkIndexOf,
+  );
+
+/** Which change a message belongs to, and which failures of it are none. */
+interface Origin {
+  readonly change: Change;
+  readonly position: number;
+  readonly tolerated: readonly string[];
+}
+
+/**
+ * Collects changes into one batch. A device is known by an earlier change of the batch or looked up;
+ * the batch is sent early only when the look-up depends on what is in it.
+ */
+class ChangeSender {
+  readonly #socket: NetlinkSocket;
+  readonly #batch = new MessageBatch();
+  readonly #origins: Origin[] = [];
+  readonly #indexes = new Map<string, number>();
+  /** Devices whose existence depends on messages that are not sent yet. */
+  readonly #unsettled = new Set<string>();
+  #position = 0;
+  #firstFailure: { readonly position: number; readonly error: KernelError } | undefined;
+
+  constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  add(change: Change): void {
+    this.#write(change);
+    this.#position++;
+  }
+
+  /** Sends what is left; throws the first failure of all. */
+  finish(): void {
+    this.#flush();
+    if (this.#firstFailure !== undefined) throw this.#firstFailure.error;
+  }
+
+  #write(change: Change): void {
+    const batch = this.#batch;
+    switch (change.kind) {
+      case "add-veth":
+        writeAddVeth(batch, change);
+        this.#indexes.set(change.host.name, change.host.index);
+        return this.#written(change);
+      case "add-vxlan":
+        writeAddVxlan(batch, change);
+        this.#unsettled.add(change.name);
+        return this.#written(change);
+      case "set-link": {
+        const index = change.index ?? this.#indexOf(change, change.device, []);
+        if (index !== undefined) this.#writeSettings(change, index, change.settings);
+        return;
+      }
+      case "remove-link":
+        writeRemoveLink(batch, change.device);
+        this.#indexes.delete(change.device);
+        this.#unsettled.add(change.device);
+        return this.#written(change, ["ENODEV"]);
+      case "add-address":
+      case "remove-address":
+        return this.#writeAddress(change);
+      case "add-route":
+      case "replace-route":
+      case "remove-route":
+        return this.#writeRoute(change);
+      default:
+        return this.#writeNeighbor(change);
+    }
+  }
+
+  #writeSettings(change: Change, index: number, settings: LinkSettings): void {
+    const { linkLocal, ...rest } = settings;
+    if (linkLocal !== undefined) {
+      writeAddressGeneration(this.#batch, index, linkLocal);
+      // A device without IPv6 has no link-local address either.
+      this.#written(change, linkLocal ? [] : ["EAFNOSUPPORT"]);
+    }
+    if (Object.values(rest).some((value) => value !== undefined)) {
+      writeSetLink(this.#batch, index, rest);
+      this.#written(change);
+    }
+  }
+
+  #writeAddress(
+    change: Extract<Change, { readonly kind: "add-address" | "remove-address" }>,
+  ): void {
+    const { address, kind } = change;
+    const tolerated = kind === "add-address" ? [] : ["EADDRNOTAVAIL", "ENODEV"];
+    const index = this.#indexOf(change, address.device, tolerated);
+    if (index === undefined) return;
+    (kind === "add-address" ? writeAddAddress : writeRemoveAddress)(this.#batch, address, index);
+    this.#written(change, tolerated);
+  }
+
+  #writeRoute(
+    change: Extract<Change, { readonly kind: "add-route" | "replace-route" | "remove-route" }>,
+  ): void {
+    const { route, kind } = change;
+    const tolerated = kind === "remove-route" ? ["ESRCH", "ENODEV"] : [];
+    const index = isDiscarding(route.type) ? 0 : this.#indexOf(change, route.device, tolerated);
+    if (index === undefined) return;
+    if (kind === "remove-route") writeRemoveRoute(this.#batch, route, index);
+    else writeAddRoute(this.#batch, route, index, kind === "replace-route");
+    this.#written(change, tolerated);
+  }
+
+  #writeNeighbor(
+    change: Extract<Change, { readonly kind: `${string}-neighbor` | `${string}-fdb` }>,
+  ): void {
+    const isRemoval = change.kind === "remove-neighbor" || change.kind === "remove-fdb";
+    const tolerated = isRemoval ? ["ENOENT", "ENODEV"] : [];
+    const { device } = "neighbor" in change ? change.neighbor : change.entry;
+    const index = this.#indexOf(change, device, tolerated);
+    if (index === undefined) return;
+    switch (change.kind) {
+      case "replace-neighbor":
+        writeReplaceNeighbor(this.#batch, change.neighbor, index);
+        break;
+      case "remove-neighbor":
+        writeRemoveNeighbor(this.#batch, change.neighbor, index);
+        break;
+      case "replace-fdb":
+        writeReplaceFdb(this.#batch, change.entry, index);
+        break;
+      case "remove-fdb":
+        writeRemoveFdb(this.#batch, change.entry, index);
+        break;
+      default:
+        assertNever(change);
+    }
+    this.#written(change, tolerated);
+  }
+
+  /** The messages that are new in the batch came from this change. */
+  #written(change: Change, tolerated: readonly string[] = []): void {
+    while (this.#origins.length < this.#batch.count) {
+      this.#origins.push({ change, position: this.#position, tolerated });
+    }
+  }
+
+  /** Undefined, and a failure of the change if that matters, when there is no such device. */
+  #indexOf(change: Change, device: IfName, tolerated: readonly string[]): number | undefined {
+    const known = this.#indexes.get(device);
+    if (known !== undefined) return known;
+    if (this.#unsettled.has(device)) this.#flush();
+    const index = indexOf(this.#socket, device);
+    if (index !== undefined) this.#indexes.set(device, index);
+    else this.#fail({ change, position: this.#position, tolerated }, "ENODEV", "");
+    return index;
+  }
+
+  #flush(): void {
+    for (const { index, errno, kernelMessage } of this.#socket.send(this.#batch)) {
+      const origin = this.#origins[index];
+      if (origin !== undefined) this.#fail(origin, errno, kernelMessage);
+    }
+    this.#batch.clear();
+    this.#origins.length = 0;
+    this.#unsettled.clear();
+  }
+
+  #fail({ change, position, tolerated }: Origin, errno: string, kernelMessage: string): void {
+    if (tolerated.includes(errno)) return;
+    if (this.#firstFailure !== undefined && this.#firstFailure.position <= position) return;
+    this.#firstFailure = { position, error: changeError(change, errno, kernelMessage) };
+  }
+}

@@ -1,0 +1,350 @@
+// A netlink socket of our own, synchronous and batched: many messages per system call, only the last
+// one asks for an acknowledgement, and failures come with the kernel's own words (extended ACK).
+import { write as writeDescriptor } from "node:fs";
+import { promisify } from "node:util";
+import { Flags, FlagsAck, FlagsGet, MessageType, type Protocol } from "netlink/dist/constants.js";
+import { invariant } from "../core/assert.ts";
+import { KernelError, toError } from "../core/error.ts";
+import { checked, errnoName } from "./errno.ts";
+import { type SystemCalls, systemCalls } from "./ffi.ts";
+import { Message, type MessageBatch, align, headerLength } from "./message.ts";
+
+const write = promisify(writeDescriptor);
+
+/** Why message `index` of a batch failed. */
+export interface MessageFailure {
+  readonly index: number;
+  readonly errno: string;
+  readonly kernelMessage: string;
+}
+
+// <sys/socket.h>, <linux/netlink.h>.
+const afNetlink = 16;
+const sockRaw = 3;
+const sockCloexec = 0x8_0000;
+const solSocket = 1;
+const soRcvtimeo = 20;
+const soSndbufforce = 32;
+const soRcvbufforce = 33;
+const soSndbuf = 7;
+const soRcvbuf = 8;
+const solNetlink = 270;
+const netlinkAddMembership = 1;
+const netlinkCapAck = 10;
+const netlinkExtAck = 11;
+const netlinkGetStrictCheck = 12;
+const msgTrunc = 0x20;
+const msgDontwait = 0x40;
+
+// struct nlmsgerr: the error, then the header of the message it is about (NLM_F_CAPPED), then TLVs.
+const errorTlvsAt = 4 + headerLength;
+const errorTextAttribute = 1;
+
+const receiveTimeoutSeconds = 5;
+// A failing message takes some 768 octets of the receive buffer, so that the default of 208 KiB holds
+// 277 failures: one more and acknowledgements are lost. A chunk fits even where no privilege allows a
+// larger buffer.
+const messagesPerSend = 256;
+const octetsPerSend = 65_536;
+/** An interrupted dump (NLM_F_DUMP_INTR) is read again; a machine that never rests is an error. */
+const dumpAttempts = 16;
+
+/** Then the event loop has its turn: what is left is read in the next one. */
+const readsPerDrain = 4096;
+
+const errorType: number = MessageType.ERROR;
+const doneType: number = MessageType.DONE;
+
+/** How the kernel says that there is no such object. */
+const absent: readonly string[] = ["ENODEV", "ENOENT", "ESRCH"];
+
+// The kernel sizes dump messages by the largest read so far, at most 32 KiB. One buffer serves all
+// sockets of the thread: every reply is decoded before the next receive.
+const receiveBuffer = Buffer.allocUnsafe(65_536);
+
+export interface NetlinkOptions {
+  /** Octets of both socket buffers, past the system's limits where we may. */
+  readonly bufferOctets?: number;
+  /** Multicast groups to join, by number. */
+  readonly groups?: readonly number[];
+}
+
+/** A socket in the calling thread's network namespace, where it stays. */
+export function openNetlink(protocol: Protocol, options: NetlinkOptions = {}): NetlinkSocket {
+  const operation = "open a netlink socket";
+  const type = sockRaw | sockCloexec;
+  const fd = checked(systemCalls.socket(afNetlink, type, protocol), operation);
+  try {
+    configure(fd, options);
+  } catch (thrown) {
+    systemCalls.close(fd);
+    throw thrown;
+  }
+  return new NetlinkSocket(systemCalls, fd);
+}
+
+function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): void {
+  const set = (level: number, option: number, ...words: readonly number[]): number =>
+    systemCalls.setsockopt(fd, level, option, wordsOf(words));
+  // Each of these is older than Linux 5.10, the oldest that fairlead runs on.
+  checked(set(solNetlink, netlinkCapAck, 1), "ask netlink for short acknowledgements");
+  checked(set(solNetlink, netlinkExtAck, 1), "ask netlink for error texts");
+  // Without it the kernel ignores a dump's filters and sends everything.
+  checked(set(solNetlink, netlinkGetStrictCheck, 1), "ask netlink for filtered dumps");
+  // struct timeval has two 64-bit fields. A lost acknowledgement must not hang the process.
+  checked(set(solSocket, soRcvtimeo, receiveTimeoutSeconds, 0, 0, 0), "set a receive timeout");
+  if (bufferOctets !== undefined) {
+    // Without CAP_NET_ADMIN in the first user namespace the plain options go as far as allowed.
+    if (set(solSocket, soSndbufforce, bufferOctets) < 0) set(solSocket, soSndbuf, bufferOctets);
+    if (set(solSocket, soRcvbufforce, bufferOctets) < 0) set(solSocket, soRcvbuf, bufferOctets);
+  }
+  // sockaddr_nl with port and groups 0: the kernel chooses a port. Unbound, a socket is sent no
+  // multicast; connected, it takes messages from nobody but the kernel, for a sandbox may hold
+  // processes that are allowed to write to netlink sockets.
+  const kernelAddress = wordsOf([afNetlink, 0, 0]);
+  checked(systemCalls.bind(fd, kernelAddress), "bind a netlink socket");
+  checked(systemCalls.connect(fd, kernelAddress), "connect a netlink socket");
+  for (const group of groups) {
+    checked(set(solNetlink, netlinkAddMembership, group), `join the netlink group ${group}`);
+  }
+}
+
+const wordsOf = (words: readonly number[]): Uint8Array =>
+  new Uint8Array(Uint32Array.from(words).buffer);
+
+/** Tells a receive loop to go on or that the last reply has come. */
+type Verdict = "more" | "done";
+type OnReply = (reply: Reply) => Verdict;
+
+interface Reply {
+  /** Which message of the batch it answers. */
+  readonly index: number;
+  readonly flags: number;
+  readonly message: Message;
+}
+
+export class NetlinkSocket implements Disposable {
+  readonly fd: number;
+  readonly #system: SystemCalls;
+  #nextSequence = 1;
+
+  constructor(system: SystemCalls, fd: number) {
+    this.#system = system;
+    this.fd = fd;
+  }
+
+  [Symbol.dispose](): void {
+    this.#system.close(this.fd);
+  }
+
+  /**
+   * Sends all messages, in order and in as few system calls as is safe, and waits until the kernel
+   * has worked through them. A failing message does not stop those behind it.
+   */
+  send(batch: MessageBatch): readonly MessageFailure[] {
+    const failures: MessageFailure[] = [];
+    for (let first = 0; first < batch.count;) {
+      const end = endOfChunk(batch, first);
+      this.#sendChunk(batch, first, end, failures);
+      first = end;
+    }
+    return failures;
+  }
+
+  /**
+   * As {@link send}, of one chunk, written in Node's thread pool: for what the kernel takes
+   * milliseconds to do. The socket is not to be used until it settles.
+   */
+  async sendOffLoop(batch: MessageBatch): Promise<readonly MessageFailure[]> {
+    invariant(endOfChunk(batch, 0) === batch.count, "what is sent off the loop is one chunk");
+    const base = this.#prepare(batch, 0, batch.count, Flags.ACK);
+    await write(this.fd, batch.octets);
+    // The kernel has answered by the time the write is over.
+    const failures: MessageFailure[] = [];
+    this.#receiveFailures(base, batch.count, (failure) => failures.push(failure));
+    return failures;
+  }
+
+  /**
+   * All objects that a dump request, the one message of the batch, gives. An interrupted dump is read
+   * again. `decode` gives undefined for what it leaves out; nothing may keep the message.
+   */
+  dump<T>(request: MessageBatch, decode: (message: Message) => T | undefined): readonly T[] {
+    for (let attempt = 1; attempt <= dumpAttempts; attempt++) {
+      const found = this.#dumpOnce(request, decode);
+      if (found !== undefined) return found;
+    }
+    throw new KernelError(`dump netlink objects undisturbed in ${dumpAttempts} attempts`, "EINTR");
+  }
+
+  /** The one object that the request asks for, or undefined when there is no such. */
+  get<T>(request: MessageBatch, decode: (message: Message) => T): T | undefined {
+    const base = this.#transmit(request, 0, 1, 0);
+    let found: T | undefined;
+    this.#receive(base, 1, ({ index, flags, message }) => {
+      if (message.type !== errorType) found = decode(message);
+      else {
+        const failure = failureOf(message, index, flags);
+        if (failure !== undefined && !absent.includes(failure.errno)) {
+          throw new KernelError("get a netlink object", failure.errno, failure.kernelMessage);
+        }
+      }
+      return "done";
+    });
+    return found;
+  }
+
+  /**
+   * Reads the notifications that are waiting, without blocking. "lost" when the socket's buffer was
+   * full in between. Any failure counts as lost, for whoever compares everything anew is right.
+   */
+  drain(onMessage: (type: number) => void): "complete" | "lost" {
+    let outcome: "complete" | "lost" = "complete";
+    for (let reads = 0; reads < readsPerDrain; reads++) {
+      const length = this.#system.recv(this.fd, receiveBuffer, msgDontwait);
+      if (length < 0) {
+        const errno = errnoName(length);
+        if (errno === "EAGAIN") return outcome;
+        if (errno !== "EINTR") outcome = "lost";
+        continue;
+      }
+      for (let at = 0; at + headerLength <= length;) {
+        const size = receiveBuffer.readUInt32LE(at);
+        if (size < headerLength) return "lost";
+        onMessage(receiveBuffer.readUInt16LE(at + 4));
+        at += align(size);
+      }
+    }
+    return outcome;
+  }
+
+  #sendChunk(batch: MessageBatch, first: number, end: number, failures: MessageFailure[]): void {
+    const base = this.#transmit(batch, first, end, Flags.ACK);
+    this.#receiveFailures(base, end - first, (failure) =>
+      failures.push({ ...failure, index: first + failure.index }),
+    );
+  }
+
+  #receiveFailures(
+    base: number,
+    count: number,
+    onFailure: (failure: MessageFailure) => void,
+  ): void {
+    this.#receive(base, count, ({ index, flags, message }) => {
+      if (message.type !== errorType) return "more";
+      const failure = failureOf(message, index, flags);
+      if (failure !== undefined) onFailure(failure);
+      return index === count - 1 ? "done" : "more";
+    });
+  }
+
+  /** Undefined when the dump was interrupted. */
+  #dumpOnce<T>(request: MessageBatch, decode: (message: Message) => T | undefined) {
+    const base = this.#transmit(request, 0, 1, FlagsGet.DUMP);
+    const found: T[] = [];
+    let isInterrupted = false;
+    let problem: Error | undefined;
+    this.#receive(base, 1, ({ index, flags, message }) => {
+      isInterrupted ||= (flags & Flags.DUMP_INTR) !== 0;
+      if (message.type === errorType || message.type === doneType) {
+        const failure = failureOf(message, index, flags);
+        if (failure !== undefined) {
+          problem ??= new KernelError("dump netlink objects", failure.errno, failure.kernelMessage);
+        }
+        return "done";
+      }
+      try {
+        const object = decode(message);
+        if (object !== undefined) found.push(object);
+      } catch (thrown) {
+        // The dump is read to its end all the same: the socket takes no other one before.
+        problem ??= toError(thrown);
+      }
+      return "more";
+    });
+    if (problem !== undefined) throw problem;
+    return isInterrupted ? undefined : found;
+  }
+
+  /** Sends messages first to end - 1 with one system call; gives their first sequence number. */
+  #transmit(batch: MessageBatch, first: number, end: number, lastFlags: number): number {
+    const base = this.#prepare(batch, first, end, lastFlags);
+    const from = batch.startOf(first);
+    const octets = batch.octets.subarray(from);
+    checked(this.#system.send(this.fd, octets, batch.startOf(end) - from), "send to netlink");
+    return base;
+  }
+
+  /** Numbers the messages; the last one gets `lastFlags` besides its own. */
+  #prepare(batch: MessageBatch, first: number, end: number, lastFlags: number): number {
+    const { octets } = batch;
+    const base = this.#nextSequence;
+    for (let index = first; index < end; index++) {
+      octets.writeUInt32LE((base + index - first) >>> 0, batch.startOf(index) + 8);
+    }
+    this.#nextSequence = (base + end - first) >>> 0;
+    const flagsAt = batch.startOf(end - 1) + 6;
+    octets.writeUInt16LE(octets.readUInt16LE(flagsAt) | lastFlags, flagsAt);
+    return base;
+  }
+
+  /** Gives `onReply` what answers the `count` messages from sequence number `base` until it is done. */
+  #receive(base: number, count: number, onReply: OnReply): void {
+    for (;;) {
+      const length = this.#system.recv(this.fd, receiveBuffer, msgTrunc);
+      if (length < 0) {
+        const errno = errnoName(length);
+        if (errno === "EINTR") continue;
+        throw new KernelError("receive from netlink", errno === "EAGAIN" ? "ETIMEDOUT" : errno);
+      }
+      if (length > receiveBuffer.length) {
+        throw new KernelError(`receive a netlink message of ${length} octets`, "EMSGSIZE");
+      }
+      if (this.#readReplies(length, base, count, onReply) === "done") return;
+    }
+  }
+
+  #readReplies(length: number, base: number, count: number, onReply: OnReply): Verdict {
+    for (let at = 0; at + headerLength <= length;) {
+      const size = receiveBuffer.readUInt32LE(at);
+      if (size < headerLength || at + size > length) {
+        throw new KernelError(`read a netlink message of ${size} octets`, "EBADMSG");
+      }
+      const index = (receiveBuffer.readUInt32LE(at + 8) - base) >>> 0;
+      // What is left of an earlier exchange, one that timed out, is not ours.
+      if (index < count) {
+        const type = receiveBuffer.readUInt16LE(at + 4);
+        const flags = receiveBuffer.readUInt16LE(at + 6);
+        const message = new Message(type, receiveBuffer, at + headerLength, at + size);
+        if (onReply({ index, flags, message }) === "done") return "done";
+      }
+      at += align(size);
+    }
+    return "more";
+  }
+}
+
+/** Where a chunk that starts with message `first` ends: at least one message, within both limits. */
+function endOfChunk(batch: MessageBatch, first: number): number {
+  const from = batch.startOf(first);
+  let end = first + 1;
+  while (
+    end < batch.count &&
+    end - first < messagesPerSend &&
+    batch.startOf(end + 1) - from <= octetsPerSend
+  ) {
+    end++;
+  }
+  invariant(end > first, "a chunk holds at least one message");
+  return end;
+}
+
+/** The failure that an NLMSG_ERROR or NLMSG_DONE tells of; undefined when it says that all is well. */
+function failureOf(message: Message, index: number, flags: number): MessageFailure | undefined {
+  const error = message.u32(0) | 0;
+  if (error >= 0) return undefined;
+  const tlvsAt = message.type === doneType ? 4 : errorTlvsAt;
+  const hasText = (flags & FlagsAck.ACK_TLVS) !== 0;
+  const kernelMessage = hasText ? message.attributes(tlvsAt).text(errorTextAttribute) : undefined;
+  return { index, errno: errnoName(error), kernelMessage: kernelMessage ?? "" };
+}

@@ -1,0 +1,196 @@
+// Routes: RTM_*ROUTE messages, rtnetlink(7) and <linux/rtnetlink.h>.
+import { FlagsNew } from "netlink/dist/constants.js";
+import {
+  MessageType,
+  RouteScope as KernelScope,
+  RouteType as KernelType,
+} from "netlink/dist/rt/gen_structs.js";
+import {
+  type Family,
+  type Ip,
+  cidrBase,
+  cidrOf,
+  cidrPrefixLength,
+  familyOf,
+  ipFromBytes,
+  ipToBytes,
+} from "../core/address.ts";
+import { type IfName, loopbackDevice } from "../core/names.ts";
+import {
+  type Route,
+  type RouteScope,
+  type RouteType,
+  ipv6DefaultMetric,
+  isDiscarding,
+  normalRoute,
+} from "../core/network.ts";
+import { addressFamily, familyFrom } from "./family.ts";
+import type { Attributes, Message, MessageBatch } from "./message.ts";
+import type { RouteFilter } from "./kernel.ts";
+
+/**
+ * struct rtmsg: family, destination and source prefix lengths, TOS, table, protocol, scope, type,
+ * flags.
+ */
+const rtmsgLength = 12;
+const rta = {
+  destination: 1,
+  outputInterface: 4,
+  gateway: 5,
+  priority: 6,
+  preferredSource: 7,
+  table: 15,
+  via: 18,
+} as const;
+const flagOnlink = 4;
+const flagCloned = 0x200;
+
+const typeNumbers: Readonly<Record<RouteType, number>> = {
+  unicast: KernelType.UNICAST,
+  local: KernelType.LOCAL,
+  blackhole: KernelType.BLACKHOLE,
+  unreachable: KernelType.UNREACHABLE,
+};
+const typesByNumber = new Map<number, RouteType>([
+  [KernelType.UNICAST, "unicast"],
+  [KernelType.LOCAL, "local"],
+  [KernelType.BLACKHOLE, "blackhole"],
+  [KernelType.UNREACHABLE, "unreachable"],
+]);
+
+const scopeNumbers: Readonly<Record<RouteScope, number>> = {
+  global: KernelScope.UNIVERSE,
+  link: KernelScope.LINK,
+  host: KernelScope.HOST,
+};
+const scopesByNumber = new Map<number, RouteScope>([
+  [KernelScope.UNIVERSE, "global"],
+  [KernelScope.LINK, "link"],
+  [KernelScope.HOST, "host"],
+]);
+
+/** add fails with EEXIST where there is one of the same destination, table and metric. */
+export function writeAddRoute(
+  batch: MessageBatch,
+  route: Route,
+  index: number,
+  mayReplace: boolean,
+): void {
+  const flags = FlagsNew.CREATE | (mayReplace ? FlagsNew.REPLACE : FlagsNew.EXCL);
+  batch.message(MessageType.NEWROUTE, flags, () => {
+    writeRtmsg(batch, route, scopeNumbers[route.scope], route.onlink === true ? flagOnlink : 0);
+    writeKey(batch, route, index);
+    if (route.gateway !== undefined) writeGateway(batch, route, route.gateway);
+    if (route.source !== undefined) batch.attributeIp(rta.preferredSource, route.source);
+  });
+}
+
+/** The route of this destination, table, metric, type, protocol and device, whatever its next hop. */
+export function writeRemoveRoute(batch: MessageBatch, route: Route, index: number): void {
+  batch.message(MessageType.DELROUTE, 0, () => {
+    writeRtmsg(batch, route, KernelScope.NOWHERE, 0);
+    writeKey(batch, route, index);
+  });
+}
+
+/** To be dumped. A filter of the kernel's own saves reading ten thousand routes of others. */
+export function writeGetRoutes(
+  batch: MessageBatch,
+  family: Family,
+  filter: RouteFilter,
+  index: number | undefined,
+): void {
+  batch.message(MessageType.GETROUTE, 0, () => {
+    batch.u8(addressFamily(family)).u8(0).u8(0).u8(0);
+    batch
+      .u8(0)
+      .u8(filter.protocol ?? 0)
+      .u8(0)
+      .u8(0)
+      .u32(0);
+    if (filter.table !== undefined) batch.attributeU32(rta.table, filter.table);
+    if (index !== undefined) batch.attributeU32(rta.outputInterface, index);
+  });
+}
+
+function writeRtmsg(batch: MessageBatch, route: Route, scope: number, flags: number): void {
+  const { destination, protocol, type } = route;
+  batch
+    .u8(addressFamily(familyOf(destination)))
+    .u8(cidrPrefixLength(destination))
+    .u8(0)
+    .u8(0);
+  // The table is an attribute, for here it has but one octet.
+  batch.u8(0).u8(protocol).u8(scope).u8(typeNumbers[type]).u32(flags);
+}
+
+function writeKey(batch: MessageBatch, route: Route, index: number): void {
+  const { destination, metric, table, type } = route;
+  if (cidrPrefixLength(destination) > 0) {
+    batch.attributeIp(rta.destination, cidrBase(destination));
+  }
+  batch.attributeU32(rta.table, table);
+  if (!isDiscarding(type)) batch.attributeU32(rta.outputInterface, index);
+  // An IPv6 metric of 0 would mean "any" in a removal.
+  const priority = metric === 0 && familyOf(destination) === 6 ? ipv6DefaultMetric : metric;
+  if (priority !== 0) batch.attributeU32(rta.priority, priority);
+}
+
+/** An IPv4 destination may have an IPv6 next hop (RFC 5549), which RTA_GATEWAY cannot say. */
+function writeGateway(batch: MessageBatch, route: Route, gateway: Ip): void {
+  const family = familyOf(gateway);
+  if (family === familyOf(route.destination)) batch.attributeIp(rta.gateway, gateway);
+  else {
+    const octets = Buffer.alloc(2 + ipToBytes(gateway).length);
+    octets.writeUInt16LE(addressFamily(family));
+    octets.set(ipToBytes(gateway), 2);
+    batch.attributeOctets(rta.via, octets);
+  }
+}
+
+/** A route whose device is still a number. */
+export interface DecodedRoute {
+  readonly index: number;
+  toRoute(device: IfName): Route;
+}
+
+/** Undefined for what fairlead never makes: see `NetworkNamespace.routes`. */
+export function decodeRoute(message: Message): DecodedRoute | undefined {
+  const family = familyFrom(message.u8(0));
+  const type = typesByNumber.get(message.u8(7));
+  const scope = scopesByNumber.get(message.u8(6));
+  const flags = message.u32(8);
+  if (family === undefined || type === undefined || scope === undefined) return undefined;
+  if ((flags & flagCloned) !== 0) return undefined;
+  const attributes = message.attributes(rtmsgLength);
+  const index = attributes.u32(rta.outputInterface);
+  // A multipath route has its devices elsewhere.
+  if (index === undefined && !isDiscarding(type)) return undefined;
+  const gateway = attributes.ip(rta.gateway) ?? decodeVia(attributes);
+  const source = attributes.ip(rta.preferredSource);
+  const rest = {
+    destination: decodeDestination(attributes, family, message.u8(1)),
+    ...(gateway !== undefined && { gateway }),
+    ...((flags & flagOnlink) !== 0 && { onlink: true }),
+    ...(source !== undefined && { source }),
+    metric: attributes.u32(rta.priority) ?? 0,
+    table: attributes.u32(rta.table) ?? message.u8(4),
+    type,
+    scope,
+    protocol: message.u8(5),
+  };
+  return { index: index ?? 0, toRoute: (device) => normalRoute({ ...rest, device }) };
+}
+
+function decodeDestination(attributes: Attributes, family: Family, prefixLength: number) {
+  const octets = attributes.octets(rta.destination) ?? new Uint8Array(family === 4 ? 4 : 16);
+  return cidrOf(ipFromBytes(octets), prefixLength);
+}
+
+function decodeVia(attributes: Attributes): Ip | undefined {
+  const octets = attributes.octets(rta.via)?.subarray(2);
+  return octets?.length === 4 || octets?.length === 16 ? ipFromBytes(octets) : undefined;
+}
+
+/** The device of what leads nowhere: IPv6 says `lo`, IPv4 nothing. */
+export const deviceOfDiscarding = loopbackDevice;
