@@ -125,7 +125,9 @@ export class FakeNamespace implements NetworkNamespace {
 
   /** Takes the namespace down: veth pairs lose their other ends too. */
   destroy(): void {
-    for (const { link } of this.#links.values()) this.#removeLink(link.index);
+    for (const { name, index } of this.links()) {
+      if (name !== loopbackDevice) this.#removeLink(index);
+    }
   }
 
   #applyOne(change: Change): void {
@@ -348,16 +350,18 @@ export class FakeSysctls {
     ["net/ipv6/conf/all/forwarding", "0"],
     ["net/ipv6/conf/all/disable_ipv6", "0"],
     ["net/ipv6/conf/default/disable_ipv6", "0"],
-    ["net/ipv6/conf/lo/disable_ipv6", "0"],
   ]);
 
   read(name: string): string | undefined {
-    return this.#values.get(sysctlPath(name));
+    const path = sysctlPath(name);
+    // Every device has this one; which devices there are is not looked at.
+    const isPerDevice = /^net\/ipv6\/conf\/[^/]+\/disable_ipv6$/.test(path);
+    return this.#values.get(path) ?? (isPerDevice ? "0" : undefined);
   }
 
   write(name: string, value: string): void {
     const path = sysctlPath(name);
-    if (!this.#values.has(path)) throw new KernelError(`write sysctl "${name}"`, "ENOENT");
+    if (this.read(name) === undefined) throw new KernelError(`write sysctl "${name}"`, "ENOENT");
     this.#values.set(path, value);
   }
 }

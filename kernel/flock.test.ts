@@ -32,6 +32,15 @@ describe("tryLock()", () => {
     expect(again).toBeDefined();
   });
 
+  test("locks a new file once the holder has removed the old one", () => {
+    const held = tryLock(path, "exclusive");
+    rmSync(path);
+    held?.[Symbol.dispose]();
+    using again = tryLock(path, "exclusive");
+    expect(again).toBeDefined();
+    expect(tryLock(path, "exclusive")).toBeUndefined();
+  });
+
   test("names the file and the errno when it cannot be opened", () =>
     expect(() => tryLock(join(directory, "none", "lock"), "shared")).toThrow(
       /^Cannot open the lock ".*\/none\/lock": ENOENT$/,

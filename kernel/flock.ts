@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
 import { KernelError } from "../core/error.ts";
@@ -16,15 +16,16 @@ const lockNonBlocking = 4;
 /**
  * Takes the advisory lock (flock) of a file, which is made when missing, or gives undefined when
  * somebody holds it the other way. The kernel drops it when the process dies. Each call opens the
- * file for itself, so two locks within one process exclude each other too.
+ * file for itself, so two locks within one process exclude each other too. The holder may remove the
+ * file: a lock on a file that no longer has the path is none, and gives undefined.
  */
 export function tryLock(path: string, mode: LockMode): FileLock | undefined {
   const fd = openForLock(path);
   const operation = (mode === "shared" ? lockShared : lockExclusive) | lockNonBlocking;
   const result = systemCalls.flock(fd, operation);
-  if (result >= 0) return { path, [Symbol.dispose]: () => closeSync(fd) };
+  if (result >= 0 && isAt(fd, path)) return { path, [Symbol.dispose]: () => closeSync(fd) };
   closeSync(fd);
-  if (errnoName(result) === "EAGAIN") return undefined;
+  if (result >= 0 || errnoName(result) === "EAGAIN") return undefined;
   checked(result, `lock "${path}"`);
   return undefined;
 }
@@ -54,6 +55,12 @@ export async function openLock(path: string, mode: LockMode, wait: LockWait): Pr
     }
     await setTimeout(delayMs, undefined, { signal: wait.signal });
   }
+}
+
+function isAt(fd: number, path: string): boolean {
+  const locked = fstatSync(fd);
+  const named = statSync(path, { throwIfNoEntry: false });
+  return named !== undefined && named.ino === locked.ino && named.dev === locked.dev;
 }
 
 function openForLock(path: string): number {

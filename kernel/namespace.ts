@@ -199,7 +199,8 @@ class ChangeSender {
         this.#unsettled.add(change.name);
         return this.#written(change);
       case "set-link": {
-        const index = change.index ?? this.#indexOf(change, change.device, []);
+        if (change.index !== undefined) this.#indexes.set(change.device, change.index);
+        const index = this.#indexOf(change, change.device, []);
         if (index !== undefined) this.#writeSettings(change, index, change.settings);
         return;
       }

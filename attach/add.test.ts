@@ -1,0 +1,292 @@
+import { writeFileSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CniCode } from "../core/cni/error.ts";
+import { formatResult } from "../core/cni/result.ts";
+import type { AttachmentRequest, CniResult } from "../core/cni/types.ts";
+import { hostInterfaceName } from "../core/names.ts";
+import type { FakeKernel } from "../kernel/fake.ts";
+import {
+  type TestNode,
+  aRequest,
+  createFakeMachine,
+  createNode,
+  dualStackFacts,
+  forever,
+} from "../test/attach/fixture.ts";
+import { cidr, ifName, interfaceCidr, ip } from "../test/support/builders.ts";
+
+let kernel: FakeKernel;
+let node: TestNode;
+
+beforeEach(() => {
+  kernel = createFakeMachine();
+  node = createNode(kernel);
+});
+afterEach(() => node[Symbol.dispose]());
+
+const expectNothingOpen = (): void => expect(kernel.openSandboxes).toBe(0);
+const expectNothingLeft = (): void => expect(node.leftovers()).toEqual([]);
+afterEach(expectNothingOpen);
+
+const add = (request: AttachmentRequest): Promise<CniResult> => node.handlers.add(request, forever);
+const addressesOf = (result: CniResult) => result.ips.map((given) => given.address.address);
+
+describe("add()", () => {
+  test("gives an attachment, and says what it made", async () => {
+    const result = await add(aRequest());
+    expect(formatResult(result, "1.0.0")).toMatchInlineSnapshot(`
+      "{
+          "cniVersion": "1.0.0",
+          "dns": {
+              "nameservers": [
+                  "10.96.0.10"
+              ],
+              "options": [
+                  "ndots:5"
+              ],
+              "search": [
+                  "svc.cluster.local",
+                  "cluster.local"
+              ]
+          },
+          "interfaces": [
+              {
+                  "mac": "e2:69:7c:77:ce:48",
+                  "mtu": 1450,
+                  "name": "fld20df175a181"
+              },
+              {
+                  "mac": "f6:fe:1b:ee:26:62",
+                  "mtu": 1450,
+                  "name": "eth0",
+                  "sandbox": "/run/netns/c1"
+              }
+          ],
+          "ips": [
+              {
+                  "address": "10.244.1.2/32",
+                  "gateway": "169.254.1.1",
+                  "interface": 1
+              }
+          ],
+          "routes": [
+              {
+                  "dst": "0.0.0.0/0",
+                  "gw": "169.254.1.1"
+              }
+          ]
+      }"
+    `);
+  });
+
+  test("puts the search path of the pod's namespace first, and names the pod on its interface", async () => {
+    const request = aRequest({
+      args: new Map([
+        ["K8S_POD_NAMESPACE", "shop"],
+        ["K8S_POD_NAME", "cart-0"],
+      ]),
+    });
+    const result = await add(request);
+    expect(result.dns.search).toEqual([
+      "shop.svc.cluster.local",
+      "svc.cluster.local",
+      "cluster.local",
+    ]);
+    expect(kernel.link(hostInterfaceName(request.key))?.alias).toBe("fairlead:shop/cart-0");
+    expect(node.records.read(request.key)?.pod).toEqual({ namespace: "shop", name: "cart-0" });
+  });
+
+  test("gives the resolver that the configuration names", async () => {
+    const { dns } = await add(aRequest({ conf: { dns: { nameservers: ["192.0.2.53"] } } }));
+    expect(dns).toEqual({ nameservers: ["192.0.2.53"] });
+  });
+
+  test("gives the configuration's MTU", async () => {
+    await add(aRequest({ conf: { mtu: 9000 } }));
+    using sandbox = kernel.openSandbox("/run/netns/c1");
+    expect(sandbox.link("eth0")?.mtu).toBe(9000);
+  });
+});
+
+describe("a repeated add()", () => {
+  test("gives the same result, and makes nothing", async () => {
+    const first = await add(aRequest());
+    const links = kernel.links();
+    expect(await add(aRequest())).toEqual(first);
+    expect(kernel.links()).toEqual(links);
+  });
+
+  test("gives the same addresses in a sandbox made anew", async () => {
+    const first = await add(aRequest());
+    kernel.removeSandbox("/run/netns/c1");
+    kernel.addSandbox("/run/netns/c1");
+    const second = await add(aRequest());
+    expect(addressesOf(second)).toEqual(addressesOf(first));
+    using sandbox = kernel.openSandbox("/run/netns/c1");
+    expect(sandbox.link("eth0")).toBeDefined();
+  });
+
+  test("gives the same addresses where the old sandbox lives on under another name", async () => {
+    const first = await add(aRequest());
+    const second = await add(aRequest({ netns: "/run/netns/c2" }));
+    expect(addressesOf(second)).toEqual(addressesOf(first));
+    using old = kernel.openSandbox("/run/netns/c1");
+    expect(old.link("eth0")).toBeUndefined();
+  });
+
+  test("builds a damaged attachment again", async () => {
+    const first = await add(aRequest());
+    kernel.apply([
+      {
+        kind: "remove-route",
+        route: kernel.routes({ device: hostInterfaceName(aRequest().key) })[0]!,
+      },
+    ]);
+    expect(addressesOf(await add(aRequest()))).toEqual(addressesOf(first));
+    expect(kernel.routes({ protocol: 76 })).toHaveLength(1);
+  });
+
+  test("takes a record that is torn as absent", async () => {
+    const first = await add(aRequest());
+    const [file] = node.leftovers();
+    writeFileSync(file!, '{"version":1,"key');
+    expect(addressesOf(await add(aRequest()))).toEqual(addressesOf(first));
+    expect(node.log.map(({ message }) => message)).toContain(
+      "attachment record is unreadable: taken as absent",
+    );
+  });
+});
+
+describe("add() refuses, and leaves nothing,", () => {
+  afterEach(expectNothingLeft);
+
+  test("an interface name that something else has in the sandbox", async () => {
+    await add(aRequest({ conf: { name: "other", ipam: otherRange } }));
+    const before = node.leftovers();
+    await expect(add(aRequest())).rejects.toMatchObject({
+      code: CniCode.interfaceTaken,
+      message:
+        'Cannot add interface "eth0" to "/run/netns/c1": it has one already that is not this attachment\'s',
+    });
+    expect(node.leftovers()).toEqual(before);
+    await node.handlers.del(aRequest({ conf: { name: "other", ipam: otherRange } }), forever);
+  });
+
+  test("a sandbox that does not exist", async () =>
+    await expect(add(aRequest({ netns: "/run/netns/none" }))).rejects.toMatchObject({
+      code: CniCode.invalidEnvironment,
+      message: 'Cannot open CNI_NETNS "/run/netns/none": it does not exist',
+    }));
+
+  test("a network that is not the daemon's and has no ranges", async () =>
+    await expect(add(aRequest({ conf: { name: "other" } }))).rejects.toMatchObject({
+      code: CniCode.invalidConfig,
+      message: expect.stringContaining('expected the daemon\'s network "fairlead"'),
+    }));
+
+  test("a delegated plugin that is nowhere in CNI_PATH", async () =>
+    await expect(
+      add(
+        aRequest({
+          conf: { ipam: { ...otherRange, type: "no-such-ipam" } },
+          environment: { CNI_PATH: "/nowhere:/opt/none" },
+        }),
+      ),
+    ).rejects.toMatchObject({
+      code: CniCode.invalidConfig,
+      message:
+        'Cannot find IPAM plugin "no-such-ipam": no such file in CNI_PATH "/nowhere:/opt/none"',
+    }));
+
+  test("a request that was aborted", async () => {
+    const controller = new AbortController();
+    controller.abort(new Error("deadline"));
+    await expect(node.handlers.add(aRequest(), controller.signal)).rejects.toThrow("deadline");
+  });
+
+  test("an address that somebody has routed elsewhere, whose route stays", async () => {
+    kernel.apply([
+      {
+        kind: "add-route",
+        route: {
+          destination: cidr("10.244.1.2/32"),
+          device: ifName("uplink"),
+          metric: 0,
+          table: 254,
+          type: "unicast",
+          scope: "link",
+          protocol: 4,
+        },
+      },
+    ]);
+    await expect(add(aRequest())).rejects.toMatchObject({ code: CniCode.internal });
+    expect(kernel.routes({ protocol: 4 })).toHaveLength(1);
+  });
+});
+
+const otherRange = {
+  type: "fairlead-ipam",
+  ranges: [[{ subnet: cidr("10.9.0.0/24") }]],
+  routes: [],
+  requestedIps: [],
+};
+
+describe("a network of its own", () => {
+  test("is attached and routed on this node", async () => {
+    const result = await add(aRequest({ conf: { name: "other", ipam: otherRange } }));
+    expect(addressesOf(result)).toEqual([ip("10.9.0.2")]);
+    expect(kernel.routes({ protocol: 76 }).map(({ destination }) => destination)).toEqual([
+      cidr("10.9.0.2/32"),
+    ]);
+  });
+
+  test("has the routes that its configuration asks for", async () => {
+    const routes = [{ dst: interfaceCidr("10.0.0.0/8"), priority: 20, table: 0 }];
+    const result = await add(
+      aRequest({ conf: { name: "other", ipam: { ...otherRange, routes } } }),
+    );
+    expect(result.routes).toEqual([
+      { dst: interfaceCidr("10.0.0.0/8"), gw: ip("169.254.1.1"), priority: 20, table: 0 },
+    ]);
+  });
+});
+
+describe("interface indexes", () => {
+  test("are drawn again when one is taken", async () => {
+    const draws = [5, 6, 5, 7, 8, 9];
+    using other = createNode(kernel, { random: { below: () => draws.shift()! } });
+    const request = (containerId: string) => aRequest({ containerId });
+    await other.handlers.add(request("c1"), forever);
+    await other.handlers.add(request("c2"), forever);
+    expect(kernel.link(hostInterfaceName(request("c2").key))?.index).toBe(2 ** 20 + 8);
+    expect(draws).toEqual([]);
+  });
+
+  test("are drawn a bounded number of times", async () => {
+    using other = createNode(kernel, { random: { below: () => 5 } });
+    await other.handlers.add(aRequest(), forever);
+    const second = aRequest({ containerId: "c2" });
+    await expect(other.handlers.add(second, forever)).rejects.toMatchObject({
+      code: CniCode.internal,
+    });
+    expect(other.records.read(second.key)).toBeUndefined();
+    expect(await other.ipam.leases("fairlead")).toHaveLength(1);
+  });
+});
+
+test("a dual-stack sandbox that refuses IPv6 gets it switched on, once", async () => {
+  using dual = createNode(kernel, { nodeFacts: () => dualStackFacts });
+  kernel.failNext(
+    (change) => change.kind === "add-address" && change.address.address.includes(":"),
+    "EACCES",
+  );
+  kernel.failNext(
+    (change) => change.kind === "add-route" && change.route.destination === "::/0",
+    "EACCES",
+  );
+  const result = await dual.handlers.add(aRequest(), forever);
+  expect(addressesOf(result)).toEqual([ip("10.244.1.2"), ip("fd00:10:244:1::2")]);
+  using sandbox = kernel.openSandbox("/run/netns/c1");
+  expect(sandbox.addresses(ifName("eth0"))).toHaveLength(2);
+  expect(sandbox.routes({ device: ifName("eth0") })).toHaveLength(2);
+});

@@ -1,0 +1,158 @@
+import { cidrOf } from "../core/address.ts";
+import type { AttachmentRequest, CniResult, CniRoute } from "../core/cni/types.ts";
+import { toError } from "../core/error.ts";
+import { hostInterfaceName } from "../core/names.ts";
+import type { NodeFacts } from "../core/node-facts.ts";
+import type { Sandbox } from "../kernel/kernel.ts";
+import { hasOwnIpam, releaseAddresses, requireIpam, reserveAddresses } from "./addresses.ts";
+import type { AttachScope } from "./context.ts";
+import { detach, removeInterface } from "./del.ts";
+import { differences } from "./observe.ts";
+import { makePair } from "./pair.ts";
+import type { PodRoute } from "./plan.ts";
+import type { AttachmentRecord, PodName } from "./records.ts";
+import { dnsOf, resultOf } from "./result.ts";
+import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
+
+/** How long an ADD that failed may take to undo what it did, whatever became of the request. */
+const undoDeadlineMs = 5_000;
+
+/**
+ * Gives a sandbox its interface. A repeated request for an attachment that is whole gives the same
+ * result; one for an attachment that is not (a killed ADD, a sandbox made anew) builds it again, with
+ * the same addresses where they are our own leases. After a failure nothing is left.
+ */
+export async function add(
+  scope: AttachScope,
+  request: AttachmentRequest,
+  signal: AbortSignal,
+): Promise<CniResult> {
+  const facts = scope.nodeFacts();
+  requireIpam(request, facts);
+  using sandbox = openRequestedSandbox(scope.kernel, request);
+  using _lock = await scope.records.lock(request.key, signal);
+  const previous = scope.records.read(request.key);
+  const whole = previous && resultIfWhole(scope, { request, previous, sandbox });
+  if (whole !== undefined) return whole;
+  try {
+    if (previous !== undefined) await clearPrevious(scope, { request, previous }, signal);
+    return await attach(scope, { request, sandbox, facts }, signal);
+  } catch (cause) {
+    await undo(scope, request);
+    throw cause;
+  }
+}
+
+interface Attaching {
+  readonly request: AttachmentRequest;
+  readonly sandbox: Sandbox;
+  readonly facts: NodeFacts;
+}
+
+async function attach(
+  scope: AttachScope,
+  { request, sandbox, facts }: Attaching,
+  signal: AbortSignal,
+): Promise<CniResult> {
+  const { key, netns, conf } = request;
+  const { ipam } = conf;
+  const pod = podOf(request);
+  const record: AttachmentRecord = {
+    key,
+    sandbox: { path: netns, ...sandbox.identity },
+    ...(pod !== undefined && { pod }),
+    ipam: { type: ipam.type, ...(ipam.dataDir !== undefined && { dataDir: ipam.dataDir }) },
+    createdAtMs: scope.clock.nowMs(),
+  };
+  scope.records.write(record);
+  const assignment = await reserveAddresses(scope, request, signal);
+  const { addresses } = assignment;
+  const wiring = {
+    addresses,
+    routes: assignment.routes.map(podRouteOf),
+    nodeAddresses: facts.nodeAddresses,
+    mtu: conf.mtu ?? facts.mtu,
+    ...(pod !== undefined && { alias: aliasOf(pod) }),
+  };
+  const dns = dnsOf(request, facts, assignment.dns);
+  await scope.reaper.whenGone(hostInterfaceName(key), addresses);
+  signal.throwIfAborted();
+  const made = await makePair(scope, {
+    request,
+    sandbox,
+    wiring,
+    onChosen: (chosen) => scope.records.write({ ...record, wired: { wiring: chosen, dns } }),
+  });
+  return resultOf(key, netns, made, dns);
+}
+
+interface Repetition {
+  readonly request: AttachmentRequest;
+  readonly previous: AttachmentRecord;
+}
+
+/** The first ADD's result, when all that it made is still there, and in this very sandbox. */
+function resultIfWhole(
+  { kernel, log }: AttachScope,
+  { request, previous, sandbox }: Repetition & { readonly sandbox: Sandbox },
+): CniResult | undefined {
+  const { key, netns } = request;
+  const { wired } = previous;
+  const problems =
+    wired === undefined
+      ? ["the request ended before its addresses were reserved"]
+      : isSameNamespace(previous.sandbox, sandbox.identity)
+        ? differences(kernel, sandbox, key, wired.wiring)
+        : ["it is in another sandbox"];
+  if (wired !== undefined && problems.length === 0) {
+    return resultOf(key, netns, wired.wiring, wired.dns);
+  }
+  log.info({ ...key, netns, problems }, "an earlier attachment is not whole: made again");
+  return undefined;
+}
+
+/** What an earlier ADD left, but for our own leases: `reserve` gives them again. */
+async function clearPrevious(
+  scope: AttachScope,
+  { request, previous }: Repetition,
+  signal: AbortSignal,
+): Promise<void> {
+  await removeInterface(scope, request.key, previous.wired?.wiring, "wait");
+  if (!hasOwnIpam(request.conf)) await releaseAddresses(scope, request, previous, signal);
+}
+
+// With a deadline of its own: the request's signal may be why the ADD failed.
+async function undo(scope: AttachScope, request: AttachmentRequest): Promise<void> {
+  const { key } = request;
+  const signal = AbortSignal.timeout(undoDeadlineMs);
+  try {
+    const record = scope.records.read(key);
+    await detach(scope, {
+      key,
+      wiring: record?.wired?.wiring,
+      release: () => releaseAddresses(scope, request, record, signal),
+      reap: "wait",
+    });
+  } catch (thrown) {
+    scope.log.error({ ...key, err: toError(thrown) }, "cannot undo a failed ADD: left to DEL");
+  }
+}
+
+// A route's own gateway is left out: the pod has one neighbor, its node.
+const podRouteOf = ({ dst, priority, table }: CniRoute): PodRoute => ({
+  destination: cidrOf(dst.address, dst.prefixLength),
+  ...(priority !== undefined && priority > 0 && { metric: priority }),
+  ...(table !== undefined && { table }),
+});
+
+/** Who the pod is, where the runtime says so in Kubernetes' words. */
+function podOf({ args }: AttachmentRequest): PodName | undefined {
+  const namespace = args.get("K8S_POD_NAMESPACE") ?? "";
+  const name = args.get("K8S_POD_NAME") ?? "";
+  const isName = (text: string): boolean => /^[a-z0-9][a-z0-9.-]{0,252}$/.test(text);
+  return isName(namespace) && isName(name) ? { namespace, name } : undefined;
+}
+
+// The kernel keeps 255 octets (IFALIASZ).
+const aliasOf = ({ namespace, name }: PodName): string =>
+  `fairlead:${namespace}/${name}`.slice(0, 255);

@@ -1,0 +1,123 @@
+// Where an attachment's addresses come from: fairlead's own leases, or a delegated IPAM plugin.
+import type { Ip } from "../core/address.ts";
+import { ownIpamType } from "../core/cni/config.ts";
+import { CniCode, CniError } from "../core/cni/error.ts";
+import { parseResult } from "../core/cni/result.ts";
+import type {
+  AttachmentRequest,
+  CniRoute,
+  Dns,
+  NetConf,
+  NetworkRequest,
+  RangeConf,
+} from "../core/cni/types.ts";
+import type { NodeFacts } from "../core/node-facts.ts";
+import type { Ipam } from "../ipam/ipam.ts";
+import { nodeRanges } from "../ipam/range.ts";
+import type { AttachContext } from "./context.ts";
+import { callDelegate, findDelegate } from "./delegate.ts";
+import type { AttachmentRecord } from "./records.ts";
+
+/** What IPAM gives to one attachment. */
+export interface Assignment {
+  readonly addresses: readonly Ip[];
+  readonly routes: readonly CniRoute[];
+  /** Present when a delegated plugin said so. */
+  readonly dns?: Dns;
+}
+
+/** Our own leases of the network, where its configuration keeps them. */
+export const ownIpam = ({ ipam }: AttachContext, conf: NetConf): Ipam => ipam.at(conf.ipam.dataDir);
+
+export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpamType;
+
+/**
+ * The ranges that the configuration means: its own, else the node's. Throws CniError invalidConfig for
+ * a network that is not the daemon's and says nothing of its addresses: the node's ranges are taken.
+ */
+export function rangesOf(conf: NetConf, facts: NodeFacts): readonly (readonly RangeConf[])[] {
+  if (conf.ipam.ranges.length > 0) return conf.ipam.ranges;
+  if (conf.name === facts.network) return nodeRanges(facts.podCidrs);
+  throw new CniError(
+    CniCode.invalidConfig,
+    `Invalid name "${conf.name}": expected the daemon's network "${facts.network}", or ipam.ranges of the network's own`,
+  );
+}
+
+/** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
+export function requireIpam({ conf, environment }: NetworkRequest, facts: NodeFacts): void {
+  if (hasOwnIpam(conf)) rangesOf(conf, facts);
+  else findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
+}
+
+/** Repeated for the same attachment of our own IPAM: the same addresses. */
+export async function reserveAddresses(
+  context: AttachContext,
+  request: AttachmentRequest,
+  signal: AbortSignal,
+): Promise<Assignment> {
+  const { key, conf } = request;
+  if (hasOwnIpam(conf)) {
+    const { requestedIps, routes } = conf.ipam;
+    const ranges = rangesOf(conf, context.nodeFacts());
+    const reserved = await ownIpam(context, conf).reserve({ key, ranges, requestedIps }, signal);
+    return { addresses: reserved.map(({ address }) => address.address), routes };
+  }
+  const stdout = await callDelegate({ ...callOf(context, request), command: "ADD" }, signal);
+  const { ips, routes, dns } = parseResult(stdout, conf.cniVersion);
+  if (ips.length === 0) {
+    throw new CniError(
+      CniCode.internal,
+      `Cannot use the result of IPAM plugin "${conf.ipam.type}": it has no address`,
+    );
+  }
+  return {
+    addresses: ips.map(({ address }) => address.address),
+    routes,
+    ...(Object.keys(dns).length > 0 && { dns }),
+  };
+}
+
+/**
+ * Nothing held is no failure. The configuration may have changed since ADD: the record says whose the
+ * addresses were.
+ */
+export async function releaseAddresses(
+  context: AttachContext,
+  request: AttachmentRequest,
+  record: AttachmentRecord | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { key, conf } = request;
+  if (record?.ipam.type === ownIpamType) await releaseRecorded(context, record, signal);
+  else if (hasOwnIpam(conf)) await ownIpam(context, conf).release(key, signal);
+  if (!hasOwnIpam(conf)) {
+    await callDelegate({ ...callOf(context, request), command: "DEL" }, signal);
+  }
+}
+
+/** Frees our own leases by the record alone. */
+export async function releaseRecorded(
+  { ipam }: AttachContext,
+  record: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  await ipam.at(record.ipam.dataDir).release(record.key, signal);
+}
+
+/** Passes CHECK, STATUS or GC on to a delegated plugin; nothing to pass on for our own. */
+export async function forward(
+  context: AttachContext,
+  command: "CHECK" | "STATUS" | "GC",
+  request: AttachmentRequest | NetworkRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  if (hasOwnIpam(request.conf)) return;
+  await callDelegate({ ...callOf(context, request), command }, signal);
+}
+
+const callOf = ({ log }: AttachContext, { conf, environment }: NetworkRequest) => ({
+  conf,
+  environment,
+  log,
+});

@@ -1,0 +1,78 @@
+import { CniCode, CniError } from "../core/cni/error.ts";
+import type { AttachmentRequest, CniResult } from "../core/cni/types.ts";
+import type { AttachmentKey } from "../core/names.ts";
+import type { Ipam } from "../ipam/ipam.ts";
+import { forward, hasOwnIpam, ownIpam } from "./addresses.ts";
+import type { AttachScope } from "./context.ts";
+import { differences } from "./observe.ts";
+import type { Wiring } from "./plan.ts";
+import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
+
+/**
+ * Compares what is there with what ADD made: both interfaces, addresses, routes, neighbors, leases,
+ * and the result that the runtime kept. Throws CniError checkFailed naming everything that differs.
+ */
+export async function check(
+  scope: AttachScope,
+  request: AttachmentRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  const { key, conf, netns } = request;
+  const { prevResult } = conf;
+  if (prevResult === undefined) {
+    throw new CniError(
+      CniCode.invalidConfig,
+      "Cannot check without prevResult: expected ADD's result",
+    );
+  }
+  using sandbox = openRequestedSandbox(scope.kernel, request);
+  using _lock = await scope.records.lock(key, signal);
+  const record = scope.records.read(key);
+  if (record?.wired === undefined) throw failed(key, ["no completed ADD is on record"]);
+  const { wiring } = record.wired;
+  const problems = [
+    ...(isSameNamespace(record.sandbox, sandbox.identity)
+      ? []
+      : [`"${netns}" is another sandbox than ADD was given`]),
+    ...differences(scope.kernel, sandbox, key, wiring),
+    ...resultDifferences(prevResult, key, wiring),
+    ...(hasOwnIpam(conf) ? await leaseDifferences(ownIpam(scope, conf), key, wiring) : []),
+  ];
+  if (problems.length > 0) throw failed(key, problems);
+  await forward(scope, "CHECK", request, signal);
+}
+
+// The final result of the chain: it may say more than ours did, not less.
+function resultDifferences(result: CniResult, key: AttachmentKey, wiring: Wiring): string[] {
+  const isPodInterface = (index: number | undefined): boolean => {
+    const found = index === undefined ? undefined : result.interfaces[index];
+    return found === undefined || (found.name === key.ifName && (found.sandbox ?? "") !== "");
+  };
+  const given = new Set(
+    result.ips.filter((ip) => isPodInterface(ip.interface)).map((ip) => ip.address.address),
+  );
+  return wiring.addresses
+    .filter((address) => !given.has(address))
+    .map((address) => `prevResult: address ${address} of "${key.ifName}" is missing`);
+}
+
+async function leaseDifferences(ipam: Ipam, key: AttachmentKey, wiring: Wiring): Promise<string[]> {
+  const leases = await ipam.leases(key.network);
+  const isHeld = (address: string): boolean =>
+    leases.some(
+      (lease) =>
+        lease.address === address &&
+        lease.containerId === key.containerId &&
+        (lease.ifName === key.ifName || lease.ifName === ""),
+    );
+  return wiring.addresses
+    .filter((address) => !isHeld(address))
+    .map((address) => `leases: address ${address} is not held by this attachment`);
+}
+
+const failed = (key: AttachmentKey, problems: readonly string[]): CniError =>
+  new CniError(
+    CniCode.checkFailed,
+    `Attachment of container "${key.containerId}" interface "${key.ifName}" is not as ADD left it: ${problems.join("; ")}`,
+    { details: problems.join("\n") },
+  );

@@ -1,0 +1,30 @@
+import type { Clock, Random } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { NodeFacts } from "../core/node-facts.ts";
+import type { Ipam } from "../ipam/ipam.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { Reaper } from "./reaper.ts";
+import type { RecordStore } from "./records.ts";
+
+/** What the handlers work with. The daemon and the plugin process each build one. */
+export interface AttachContext {
+  /** The node's namespace. */
+  readonly kernel: Kernel;
+  readonly ipam: Ipam;
+  readonly records: RecordStore;
+  /** Throws CniError tryAgainLater, naming the daemon, while nothing is known of the node. */
+  readonly nodeFacts: () => NodeFacts;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /**
+   * When DEL answers. `background`: once the pod's traffic has ended, 20 ms before its interface is
+   * gone; for the daemon, which lives on. `wait`: when it is gone; for a process that ends then.
+   */
+  readonly reap: "background" | "wait";
+}
+
+/** The context, with what the handlers of one process share. */
+export interface AttachScope extends AttachContext {
+  readonly reaper: Reaper;
+}

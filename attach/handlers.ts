@@ -1,0 +1,32 @@
+import type { CniHandlers } from "../core/cni/types.ts";
+import { add } from "./add.ts";
+import { check } from "./check.ts";
+import type { AttachContext } from "./context.ts";
+import { del } from "./del.ts";
+import { gc } from "./gc.ts";
+import { createReaper } from "./reaper.ts";
+import { status } from "./status.ts";
+import { type SweepReport, sweep } from "./sweep.ts";
+
+export type { AttachContext } from "./context.ts";
+
+export interface AttachHandlers extends CniHandlers {
+  /** Resolves when every interface that a DEL took down is gone from the kernel. */
+  settled(): Promise<void>;
+  /** For the daemon's start, while it holds attach.lock exclusive. */
+  sweep(signal: AbortSignal): Promise<SweepReport>;
+}
+
+/** The CNI verbs, each over one context. Requests of one attachment follow one another. */
+export function createHandlers(context: AttachContext): AttachHandlers {
+  const scope = { ...context, reaper: createReaper(context.kernel, context.log) };
+  return {
+    add: (request, signal) => add(scope, request, signal),
+    del: (request, signal) => del(scope, request, signal),
+    check: (request, signal) => check(scope, request, signal),
+    gc: (request, signal) => gc(scope, request, signal),
+    status: (request, signal) => status(scope, request, signal),
+    settled: () => scope.reaper.settled(),
+    sweep: (signal) => sweep(scope, signal),
+  };
+}

@@ -1,0 +1,116 @@
+import { familyOf } from "../core/address.ts";
+import type { Random } from "../core/clock.ts";
+import { CniCode, CniError } from "../core/cni/error.ts";
+import type { AttachmentRequest } from "../core/cni/types.ts";
+import { hasErrno } from "../core/error.ts";
+import { hostInterfaceName } from "../core/names.ts";
+import type { Change } from "../core/network.ts";
+import type { Sandbox } from "../kernel/kernel.ts";
+import type { AttachScope } from "./context.ts";
+import { removeInterface } from "./del.ts";
+import { type Wiring, planAdd, planRetraction } from "./plan.ts";
+
+export interface PairRequest {
+  readonly request: AttachmentRequest;
+  readonly sandbox: Sandbox;
+  readonly wiring: Omit<Wiring, "hostIndex" | "podIndex">;
+  /** Told before the kernel is touched, each time: what it is about to be asked for. */
+  readonly onChosen: (wiring: Wiring) => void;
+}
+
+const attemptLimit = 8;
+// Above what the kernel gives by itself, which counts up from 1: a million devices from now. With a
+// thousand pods one ADD in a million draws an index that is taken.
+const firstIndex = 2 ** 20;
+const indexCount = 2 ** 30;
+
+/**
+ * Makes the veth pair and all that hangs on it. Throws CniError interfaceTaken when the sandbox has
+ * another interface of that name. What a failed attempt made is the caller's to undo.
+ */
+export async function makePair(
+  scope: AttachScope,
+  { request, sandbox, wiring, onChosen }: PairRequest,
+): Promise<Wiring> {
+  for (let attempt = 1; ; attempt++) {
+    const chosen = { ...wiring, ...chooseIndexes(scope.random) };
+    onChosen(chosen);
+    const plan = planAdd(request.key, chosen, sandbox.fd);
+    try {
+      scope.kernel.apply(plan.host);
+      applyInSandbox(sandbox, plan.sandbox, request.key.ifName);
+      return chosen;
+    } catch (cause) {
+      const isTaken = hasErrno(cause, "EEXIST", "EBUSY") && attempt < attemptLimit;
+      if (!isTaken || !(await makeWay(scope, request, sandbox, chosen))) {
+        throw new CniError(
+          CniCode.internal,
+          `Cannot make interface "${request.key.ifName}" in "${request.netns}"`,
+          { cause },
+        );
+      }
+    }
+  }
+}
+
+const chooseIndexes = (random: Random): Pick<Wiring, "hostIndex" | "podIndex"> => ({
+  hostIndex: firstIndex + random.below(indexCount),
+  podIndex: firstIndex + random.below(indexCount),
+});
+
+/**
+ * After "exists already": removes what stands in the way where it is ours, and says whether to try
+ * again.
+ */
+async function makeWay(
+  scope: AttachScope,
+  { key, netns }: AttachmentRequest,
+  sandbox: Sandbox,
+  wiring: Wiring,
+): Promise<boolean> {
+  const { kernel } = scope;
+  const host = kernel.link(hostInterfaceName(key));
+  // The pair itself was made; what exists already is somebody's route, or address.
+  if (host?.index === wiring.hostIndex) return false;
+  if (host !== undefined) {
+    // This very attachment's, by its name: of a killed request whose record is lost, or taken down by
+    // another process that has not removed it yet.
+    await removeInterface(scope, key, undefined, "wait");
+    return true;
+  }
+  if (sandbox.link(key.ifName) === undefined) {
+    // One of the indexes is taken: others are drawn.
+    const holder = kernel.links().find(({ index }) => index === wiring.hostIndex);
+    if (holder !== undefined) kernel.apply(planRetraction(key, wiring, holder.name));
+    return true;
+  }
+  throw new CniError(
+    CniCode.interfaceTaken,
+    `Cannot add interface "${key.ifName}" to "${netns}": it has one already that is not this attachment's`,
+  );
+}
+
+/** A sandbox with IPv6 switched off (disable_ipv6) refuses the addresses: it is switched on then. */
+function applyInSandbox(sandbox: Sandbox, changes: readonly Change[], ifName: string): void {
+  try {
+    sandbox.apply(changes);
+  } catch (cause) {
+    const refused = changes.filter(isIpv6Change);
+    if (refused.length === 0 || !hasErrno(cause, "EACCES")) throw cause;
+    sandbox.writeSysctl(`net/ipv6/conf/${ifName}/disable_ipv6`, "0");
+    sandbox.apply(refused);
+  }
+}
+
+function isIpv6Change(change: Change): boolean {
+  switch (change.kind) {
+    case "add-address":
+      return familyOf(change.address.address) === 6;
+    case "add-route":
+      return familyOf(change.route.destination) === 6;
+    case "replace-neighbor":
+      return familyOf(change.neighbor.address) === 6;
+    default:
+      return false;
+  }
+}

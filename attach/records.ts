@@ -1,0 +1,217 @@
+// One file per attachment under /run/fairlead/attachments: what CHECK, GC and a repeated ADD rest on,
+// and how the daemon finds at start what a killed request left behind. Written before the kernel is
+// touched, by rename, so that a reader sees a whole file or none.
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import * as v from "valibot";
+import type { Clock } from "../core/clock.ts";
+import { CniCode, CniError } from "../core/cni/error.ts";
+import type { Dns } from "../core/cni/types.ts";
+import { hasErrno } from "../core/error.ts";
+import type { Log } from "../core/log.ts";
+import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
+import { cidrSchema, ipSchema, wholeNumber } from "../core/schema.ts";
+import { openLock, tryLock } from "../kernel/flock.ts";
+import type { FileLock, NamespaceIdentity } from "../kernel/kernel.ts";
+import type { Wiring } from "./plan.ts";
+
+export interface AttachmentRecord {
+  readonly key: AttachmentKey;
+  /** CNI_NETNS as given, and which namespace that was. */
+  readonly sandbox: { readonly path: string } & NamespaceIdentity;
+  /** Who the pod is, where the runtime said so. */
+  readonly pod?: PodName;
+  /** Whose the addresses are: `ipam.type`, and `ipam.dataDir` where the configuration has one. */
+  readonly ipam: { readonly type: string; readonly dataDir?: string };
+  /** Wall clock: when the ADD began. */
+  readonly createdAtMs: number;
+  /** Absent until the addresses are reserved. */
+  readonly wired?: { readonly wiring: Wiring; readonly dns: Dns };
+}
+
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface RecordStore {
+  /** The attachment's record; undefined when there is none, or none that can be read (logged). */
+  read(key: AttachmentKey): AttachmentRecord | undefined;
+  /** Every record, and the files that are none. */
+  list(): RecordList;
+  write(record: AttachmentRecord): void;
+  /** Removes all that is kept of the attachment. Nothing kept is no failure. */
+  remove(key: AttachmentKey): void;
+  /**
+   * Excludes every other request for the attachment, in this process and others. Throws CniError
+   * tryAgainLater when another one takes too long.
+   */
+  lock(key: AttachmentKey, signal: AbortSignal): Promise<FileLock>;
+  /** As `lock`, but undefined at once while a request for the attachment is at work. */
+  tryLock(key: AttachmentKey): FileLock | undefined;
+}
+
+export interface RecordList {
+  readonly records: readonly AttachmentRecord[];
+  readonly unreadable: readonly UnreadableRecord[];
+}
+
+export interface UnreadableRecord {
+  readonly path: string;
+  readonly problem: string;
+  /** The host interface that an attachment of the file's name has. */
+  readonly interfaceName: string;
+}
+
+export interface RecordOptions {
+  readonly directory: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How long a request waits for another one of the same attachment. */
+  readonly lockDeadlineMs?: number;
+}
+
+const recordVersion = 1;
+// Below the 20 s that a whole request may take: who waits still gets an answer of its own.
+const defaultLockDeadlineMs = 10_000;
+
+const count = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+
+const wiringSchema = v.object({
+  addresses: v.array(ipSchema),
+  routes: v.array(
+    v.object({
+      destination: cidrSchema,
+      metric: v.exactOptional(count),
+      table: v.exactOptional(count),
+    }),
+  ),
+  nodeAddresses: v.array(ipSchema),
+  mtu: count,
+  hostIndex: count,
+  podIndex: count,
+  alias: v.exactOptional(v.string()),
+});
+
+const dnsSchema = v.object({
+  nameservers: v.exactOptional(v.array(v.string())),
+  domain: v.exactOptional(v.string()),
+  search: v.exactOptional(v.array(v.string())),
+  options: v.exactOptional(v.array(v.string())),
+});
+
+const recordSchema = v.object({
+  version: v.literal(recordVersion),
+  key: v.object({ network: v.string(), containerId: v.string(), ifName: v.string() }),
+  sandbox: v.object({ path: v.string(), device: count, inode: count }),
+  pod: v.exactOptional(v.object({ namespace: v.string(), name: v.string() })),
+  ipam: v.object({ type: v.string(), dataDir: v.exactOptional(v.string()) }),
+  createdAtMs: v.number(),
+  wired: v.exactOptional(v.object({ wiring: wiringSchema, dns: dnsSchema })),
+});
+
+/** Makes the directory where it is missing; only root may read it. */
+export function openRecords(options: RecordOptions): RecordStore {
+  const { directory, clock, log } = options;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const pathOf = (key: AttachmentKey, suffix: string): string =>
+    join(directory, `${attachmentHash(key)}.${suffix}`);
+
+  return {
+    read(key) {
+      const path = pathOf(key, "json");
+      const file = readRecord(path);
+      if (file.kind === "record") return file.record;
+      if (file.kind === "unreadable") {
+        log.warn(
+          { path, problem: file.problem },
+          "attachment record is unreadable: taken as absent",
+        );
+      }
+      return undefined;
+    },
+
+    list() {
+      const paths = readdirSync(directory)
+        .filter((name) => name.endsWith(".json"))
+        .sort()
+        .map((name) => join(directory, name));
+      const files = paths.map((path) => ({ path, ...readRecord(path) }));
+      return {
+        records: files.flatMap((file) => (file.kind === "record" ? [file.record] : [])),
+        unreadable: files.flatMap((file) =>
+          file.kind === "unreadable"
+            ? [
+                {
+                  path: file.path,
+                  problem: file.problem,
+                  interfaceName: `${interfacePrefix}${basename(file.path, ".json")}`,
+                },
+              ]
+            : [],
+        ),
+      };
+    },
+
+    write(record) {
+      // The attachment's lock is held, so that nobody else writes the same temporary file.
+      const temporary = pathOf(record.key, "tmp");
+      writeFileSync(temporary, JSON.stringify({ version: recordVersion, ...record }), {
+        mode: 0o600,
+      });
+      renameSync(temporary, pathOf(record.key, "json"));
+    },
+
+    remove(key) {
+      for (const suffix of ["json", "tmp", "lock"]) rmSync(pathOf(key, suffix), { force: true });
+    },
+
+    tryLock: (key) => tryLock(pathOf(key, "lock"), "exclusive"),
+
+    async lock(key, signal) {
+      const deadlineMs = options.lockDeadlineMs ?? defaultLockDeadlineMs;
+      try {
+        return await openLock(pathOf(key, "lock"), "exclusive", { deadlineMs, clock, signal });
+      } catch (cause) {
+        if (!hasErrno(cause, "ETIMEDOUT")) throw cause;
+        throw new CniError(
+          CniCode.tryAgainLater,
+          `Cannot begin: another request for container "${key.containerId}" interface "${key.ifName}" is still at work after ${deadlineMs} ms`,
+          { cause },
+        );
+      }
+    },
+  };
+}
+
+type RecordFile =
+  | { readonly kind: "record"; readonly record: AttachmentRecord }
+  | { readonly kind: "absent" }
+  | { readonly kind: "unreadable"; readonly problem: string };
+
+function readRecord(path: string): RecordFile {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    if (hasErrno(cause, "ENOENT")) return { kind: "absent" };
+    throw cause;
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { kind: "unreadable", problem: `not JSON (${text.length} characters)` };
+  }
+  const parsed = v.safeParse(recordSchema, json);
+  if (!parsed.success) {
+    const [issue] = parsed.issues;
+    return { kind: "unreadable", problem: `${v.getDotPath(issue) ?? "file"}: ${issue.message}` };
+  }
+  const { version: _, ...record } = parsed.output;
+  // A copy under another attachment's name is not that attachment's.
+  if (basename(path) !== `${attachmentHash(record.key)}.json`) {
+    return { kind: "unreadable", problem: "the file's name is not its attachment's" };
+  }
+  return { kind: "record", record };
+}

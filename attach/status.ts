@@ -1,0 +1,39 @@
+import { CniCode, CniError } from "../core/cni/error.ts";
+import type { NetworkRequest } from "../core/cni/types.ts";
+import { describeError } from "../core/error.ts";
+import type { NodeFacts } from "../core/node-facts.ts";
+import { forward, hasOwnIpam, ownIpam, rangesOf, requireIpam } from "./addresses.ts";
+import type { AttachScope } from "./context.ts";
+
+/**
+ * Whether an ADD could be served now. Throws CniError notAvailable with the reason: nothing is known
+ * of the node, the configuration cannot be served, or a range has no address left.
+ */
+export async function status(
+  scope: AttachScope,
+  request: NetworkRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  const { conf } = request;
+  const facts = servable(scope, request);
+  if (!hasOwnIpam(conf)) return await forward(scope, "STATUS", request, signal);
+  const usage = await ownIpam(scope, conf).usage(conf.name, rangesOf(conf, facts), signal);
+  const full = usage.filter(({ held, size }) => BigInt(held) >= size);
+  if (full.length === 0) return;
+  throw notAvailable(
+    `no address is left: ${full.map(({ ranges, held }) => `all ${held} of ${ranges} are held`).join("; ")}`,
+  );
+}
+
+function servable(scope: AttachScope, request: NetworkRequest): NodeFacts {
+  try {
+    const facts = scope.nodeFacts();
+    requireIpam(request, facts);
+    return facts;
+  } catch (cause) {
+    throw notAvailable(describeError(cause), { cause });
+  }
+}
+
+const notAvailable = (reason: string, options?: ErrorOptions): CniError =>
+  new CniError(CniCode.notAvailable, `Cannot serve ADD: ${reason}`, options);

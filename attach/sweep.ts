@@ -1,0 +1,113 @@
+import { setTimeout } from "node:timers/promises";
+import { ownIpamType } from "../core/cni/config.ts";
+import { KernelError, toError } from "../core/error.ts";
+import { type IfName, hostInterfaceName, isPodHostInterface } from "../core/names.ts";
+import { releaseRecorded } from "./addresses.ts";
+import type { AttachScope } from "./context.ts";
+import { detach } from "./del.ts";
+import type { AttachmentRecord, RecordList } from "./records.ts";
+import { isSameNamespace } from "./sandbox.ts";
+
+export interface SweepReport {
+  /** Attachments whose sandbox is gone, removed. */
+  readonly attachments: number;
+  /** Interfaces that a DEL took down and nobody removed, removed. */
+  readonly interfaces: number;
+}
+
+// The kernel takes apart a namespace 10 to 50 ms after its last user is gone.
+const namespaceGraceMs = 500;
+const namespacePollMs = 20;
+
+/**
+ * Removes what nobody will ask about again: attachments whose sandbox is gone (a runtime that crashed
+ * sends no DEL), and interfaces whose removal was cut short. For the daemon's start, while attach.lock
+ * is held exclusive. What cannot be told is left: DEL and GC find it.
+ */
+export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<SweepReport> {
+  const { records, log } = scope;
+  const list = records.list();
+  for (const { path, problem } of list.unreadable) {
+    log.warn({ path, problem }, "attachment record is unreadable: left alone");
+  }
+  let attachments = 0;
+  for (const record of list.records) {
+    if (await isSandboxGone(scope, record, signal)) {
+      attachments += await removeAttachment(scope, record, signal);
+    }
+  }
+  const retired = retiredInterfaces(scope, list);
+  await scope.kernel.reap(retired);
+  if (attachments > 0 || retired.length > 0) {
+    log.info({ attachments, interfaces: retired }, "removed what earlier requests left");
+  }
+  return { attachments, interfaces: retired.length };
+}
+
+/**
+ * True when the path now names another namespace, or none while the pair is gone too: it ends with its
+ * namespace. A path alone proves nothing, the runtime's mount namespace may not be ours.
+ */
+async function isSandboxGone(
+  { kernel, clock }: AttachScope,
+  { key, sandbox }: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    using found = kernel.openSandbox(sandbox.path);
+    return !isSameNamespace(found.identity, sandbox);
+  } catch (cause) {
+    if (!(cause instanceof KernelError)) throw cause;
+  }
+  const giveUpAtMs = clock.monotonicMs() + namespaceGraceMs;
+  while (kernel.link(hostInterfaceName(key)) !== undefined) {
+    if (clock.monotonicMs() >= giveUpAtMs) return false;
+    await setTimeout(namespacePollMs, undefined, { signal });
+  }
+  return true;
+}
+
+async function removeAttachment(
+  scope: AttachScope,
+  record: AttachmentRecord,
+  signal: AbortSignal,
+): Promise<0 | 1> {
+  const { key, wired, ipam } = record;
+  if (ipam.type !== ownIpamType) {
+    // Its plugin must be told, with a configuration that only a DEL or GC brings.
+    scope.log.info({ ...key, ipam: ipam.type }, "an attachment's sandbox is gone: left to GC");
+    return 0;
+  }
+  try {
+    using _lock = await scope.records.lock(key, signal);
+    await detach(scope, {
+      key,
+      wiring: wired?.wiring,
+      release: () => releaseRecorded(scope, record, signal),
+      reap: "wait",
+    });
+    return 1;
+  } catch (thrown) {
+    scope.log.error(
+      { ...key, err: toError(thrown) },
+      "cannot remove an attachment without a sandbox",
+    );
+    return 0;
+  }
+}
+
+// Down and without a record: the state between DEL's answer and the interface's end. A pod's interface
+// that is up is never touched, even if all records are lost.
+function retiredInterfaces(
+  { kernel }: AttachScope,
+  { records, unreadable }: RecordList,
+): readonly IfName[] {
+  const recorded = new Set([
+    ...records.map(({ key }) => String(hostInterfaceName(key))),
+    ...unreadable.map(({ interfaceName }) => interfaceName),
+  ]);
+  return kernel
+    .links()
+    .filter(({ name, isUp }) => isPodHostInterface(name) && !isUp && !recorded.has(name))
+    .map(({ name }) => name);
+}
