@@ -187,7 +187,7 @@ describe("dispatch() without a verb", () => {
     // The way Nomad reads it: the first token between blanks that is a semantic version.
     const version = reply.stderr.split(/\s+/).find((token) => /^\d+\.\d+\.\d+/.test(token));
     expect(version).toBe("0.1.0");
-    expect(reply.stderr.startsWith("fairlead 0.1.0 ")).toBe(true);
+    expect(reply.stderr.startsWith("fairlead 0.1.0\n")).toBe(true);
     expect(reply.stderr).toContain("0.4.0, 1.0.0, 1.1.0");
   });
 });

@@ -55,7 +55,7 @@ export type ReadRequest =
  * semantic version as the plugin's, so ours stands alone and before those of the protocol.
  */
 export const formatAbout = (name: string, version: string): string =>
-  `${name} ${version} \nCNI protocol versions supported: ${cniVersions.join(", ")}\n`;
+  `${name} ${version}\nCNI protocol versions supported: ${cniVersions.join(", ")}\n`;
 
 /** Runs one request to its end. Never throws: every failure is a reply with an error object. */
 export async function dispatch(
