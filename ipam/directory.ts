@@ -13,11 +13,18 @@ import { hasErrno } from "../core/error.ts";
 import type { LeaseEntry } from "./lease-index.ts";
 import { type Owner, formatOwner, parseOwner } from "./lease.ts";
 
-/** The calls that change the disk: a parameter, so that a test stops after any of them. */
-export type DiskWrites = Pick<
-  typeof fs,
-  "writeFileSync" | "linkSync" | "unlinkSync" | "utimesSync" | "mkdirSync"
->;
+/** The calls of node:fs that change the disk: a parameter, so that a test stops at any of them. */
+export interface DiskWrites {
+  mkdirSync(path: string, options: { readonly recursive: true; readonly mode: number }): unknown;
+  writeFileSync(
+    path: string,
+    content: string,
+    options: { readonly flag?: string; readonly mode: number },
+  ): void;
+  linkSync(existing: string, path: string): void;
+  unlinkSync(path: string): void;
+  utimesSync(path: string, accessedSeconds: number, modifiedSeconds: number): void;
+}
 
 export interface DirectoryContent {
   readonly entries: readonly LeaseEntry[];

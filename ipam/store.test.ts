@@ -213,7 +213,7 @@ describe("reserve()", () => {
       writes: {
         ...fs,
         writeFileSync: (path, ...rest) => {
-          if (String(path).includes("last_reserved_ip.1")) throw noSpace;
+          if (path.includes("last_reserved_ip.1")) throw noSpace;
           fs.writeFileSync(path, ...rest);
         },
       },

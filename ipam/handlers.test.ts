@@ -1,0 +1,308 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { dispatch } from "../core/cni/dispatch.ts";
+import { CniCode, CniError } from "../core/cni/error.ts";
+import type { CniReply } from "../core/cni/types.ts";
+import { type Log, silentLog } from "../core/log.ts";
+import { type DataDir, createDataDir, key, never } from "../test/ipam/lease-directory.ts";
+import { cidr } from "../test/support/builders.ts";
+import type { RangeFacts } from "./assign.ts";
+import { createIpamHandlers } from "./handlers.ts";
+
+let data: DataDir;
+let warnings: string[];
+beforeEach(() => {
+  data = createDataDir();
+  warnings = [];
+});
+afterEach(() => data[Symbol.dispose]());
+
+interface Call {
+  readonly command?: string;
+  readonly container?: string;
+  readonly args?: string;
+  /** Keys of the configuration beside `ipam`. */
+  readonly conf?: object;
+  readonly ipam?: object | undefined;
+  readonly facts?: () => RangeFacts;
+}
+
+const noFacts = (): RangeFacts => {
+  throw new CniError(CniCode.tryAgainLater, "no daemon");
+};
+
+function call({ command = "ADD", container = "dummy", args = "", ...given }: Call) {
+  const log: Log = { ...silentLog, warn: (_fields, message) => warnings.push(message) };
+  const handlers = createIpamHandlers({ ipam: data.open(), facts: given.facts ?? noFacts, log });
+  const conf = {
+    cniVersion: "1.1.0",
+    name: "mynet",
+    type: "bridge",
+    ...("ipam" in given && given.ipam === undefined
+      ? {}
+      : { ipam: { type: "fairlead-ipam", ...given.ipam } }),
+    ...given.conf,
+  };
+  const environment = {
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: container,
+    CNI_IFNAME: "eth0",
+    CNI_NETNS: "/run/netns/x",
+    CNI_PATH: "/usr/lib/cni",
+    CNI_ARGS: args,
+  };
+  const readStdin = async (): Promise<string> => JSON.stringify(conf);
+  return dispatch({ environment, readStdin, about: "" }, handlers, never);
+}
+
+const printed = (reply: CniReply): Record<string, unknown> => JSON.parse(reply.stdout);
+const addressesOf = (reply: CniReply): string[] => {
+  expect(reply).toMatchObject({ exitStatus: 0 });
+  return (printed(reply)["ips"] as { address: string }[]).map(({ address }) => address);
+};
+const set = (...subnets: readonly string[]) => subnets.map((subnet) => ({ subnet }));
+
+describe("ADD", () => {
+  test("answers with an IPAM result in the version asked for", async () => {
+    const resolvConf = join(data.path, "resolv.conf");
+    writeFileSync(resolvConf, "nameserver 192.0.2.53\nsearch a.example\n");
+    const ipam = {
+      resolvConf,
+      ranges: [set("10.1.2.0/24"), set("2001:db8:1::/64")],
+      routes: [{ dst: "0.0.0.0/0" }, { dst: "192.168.0.0/16", gw: "10.1.2.9" }],
+    };
+    const reply = await call({ ipam });
+    expect(reply.stdout).toMatchInlineSnapshot(`
+      "{
+          "cniVersion": "1.1.0",
+          "dns": {
+              "nameservers": [
+                  "192.0.2.53"
+              ],
+              "search": [
+                  "a.example"
+              ]
+          },
+          "ips": [
+              {
+                  "address": "10.1.2.2/24",
+                  "gateway": "10.1.2.1"
+              },
+              {
+                  "address": "2001:db8:1::2/64",
+                  "gateway": "2001:db8:1::1"
+              }
+          ],
+          "routes": [
+              {
+                  "dst": "0.0.0.0/0"
+              },
+              {
+                  "dst": "192.168.0.0/16",
+                  "gw": "10.1.2.9"
+              }
+          ]
+      }"
+    `);
+    expect(
+      addressesOf(await call({ ipam, conf: { cniVersion: "0.2.0" } }).then(inFamilies)),
+    ).toEqual(["10.1.2.2/24", "2001:db8:1::2/64"]);
+  });
+
+  test("hl-conf-03: range sets are ipRanges, then subnet, then ranges", async () => {
+    const ipam = { subnet: "10.2.0.0/24", ranges: [set("10.3.0.0/24")] };
+    const conf = { runtimeConfig: { ipRanges: [set("10.1.0.0/24")] } };
+    expect(addressesOf(await call({ ipam, conf }))).toEqual([
+      "10.1.0.2/24",
+      "10.2.0.2/24",
+      "10.3.0.2/24",
+    ]);
+    expect(data.files()).toMatchObject({
+      "last_reserved_ip.0": "10.1.0.2",
+      "last_reserved_ip.1": "10.2.0.2",
+      "last_reserved_ip.2": "10.3.0.2",
+    });
+  });
+
+  test("hl-conf-04: unknown keys are ignored", async () => {
+    const ipam = { subnet: "10.2.0.0/24", rangeOfMotion: 7 };
+    const conf = { runtimeConfig: { unheard: [1] } };
+    expect(addressesOf(await call({ ipam, conf }))).toEqual(["10.2.0.2/24"]);
+  });
+
+  test("hl-conf-01, hl-conf-06: the old flat keys, and an address from CNI_ARGS", async () => {
+    const ipam = {
+      subnet: "10.1.2.0/24",
+      rangeStart: "10.1.2.9",
+      rangeEnd: "10.1.2.20",
+      gateway: "10.1.2.30",
+    };
+    expect(addressesOf(await call({ ipam }))).toEqual(["10.1.2.9/24"]);
+    const requested = await call({ ipam, container: "b", args: "IP=10.1.2.11/24" });
+    expect(addressesOf(requested)).toEqual(["10.1.2.11/24"]);
+    expect(printed(requested)["ips"]).toMatchObject([{ gateway: "10.1.2.30" }]);
+  });
+
+  test("hl-conf-07: addresses requested through every channel", async () => {
+    const ipam = {
+      ranges: [set("10.1.0.0/24"), set("10.2.0.0/24"), set("10.3.0.0/24"), set("fd00::/64")],
+    };
+    const conf = {
+      args: { cni: { ips: ["10.2.0.8/24", "fd00::8"] } },
+      runtimeConfig: { ips: ["10.3.0.8"] },
+    };
+    expect(addressesOf(await call({ ipam, conf, args: "IP=10.1.0.8" }))).toEqual([
+      "10.1.0.8/24",
+      "10.2.0.8/24",
+      "10.3.0.8/24",
+      "fd00::8/64",
+    ]);
+  });
+
+  test("hl-conf-15: 0.2.0 takes one set per family", async () => {
+    const conf = { cniVersion: "0.2.0" };
+    const both = { ranges: [set("10.1.0.0/24"), set("fd00::/64")] };
+    expect((await call({ ipam: both, conf })).exitStatus).toBe(0);
+    const twice = { ranges: [set("10.2.0.0/24"), set("fd01::/64"), set("10.3.0.0/24")] };
+    const refused = printed(await call({ ipam: twice, conf, container: "b" }));
+    expect(refused["msg"]).toContain("several range sets are IPv4");
+    expect(data.addresses()).toHaveLength(2);
+  });
+
+  test.each<[string, Call, number, string]>([
+    ["hl-conf-09", { args: "IP=test" }, 4, '"test"'],
+    ["hl-conf-09", { conf: { args: { cni: { ips: ["192.168.0.1000"] } } } }, 7, "192.168.0.1000"],
+    ["hl-conf-09", { conf: { runtimeConfig: { ips: ["2001:db8::1/256"] } } }, 7, "2001:db8::1/256"],
+    ["hl-conf-10", { conf: { runtimeConfig: { ips: [""] } } }, 7, '""'],
+    ["hl-conf-12", { ipam: { ranges: [set("10.1.0.0/22", "10.1.2.0/24")] } }, 7, "overlapping"],
+    ["hl-conf-16", { ipam: { subnet: "192.0.2.12/24" } }, 7, "192.0.2.0/24"],
+    ["hl-conf-18", { ipam: { subnet: "2001:DB8:1::24:19ff:fee1:c44a/64" } }, 7, "2001:db8:1::/64"],
+    ["hl-conf-19", { ipam: { subnet: "2001:DB8:24:19ff::/63" } }, 7, "2001:db8:24:19fe::/63"],
+    ["hl-conf-21", { ipam: { subnet: "192.0.2.1/32" } }, 7, "too small"],
+    ["hl-conf-39", { ipam: undefined }, 11, "no daemon"],
+    ["hl-conf-40", { ipam: { ranges: [] } }, 11, "no daemon"],
+    ["hl-conf-42", { ipam: { subnet: "::ffff:10.1.2.0/120" } }, 7, "::ffff:10.1.2.0/120"],
+    ["hl-conf-45", { ipam: { subnet: "10.1.2.0/24", resolvConf: "/no/such" } }, 7, "/no/such"],
+    ["hl-conf-48", { conf: { name: "a/b" } }, 7, "a/b"],
+    ["hl-conf-48", { conf: { name: ".." } }, 7, ".."],
+  ])("%s: refuses %j, and nothing is allocated", async (_id, given, code, message) => {
+    const reply = await call({ ipam: { subnet: "10.1.2.0/24" }, ...given });
+    expect(reply.exitStatus).toBe(1);
+    expect(printed(reply)).toMatchObject({ code, msg: expect.stringContaining(message) });
+    expect(() => data.addresses()).toThrow("ENOENT");
+  });
+
+  test("hl-conf-46: with resolvConf read and the range full, nothing is leaked", async () => {
+    const resolvConf = join(data.path, "resolv.conf");
+    writeFileSync(resolvConf, "nameserver 192.0.2.53\n");
+    const ipam = { resolvConf, ranges: [set("10.1.2.0/24"), set("10.1.3.0/30")] };
+    await call({ ipam });
+    const full = await call({ ipam, container: "b" });
+    expect(printed(full)).toMatchObject({ code: CniCode.addressesExhausted });
+    expect(data.addresses()).toEqual(["10.1.2.2", "10.1.3.2"]);
+  });
+
+  test("without ranges the daemon's network has the node's pod CIDRs, another has none", async () => {
+    const facts = () => ({
+      network: "mynet",
+      podCidrs: [cidr("10.244.3.0/24"), cidr("fd00:3::/64")],
+    });
+    expect(addressesOf(await call({ facts }))).toEqual(["10.244.3.2/24", "fd00:3::2/64"]);
+    const other = printed(await call({ facts, conf: { name: "other" } }));
+    expect(other).toMatchObject({ code: 7, msg: expect.stringContaining('network "mynet"') });
+  });
+
+  test("dataDir says where", async () => {
+    using other = createDataDir();
+    await call({ ipam: { subnet: "10.1.2.0/24", dataDir: other.path } });
+    expect(other.addresses()).toEqual(["10.1.2.2"]);
+    await call({ command: "DEL", ipam: { dataDir: other.path } });
+    expect(other.addresses()).toEqual([]);
+  });
+});
+
+describe("DEL and CHECK", () => {
+  const ipam = { subnet: "10.1.2.0/24" };
+  test("follow a lease", async () => {
+    await call({ ipam });
+    expect(await call({ command: "CHECK", ipam })).toMatchObject({ exitStatus: 0, stdout: "" });
+    expect(await call({ command: "DEL", ipam })).toMatchObject({ exitStatus: 0, stdout: "" });
+    const gone = printed(await call({ command: "CHECK", ipam }));
+    expect(gone).toMatchObject({
+      code: CniCode.checkFailed,
+      msg: expect.stringContaining("dummy"),
+    });
+  });
+
+  test("DEL works whatever has become of the configuration", async () => {
+    await call({ ipam });
+    const bad = { ipam: { ranges: [[{ subnet: "10.1.2.1/99" }]], resolvConf: "/no/such" } };
+    expect(await call({ command: "DEL", ...bad })).toMatchObject({ exitStatus: 0 });
+    expect(data.addresses()).toEqual([]);
+  });
+});
+
+describe("GC", () => {
+  const ipam = { subnet: "10.1.2.0/24" };
+  beforeEach(async () => {
+    await call({ ipam });
+    await call({ ipam, container: "other" });
+  });
+  const valid = [{ containerID: "dummy", ifname: "eth0" }];
+
+  test.each([
+    ["hl-disk-14, a list", { "cni.dev/valid-attachments": valid }, ["10.1.2.2"]],
+    ["hl-disk-15, null", { "cni.dev/valid-attachments": null }, []],
+  ])("%s", async (_id, conf, left) => {
+    expect(await call({ command: "GC", ipam, conf })).toMatchObject({ exitStatus: 0, stdout: "" });
+    expect(data.addresses()).toEqual(left);
+    expect(warnings).toEqual([]);
+  });
+
+  test("without the key nothing is freed, with a warning", async () => {
+    expect(await call({ command: "GC", ipam })).toMatchObject({ exitStatus: 0 });
+    expect(data.addresses()).toHaveLength(2);
+    expect(warnings).toEqual(["GC names no valid attachments: nothing is freed"]);
+  });
+});
+
+describe("STATUS", () => {
+  const status = (ipam: object) => call({ command: "STATUS", ipam });
+  test("is ready while every set has an address", async () => {
+    expect(await status({ subnet: "10.1.2.0/30" })).toMatchObject({ exitStatus: 0, stdout: "" });
+  });
+
+  test("hl-disk-26: is 50 when a set is full", async () => {
+    const ipam = { ranges: [set("10.1.3.0/24"), set("10.1.2.0/30")] };
+    await call({ ipam });
+    expect(printed(await status(ipam))).toMatchObject({
+      code: CniCode.notAvailable,
+      msg:
+        'No address is left in network "mynet": 1 of 1 are held ' +
+        "in 10.1.2.1-10.1.2.2 of 10.1.2.0/30",
+    });
+  });
+
+  test("is 50 when the directory cannot be written, or no daemon has said what to give", async () => {
+    writeFileSync(join(data.path, "mynet"), "a file in its place");
+    const unwritable = printed(await status({ subnet: "10.1.2.0/30" }));
+    expect(unwritable).toMatchObject({ code: 50, msg: expect.stringContaining(data.path) });
+    expect(printed(await status({}))).toMatchObject({ code: 50, msg: "no daemon" });
+  });
+});
+
+test("hl-disk-08: a first ADD prints nothing but its result", async () => {
+  const reply = await call({ ipam: { subnet: "10.1.2.0/24" } });
+  expect(reply.stderr).toBe("");
+  expect(JSON.parse(reply.stdout)).toHaveProperty("ips");
+  expect(warnings).toEqual([]);
+  expect(await data.open().release(key("dummy"), never)).toEqual(["10.1.2.2"]);
+});
+
+/** The per-family result of CNI 0.2.0, as the list that later versions have. */
+function inFamilies(reply: CniReply): CniReply {
+  const { ip4, ip6 } = printed(reply) as { ip4: { ip: string }; ip6: { ip: string } };
+  const ips = [ip4, ip6].map(({ ip }) => ({ address: ip }));
+  return { ...reply, stdout: JSON.stringify({ ips }) };
+}
