@@ -184,8 +184,8 @@ export class FakeNamespace implements NetworkNamespace {
         this.#neighbors = this.#neighbors.filter((n) => !isSameNeighbor(n, change.neighbor));
         return this.onChange("neighbor");
       case "replace-fdb": {
-        if (this.#linkNamed(change.entry.device).type !== "vxlan") throw new Refusal("EOPNOTSUPP");
         const { device, mac } = change.entry;
+        this.#linkNamed(device);
         this.#fdb = [
           ...this.#fdb.filter((other) => other.device !== device || other.mac !== mac),
           change.entry,
@@ -283,6 +283,9 @@ export class FakeNamespace implements NetworkNamespace {
     const { isUp } = this.#linkNamed(route.device);
     if (!isUp && !isDiscarding(route.type)) {
       throw new Refusal("ENETDOWN", "Device for nexthop is not up");
+    }
+    if (route.gateway !== undefined && route.scope !== "global") {
+      throw new Refusal("EINVAL", "Nexthop has invalid scope");
     }
     if (route.gateway !== undefined && route.onlink !== true && !this.#isOnLink(route.gateway)) {
       throw new Refusal("ENETUNREACH", "Nexthop has invalid gateway");

@@ -177,8 +177,9 @@ export function decodeLink(message: Message): Link | undefined {
   const type = info?.text(linkInfoKind);
   const mac = attributes.octets(ifla.address);
   const alias = attributes.text(ifla.alias);
-  const linkIndex = attributes.u32(ifla.link);
-  const data = type === "vxlan" ? info?.nested(linkInfoData) : undefined;
+  const vxlanData = type === "vxlan" ? info?.nested(linkInfoData) : undefined;
+  // Of a VXLAN device only its own parameters name the underlay.
+  const linkIndex = attributes.u32(ifla.link) ?? vxlanData?.u32(vxlan.link);
   return {
     index: linkIndexOf(message),
     name,
@@ -189,7 +190,7 @@ export function decodeLink(message: Message): Link | undefined {
     ...(alias !== undefined && { alias }),
     group: attributes.u32(ifla.group) ?? 0,
     ...(linkIndex !== undefined && linkIndex !== 0 && { linkIndex }),
-    ...(data !== undefined && { vxlan: decodeVxlan(data) }),
+    ...(vxlanData !== undefined && { vxlan: decodeVxlan(vxlanData) }),
   };
 }
 

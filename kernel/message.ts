@@ -60,22 +60,26 @@ export class MessageBatch {
   }
 
   u8(value: number): this {
-    this.#buffer.writeUInt8(value, this.#grow(1));
+    const at = this.#grow(1);
+    this.#buffer.writeUInt8(value, at);
     return this;
   }
 
   u16(value: number): this {
-    this.#buffer.writeUInt16LE(value, this.#grow(2));
+    const at = this.#grow(2);
+    this.#buffer.writeUInt16LE(value, at);
     return this;
   }
 
   u16be(value: number): this {
-    this.#buffer.writeUInt16BE(value, this.#grow(2));
+    const at = this.#grow(2);
+    this.#buffer.writeUInt16BE(value, at);
     return this;
   }
 
   u32(value: number): this {
-    this.#buffer.writeUInt32LE(value >>> 0, this.#grow(4));
+    const at = this.#grow(4);
+    this.#buffer.writeUInt32LE(value >>> 0, at);
     return this;
   }
 
@@ -93,7 +97,9 @@ export class MessageBatch {
   }
 
   attributeU32be(type: number, value: number): this {
-    this.#attribute(type, 4).#buffer.writeUInt32BE(value >>> 0, this.#grow(4));
+    this.#attribute(type, 4);
+    const at = this.#grow(4);
+    this.#buffer.writeUInt32BE(value >>> 0, at);
     return this;
   }
 
@@ -140,7 +146,7 @@ export class MessageBatch {
     return this;
   }
 
-  /** Makes room for `length` octets and says where they go. */
+  /** Makes room for `length` octets and says where they go. The buffer may be another one then. */
   #grow(length: number): number {
     const at = this.#length;
     this.#length = at + length;

@@ -1,6 +1,7 @@
 // One network namespace through its netlink socket: changes out, objects in.
+import type { Family } from "../core/address.ts";
 import { assertNever } from "../core/assert.ts";
-import type { KernelError } from "../core/error.ts";
+import { type KernelError, hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import {
   type Change,
@@ -49,6 +50,7 @@ import {
 } from "./route.ts";
 
 const anyFamily = 0;
+const families: readonly Family[] = [4, 6];
 
 export class LinuxNamespace implements NetworkNamespace {
   readonly #socket: NetlinkSocket;
@@ -84,9 +86,7 @@ export class LinuxNamespace implements NetworkNamespace {
   routes(filter: RouteFilter): readonly Route[] {
     const index = filter.device === undefined ? undefined : indexOf(this.#socket, filter.device);
     if (filter.device !== undefined && index === undefined) return [];
-    const decoded = ([4, 6] as const).flatMap((family) =>
-      this.#dump((batch) => writeGetRoutes(batch, family, filter, index), decodeRoute),
-    );
+    const decoded = families.flatMap((family) => this.#routesOf(family, filter, index));
     const nameOf = this.#deviceNames(decoded);
     return decoded
       .flatMap((route) => {
@@ -112,6 +112,16 @@ export class LinuxNamespace implements NetworkNamespace {
         decodeFdbEntry(device, index),
       ),
     );
+  }
+
+  #routesOf(family: Family, filter: RouteFilter, index: number | undefined) {
+    try {
+      return this.#dump((batch) => writeGetRoutes(batch, family, filter, index), decodeRoute);
+    } catch (thrown) {
+      // A table is made with its first route.
+      if (hasErrno(thrown, "ENOENT")) return [];
+      throw thrown;
+    }
   }
 
   /** Names of the routes' devices. A link that came after the routes were read has none. */
