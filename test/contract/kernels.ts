@@ -59,7 +59,7 @@ function linuxScene(): Scene {
       node.run("ip", "link", "add", name, "type", "veth", "peer", "name", `${name}-peer`);
       for (const end of [name, `${name}-peer`]) node.run("ip", "link", "set", end, "up");
     },
-    run: node.run,
+    run: (command, ...args) => node.run(command, ...args),
     runIn: (path, command, ...args) => {
       const sandbox = sandboxes.get(path);
       if (sandbox === undefined) throw new Error(`No sandbox ${path}`);
