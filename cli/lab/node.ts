@@ -1,0 +1,92 @@
+// A node of the lab: the machine's file system with a few places of its own, so that every path
+// fairlead has on a real node (core/paths.ts) is the same inside, and the machine's is untouched.
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { createMember, type Member } from "./member.ts";
+
+// Empty at first, and plain directories of the lab seen from outside: what is in them can be read
+// (leases, records, conflist) without entering. The rest of /etc, /var/lib and /opt is the machine's
+// under a layer that takes what is written.
+const ownPlaces = [
+  "/etc/fairlead",
+  "/etc/cni",
+  "/var/lib/cni",
+  "/var/lib/fairlead",
+  "/opt/cni",
+  "/run",
+] as const;
+const layered = ["etc", "var/lib", "opt"] as const;
+
+/** Where a node's file is for us. Paths in no place of its own are the machine's. */
+export function outsidePath(node: Member, path: string): string {
+  const isOwn = ownPlaces.some((place) => path === place || path.startsWith(`${place}/`));
+  return isOwn ? join(node.directory, "root", path) : path;
+}
+
+export interface NodeSetup {
+  /** The lab's directory: hidden inside. */
+  readonly lab: string;
+  /** Manifests, seen as /etc/fairlead/cluster.d. */
+  readonly cluster: string;
+  /** Lines of /etc/resolv.conf. */
+  readonly resolvConf: readonly string[];
+  /** Path → text, in the node's own places. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+export async function createNode(
+  node: Member,
+  { lab, cluster, resolvConf, files }: NodeSetup,
+  signal: AbortSignal,
+): Promise<void> {
+  await createMember(
+    node,
+    {
+      from: [],
+      hasOwnNetns: true,
+      script: nodeScript,
+      args: [lab, node.directory, cluster, `${resolvConf.join("\n")}\n`],
+    },
+    signal,
+  );
+  for (const [path, text] of Object.entries(files)) {
+    const file = outsidePath(node, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+}
+
+/** True once the node has a file at the path. */
+export const hasFile = (node: Member, path: string): boolean => existsSync(outsidePath(node, path));
+
+// /run is made elsewhere first and moved into place last: the lab may lie below it, and what the
+// machine has mounted below it (network namespaces of real pods) must not be held alive from here.
+const nodeScript = `
+name=$1 lab=$2 own=$3 cluster=$4 resolv_conf=$5
+ip link set lo up
+for dir in ${layered.join(" ")}; do
+  layer="$own/layers/$dir"
+  mkdir -p "$layer/upper" "$layer/work"
+  mount -n -t overlay -o "lowerdir=/$dir,upperdir=$layer/upper,workdir=$layer/work" overlay "/$dir"
+done
+for dir in ${ownPlaces.join(" ")}; do
+  mkdir -p "$own/root$dir"
+  [ "$dir" = /run ] && continue
+  mkdir -p "$dir"
+  mount -n --bind "$own/root$dir" "$dir"
+done
+mkdir -p /etc/fairlead/cluster.d
+mount -n --bind "$cluster" /etc/fairlead/cluster.d
+rm -f /etc/resolv.conf /etc/hosts /etc/hostname
+printf %s "$resolv_conf" >/etc/resolv.conf
+printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' "$name" >/etc/hosts
+echo "$name" >/etc/hostname
+mount -n --bind "$own/root/run" /mnt
+points=$(cut -d' ' -f5 /proc/self/mountinfo)
+while read -r point; do
+  case $point in /run/*|"$lab") umount -n --lazy "$point" 2>/dev/null || true ;; esac
+done <<END
+$points
+END
+mount -n --move /mnt /run
+mount -n -t sysfs sysfs /sys`;
