@@ -9,6 +9,9 @@ async function run(...args: readonly string[]): Promise<[number, string, string]
     stderr: (text) => void (stderr += text),
     hasColor: false,
     environment: {},
+    replaceProcess: (words) => {
+      throw new Error(`became ${words.join(" ")}`);
+    },
     signal: new AbortController().signal,
   });
   return [status, stdout, stderr];

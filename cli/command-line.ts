@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { describeError } from "../core/error.ts";
 import { version } from "../core/version.ts";
 import { type CliContext, exitStatus, SilentFailure, UsageError } from "./context.ts";
+import { addLabCommands } from "./lab/command.ts";
 
 /**
  * Runs one command line and gives its exit status. Each command's code is loaded when it runs: the
@@ -37,6 +38,7 @@ function commandTree(context: CliContext): Command {
     .configureOutput({ writeOut: context.stdout, writeErr: context.stderr })
     .helpCommand(true);
   addStatus(program, context);
+  addLabCommands(program, context);
   program
     .command("version")
     .description("print the version")

@@ -1,3 +1,5 @@
+import type { Environment } from "../core/cni/types.ts";
+
 /** What a command may touch of the process that runs it. */
 export interface CliContext {
   /** Results. */
@@ -6,7 +8,9 @@ export interface CliContext {
   readonly stderr: (text: string) => void;
   /** Standard output takes colour: a terminal, and no NO_COLOR. */
   readonly hasColor: boolean;
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
+  /** Becomes another program, looked for in the environment's PATH. Does not return. */
+  readonly replaceProcess: (words: readonly string[], environment: Environment) => never;
   /** Aborted by SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
 }

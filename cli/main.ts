@@ -13,6 +13,10 @@ process.exitCode = await runCommandLine(process.argv.slice(2), {
   stderr: (text) => write(2, text),
   hasColor: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "",
   environment: process.env,
+  replaceProcess: (words, environment): never => {
+    if (process.execve === undefined) throw new Error("Cannot replace the process: no execve here");
+    return process.execve("/usr/bin/env", ["env", ...words], { ...environment });
+  },
   signal: controller.signal,
 });
 

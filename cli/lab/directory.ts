@@ -8,9 +8,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { execute } from "./execute.ts";
-import type { Member } from "./member.ts";
-
-export const defaultLabDirectory = "/run/fairlead-lab";
+import { labMountSource, type Member } from "./member.ts";
 
 export const clusterOf = (lab: string): string => join(lab, "cluster");
 export const podsOf = (lab: string): string => join(lab, "pods");
@@ -34,7 +32,7 @@ export async function createLabDirectory(lab: string, signal: AbortSignal): Prom
   }
   // Private: a mount namespace can be pinned only where no mount goes on into other namespaces.
   await execute(
-    ["mount", "-n", "-t", "tmpfs", "-o", "mode=0700", "--make-private", "fairlead-lab", lab],
+    ["mount", "-n", "-t", "tmpfs", "-o", "mode=0700", "--make-private", labMountSource, lab],
     { signal },
   );
   for (const name of ["members", "cluster", "pods"]) mkdirSync(join(lab, name));

@@ -16,6 +16,9 @@ export interface Member {
 const namespaceKinds = ["net", "mnt", "uts"] as const;
 const setupTimeoutMs = 10_000;
 
+/** The lab directory's source in /proc/self/mountinfo: how any lab's is known. */
+export const labMountSource = "fairlead-lab";
+
 /** The file that holds one of the member's namespaces. */
 export const pinOf = (member: Member, kind: (typeof namespaceKinds)[number]): string =>
   join(member.directory, kind);
@@ -29,12 +32,25 @@ export const enter = (member: Member): [string, ...string[]] => [
   "--",
 ];
 
+/** As {@link enter}, keeping the machine's file system: for what names a pin. */
+export const enterNetwork = (member: Member): [string, ...string[]] => [
+  "nsenter",
+  `--net=${pinOf(member, "net")}`,
+  "--",
+];
+
+export type MemberOrigin =
+  /** A network namespace of its own, and the machine's file system without any lab or namespace pin. */
+  | { readonly kind: "machine"; readonly lab: string }
+  /** The node's file system, and a network namespace by its path there. */
+  | { readonly kind: "pod"; readonly node: Member; readonly netns: string };
+
 export interface MemberSetup {
-  /** Put before the command that makes the namespaces: where they start from. */
-  readonly from: readonly string[];
-  /** Else it keeps the network namespace that `from` enters. */
-  readonly hasOwnNetns: boolean;
-  /** Shell commands, run inside before anything else is; `$1` is the name, `args` follow. */
+  readonly origin: MemberOrigin;
+  /**
+   * Shell commands, run inside before anything else is. `$name` is the member's, `args` are `$1` …;
+   * with a machine's origin, the lab's files are at `$lab`, and only until the script ends.
+   */
   readonly script: string;
   readonly args: readonly string[];
 }
@@ -42,23 +58,27 @@ export interface MemberSetup {
 /** Makes the namespaces, sets them up, and pins them in the member's directory, which is new. */
 export async function createMember(
   member: Member,
-  { from, hasOwnNetns, script, args }: MemberSetup,
+  { origin, script, args }: MemberSetup,
   signal: AbortSignal,
 ): Promise<void> {
   mkdirSync(member.directory);
+  const isMachine = origin.kind === "machine";
   const [file = "unshare", ...words] = [
-    ...from,
+    ...(isMachine ? [] : [...enter(origin.node), "nsenter", `--net=${origin.netns}`, "--"]),
     "unshare",
     "--mount",
     "--uts",
-    ...(hasOwnNetns ? ["--net"] : []),
+    ...(isMachine ? ["--net"] : []),
     // Mounts made here stay here; what the machine unmounts is not kept alive by us.
     "--propagation=slave",
     "sh",
     "-euc",
-    `${script}\n${lastWords}`,
+    ["name=$1; shift", isMachine ? leaveMachine : "", script, isMachine ? leaveLab : "", hold].join(
+      "\n",
+    ),
     "sh",
     member.name,
+    ...(isMachine ? [origin.lab] : []),
     ...args,
   ];
   const shell = execa(file, words, {
@@ -80,10 +100,32 @@ export async function createMember(
   if (result.failed) throw commandFailure([`setting up ${member.name}`], result);
 }
 
+// A mount namespace keeps alive whatever is mounted in it: pins of network namespaces, of real pods
+// below /run or of any lab, must not be among it. The lab's own files stay for a while, without pins,
+// since a bind mount takes no mounts along.
+const leaveMachine = `
+lab=/mnt
+mount -n --bind "$1" "$lab"
+shift
+mounts=$(cat /proc/self/mountinfo)
+while read -r _ _ _ _ point rest; do
+  case $point:$rest in
+    /mnt:*) ;;
+    /run/*:* | *' - nsfs '* | *' - tmpfs ${labMountSource} '*)
+      umount -n --lazy "$point" 2>/dev/null || true ;;
+  esac
+done <<END
+$mounts
+END
+ip link set lo up
+mount -n -t sysfs sysfs /sys`;
+
+const leaveLab = `umount -n --lazy "$lab"`;
+
 // Until the pins are there, the namespaces live by this shell; it goes when its input ends, and that
 // ends with whoever holds the other side, however it ends.
-const lastWords = `
-echo "$1" >/proc/sys/kernel/hostname
+const hold = `
+echo "$name" >/proc/sys/kernel/hostname
 echo ready
 read -r line || true`;
 

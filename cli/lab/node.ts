@@ -1,8 +1,11 @@
 // A node of the lab: the machine's file system with a few places of its own, so that every path
 // fairlead has on a real node (core/paths.ts) is the same inside, and the machine's is untouched.
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { stringify } from "yaml";
+import { paths } from "../../core/paths.ts";
 import { createMember, type Member } from "./member.ts";
+import { nodeInterface, type Topology } from "./topology.ts";
 
 // Empty at first, and plain directories of the lab seen from outside: what is in them can be read
 // (leases, records, conflist) without entering. The rest of /etc, /var/lib and /opt is the machine's
@@ -24,7 +27,6 @@ export function outsidePath(node: Member, path: string): string {
 }
 
 export interface NodeSetup {
-  /** The lab's directory: hidden inside. */
   readonly lab: string;
   /** Manifests, seen as /etc/fairlead/cluster.d. */
   readonly cluster: string;
@@ -42,10 +44,9 @@ export async function createNode(
   await createMember(
     node,
     {
-      from: [],
-      hasOwnNetns: true,
+      origin: { kind: "machine", lab },
       script: nodeScript,
-      args: [lab, node.directory, cluster, `${resolvConf.join("\n")}\n`],
+      args: [`members/${node.name}`, relative(lab, cluster), `${resolvConf.join("\n")}\n`],
     },
     signal,
   );
@@ -56,37 +57,29 @@ export async function createNode(
   }
 }
 
-/** True once the node has a file at the path. */
-export const hasFile = (node: Member, path: string): boolean => existsSync(outsidePath(node, path));
+/** The files of a node that runs fairlead: its daemon's configuration. */
+export const nodeFiles = (name: string, { outside }: Topology): Record<string, string> => ({
+  [paths.config]: stringify({
+    nodeName: name,
+    network: { interface: nodeInterface },
+    dns: { upstreams: [outside.address] },
+  }),
+});
 
-// /run is made elsewhere first and moved into place last: the lab may lie below it, and what the
-// machine has mounted below it (network namespaces of real pods) must not be held alive from here.
 const nodeScript = `
-name=$1 lab=$2 own=$3 cluster=$4 resolv_conf=$5
-ip link set lo up
+own=$lab/$1 cluster=$lab/$2 resolv_conf=$3
 for dir in ${layered.join(" ")}; do
   layer="$own/layers/$dir"
   mkdir -p "$layer/upper" "$layer/work"
   mount -n -t overlay -o "lowerdir=/$dir,upperdir=$layer/upper,workdir=$layer/work" overlay "/$dir"
 done
 for dir in ${ownPlaces.join(" ")}; do
-  mkdir -p "$own/root$dir"
-  [ "$dir" = /run ] && continue
-  mkdir -p "$dir"
+  mkdir -p "$dir" "$own/root$dir"
   mount -n --bind "$own/root$dir" "$dir"
 done
-mkdir -p /etc/fairlead/cluster.d
+mkdir -p /run/lock /etc/fairlead/cluster.d
 mount -n --bind "$cluster" /etc/fairlead/cluster.d
 rm -f /etc/resolv.conf /etc/hosts /etc/hostname
 printf %s "$resolv_conf" >/etc/resolv.conf
 printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' "$name" >/etc/hosts
-echo "$name" >/etc/hostname
-mount -n --bind "$own/root/run" /mnt
-points=$(cut -d' ' -f5 /proc/self/mountinfo)
-while read -r point; do
-  case $point in /run/*|"$lab") umount -n --lazy "$point" 2>/dev/null || true ;; esac
-done <<END
-$points
-END
-mount -n --move /mnt /run
-mount -n -t sysfs sysfs /sys`;
+echo "$name" >/etc/hostname`;

@@ -11,7 +11,7 @@ import {
 import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { clusterOf, memberOf, podsOf } from "./directory.ts";
-import { createMember, enter, type Member, runIn, unpin } from "./member.ts";
+import { createMember, type Member, runIn, unpin } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
 import { formatHosts, formatPodManifest, formatResolvConf } from "./pod-text.ts";
 import {
@@ -72,7 +72,11 @@ export async function addPod(
   undo.defer(() => removeMember(pod, never));
   await createPodMember(pod, runtime.node, { netns: sandbox.netns, outcome }, signal);
   const record: LabPod = {
-    ...{ name, namespace, labels: { ...labels }, node: runtime.node.name, ...sandbox },
+    name,
+    namespace,
+    labels: { ...labels },
+    node: runtime.node.name,
+    ...sandbox,
     addresses: outcome.result.ips.map(({ address }) => address.split("/")[0] ?? address),
     addMs: outcome.runs.reduce((sum, { ms }) => sum + ms, 0),
   };
@@ -128,9 +132,9 @@ const podScript = `
 umount -n --lazy /run
 mount -n -t tmpfs -o mode=0755 tmpfs /run
 mount -n -t sysfs sysfs /sys
-printf %s "$2" >/run/resolv.conf
-printf %s "$3" >/run/hosts
-echo "$1" >/run/hostname
+printf %s "$1" >/run/resolv.conf
+printf %s "$2" >/run/hosts
+echo "$name" >/run/hostname
 for file in resolv.conf hosts hostname; do
   mount -n --bind "/run/$file" "/etc/$file"
 done`;
@@ -145,8 +149,7 @@ async function createPodMember(
   await createMember(
     pod,
     {
-      from: [...enter(node), "nsenter", `--net=${netns}`, "--"],
-      hasOwnNetns: false,
+      origin: { kind: "pod", node, netns },
       script: podScript,
       args: [formatResolvConf(outcome.result.dns), formatHosts(pod.name, addresses)],
     },

@@ -19,6 +19,7 @@ import {
 import { invariant } from "../../core/assert.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import { ConfigError } from "../../core/error.ts";
+import { nodesMax } from "./arguments.ts";
 
 /** One broadcast domain of the underlay; the router has its first address. */
 export interface LabLink {
@@ -44,8 +45,6 @@ export interface Topology {
   readonly outside: LabLink & { readonly address: Ip };
 }
 
-/** Most nodes a lab takes: they are processes on one machine. */
-export const nodesMax = 100;
 /** Every node's interface to its link. */
 export const nodeInterface = "eth0";
 /** What the outside's DNS server knows. */

@@ -1,0 +1,146 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import * as v from "valibot";
+import { describeError } from "../../core/error.ts";
+import type { artifacts } from "../home.ts";
+import type { LabCluster } from "./cluster.ts";
+import { startDaemon } from "./daemon.ts";
+import {
+  clusterOf,
+  createLabDirectory,
+  isMounted,
+  labFile,
+  memberOf,
+  membersOf,
+  removeLabDirectory,
+} from "./directory.ts";
+import { type Member, unpin } from "./member.ts";
+import { endProcessesOf } from "./member-process.ts";
+import { createNode, nodeFiles } from "./node.ts";
+import type { Runtime } from "./runtime.ts";
+import { planTopology, type Topology } from "./topology.ts";
+import { cableUp, createWorld } from "./underlay.ts";
+
+export interface LabPlan {
+  readonly directory: string;
+  readonly cluster: LabCluster;
+  readonly artifacts: typeof artifacts;
+  /** One line of progress. */
+  readonly report: (line: string) => void;
+}
+
+/** A lab that is up. */
+export interface Lab {
+  readonly directory: string;
+  readonly nodes: readonly string[];
+  /** CNI_PATH of its runtimes. */
+  readonly pluginPath: readonly string[];
+}
+
+const labSchema = v.object({ nodes: v.array(v.string()), pluginPath: v.array(v.string()) });
+
+/** Builds a lab; a failure, or the signal, takes away what was built. */
+export async function labUp(
+  plan: LabPlan,
+  signal: AbortSignal,
+): Promise<{ readonly lab: Lab; readonly topology: Topology }> {
+  if (process.geteuid?.() !== 0) throw new Error("Cannot make a lab without root");
+  for (const file of [join(plan.artifacts.plugins, "fairlead"), plan.artifacts.command]) {
+    if (!existsSync(file)) throw new Error(`Cannot find ${file}: expected it from "./run build"`);
+  }
+  const topology = planTopology(plan.cluster.nodes);
+  await createLabDirectory(plan.directory, signal);
+  try {
+    return { lab: await build(plan, topology, signal), topology };
+  } catch (error) {
+    plan.report(`failed: ${describeError(error)}; taking the lab down`);
+    await labDown(plan.directory);
+    throw error;
+  }
+}
+
+/** The lab in a directory. Throws when there is none, or only part of one. */
+export function openLab(directory: string): Lab {
+  if (!existsSync(labFile(directory))) {
+    throw new Error(`No lab in ${directory}: "fairlead lab up" makes one`);
+  }
+  const { nodes, pluginPath } = v.parse(
+    labSchema,
+    JSON.parse(readFileSync(labFile(directory), "utf8")),
+  );
+  return { directory, nodes, pluginPath };
+}
+
+/** Takes away whatever there is of a lab, however it ended; says whether there was anything. */
+export async function labDown(directory: string): Promise<boolean> {
+  // Not to be interrupted: half a lab taken down is worse than a second's wait.
+  const { signal } = new AbortController();
+  const wasThere = existsSync(directory) || isMounted(directory);
+  await inParallel(membersOf(directory), async (member) => {
+    await endProcessesOf(member, signal);
+    await unpin(member);
+  });
+  await removeLabDirectory(directory, signal);
+  return wasThere;
+}
+
+export const runtimeOf = (lab: Lab, node: string): Runtime => ({
+  node: nodeOf(lab, node),
+  pluginPath: lab.pluginPath,
+});
+
+export function nodeOf(lab: Lab, name: string): Member {
+  if (lab.nodes.includes(name)) return memberOf(lab.directory, name);
+  throw new Error(`No node "${name}" in the lab: expected ${lab.nodes.join(", ")}`);
+}
+
+async function build(plan: LabPlan, topology: Topology, signal: AbortSignal): Promise<Lab> {
+  const { directory, cluster, artifacts, report } = plan;
+  for (const [name, text] of cluster.files) writeFileSync(join(clusterOf(directory), name), text);
+  const nodes = topology.nodes.map((node) => memberOf(directory, node.name));
+
+  await inParallel(
+    [
+      () => createWorld(directory, signal),
+      ...nodes.map(
+        (node) => () =>
+          createNode(
+            node,
+            {
+              lab: directory,
+              cluster: clusterOf(directory),
+              resolvConf: [`nameserver ${topology.outside.address}`],
+              files: nodeFiles(node.name, topology),
+            },
+            signal,
+          ),
+      ),
+    ],
+    (create) => create(),
+  );
+  report(`namespaces of ${nodes.length} nodes, a router and the outside`);
+  await cableUp(directory, topology, artifacts.command, signal);
+  report(
+    `underlay: ${topology.links.map(({ cidr }) => cidr).join(", ")} and ${topology.outside.cidr} outside`,
+  );
+  await inParallel(nodes, async (node) => {
+    const ms = await startDaemon(node, artifacts.command, signal);
+    report(`${node.name}: daemon ready in ${ms.toFixed(0)} ms`);
+  });
+  const lab: Lab = {
+    directory,
+    nodes: topology.nodes.map(({ name }) => name),
+    pluginPath: [artifacts.plugins, "/opt/cni/bin", "/usr/lib/cni"],
+  };
+  writeFileSync(labFile(directory), JSON.stringify(lab));
+  return lab;
+}
+
+/** Runs all to their end, then throws the first failure: nothing goes on behind the caller's back. */
+export async function inParallel<T>(
+  items: readonly T[],
+  run: (item: T) => Promise<void>,
+): Promise<void> {
+  const outcomes = await Promise.allSettled(items.map(run));
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+}
