@@ -5,6 +5,7 @@
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -35,6 +36,7 @@ const entries: Readonly<Record<string, string>> = {
 const startedAt = performance.now();
 await bundle();
 copyNativeParts();
+copyConf();
 linkNode();
 buildLauncher();
 writeCommand();
@@ -94,6 +96,13 @@ function copyNativeParts(): void {
     mkdirSync(dirname(to), { recursive: true });
     replace(to, (temporary) => copyFileSync(from, temporary));
   }
+}
+
+/** Sample configuration and the demo's manifests: `install` and `lab` take them from the home. */
+function copyConf(): void {
+  const to = join(lib, "conf");
+  rmSync(to, { recursive: true, force: true });
+  cpSync(join(root, "conf"), to, { recursive: true });
 }
 
 /** The very Node that runs this. A hard link where it can be one: it has 150 MB. */
