@@ -93,22 +93,10 @@ export class LeaseDirectory {
   /** False when the address's file is there already, whatever is in it. */
   create(address: Ip, owner: Owner): boolean {
     const temporary = join(this.path, temporaryName);
-    const write = (): void =>
+    try {
+      // wx: one that was left over may be the second name of a lease, and is never truncated.
       this.#writes.writeFileSync(temporary, formatOwner(owner), { flag: "wx", mode: 0o600 });
-    try {
-      write();
-    } catch (cause) {
-      if (!hasErrno(cause, "EEXIST")) throw cause;
-      // Removed, never truncated: it may be the second name of a lease whose maker died.
-      this.#unlink(temporaryName);
-      write();
-    }
-    try {
-      this.#writes.linkSync(temporary, join(this.path, address));
-      return true;
-    } catch (cause) {
-      if (hasErrno(cause, "EEXIST")) return false;
-      throw cause;
+      return this.#link(temporary, join(this.path, address));
     } finally {
       this.#unlink(temporaryName);
     }
@@ -139,6 +127,16 @@ export class LeaseDirectory {
     const seconds = this.#clock.nowMs() / 1000 - 1 - randomInt(2 ** 32) / 2 ** 32;
     this.#writes.utimesSync(this.path, seconds, seconds);
     return this.version();
+  }
+
+  #link(existing: string, path: string): boolean {
+    try {
+      this.#writes.linkSync(existing, path);
+      return true;
+    } catch (cause) {
+      if (hasErrno(cause, "EEXIST")) return false;
+      throw cause;
+    }
   }
 
   #unlink(name: string): void {

@@ -1,9 +1,11 @@
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { Log } from "../core/log.ts";
 import { silentLog } from "../core/log.ts";
+import { systemClock } from "../kernel/clock.ts";
 import { tryLock } from "../kernel/flock.ts";
 import {
   type DataDir,
@@ -13,6 +15,8 @@ import {
   never,
   ranges,
 } from "../test/ipam/lease-directory.ts";
+import { ip } from "../test/support/builders.ts";
+import { LeaseDirectory } from "./directory.ts";
 import type { Ipam } from "./ipam.ts";
 import { validityOf } from "./lease.ts";
 
@@ -112,6 +116,16 @@ describe("the files", () => {
     expect(refused.code).toBe(CniCode.invalidConfig);
     expect(refused.message).toContain(`"${name}"`);
   });
+});
+
+test("a file left over from a death is not truncated, for it may be a lease's second name", async () => {
+  await add(ipam, key("a"), { ranges: small });
+  const directory = new LeaseDirectory(join(data.path, "mynet"), systemClock);
+  linkSync(join(directory.path, "10.1.2.2"), join(directory.path, ".fairlead-lease"));
+  const owner = { containerId: "b", ifName: "eth0" };
+  expect(() => directory.create(ip("10.1.2.3"), owner)).toThrow("EEXIST");
+  expect(directory.create(ip("10.1.2.3"), owner)).toBe(true);
+  expect(data.files()).toMatchObject({ "10.1.2.2": "a\r\neth0", "10.1.2.3": "b\r\neth0" });
 });
 
 describe("reserve()", () => {
@@ -304,6 +318,22 @@ describe("memory", () => {
     for (const id of ["a", "b", "c", "d", "e"]) await add(ipam, key(id), { ranges: small });
     rmSync(join(data.path, "mynet/10.1.2.4"));
     expect(await add(ipam, key("f"), { ranges: small })).toEqual(["10.1.2.4"]);
+  });
+
+  test("that is wrong without a sign of it costs nothing", async () => {
+    const directory = join(data.path, "mynet");
+    const unnoticed = (change: () => void): void => {
+      const { mtimeNs } = statSync(directory, { bigint: true });
+      change();
+      const seconds = `${mtimeNs / 1_000_000_000n}.${String(mtimeNs % 1_000_000_000n).padStart(9, "0")}`;
+      execFileSync("touch", ["-d", `@${seconds}`, directory]);
+      expect(statSync(directory, { bigint: true }).mtimeNs).toBe(mtimeNs);
+    };
+    for (const id of ["a", "b", "c"]) await add(ipam, key(id), { ranges: small });
+    unnoticed(() => put("10.1.2.5", "someone\r\neth0"));
+    expect(await add(ipam, key("d"), { ranges: small })).toEqual(["10.1.2.6"]);
+    unnoticed(() => rmSync(join(directory, "10.1.2.3")));
+    expect(await add(ipam, key("e"), { ranges: small })).toEqual(["10.1.2.3"]);
   });
 
   test("outlives the directory", async () => {
