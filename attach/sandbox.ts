@@ -32,9 +32,9 @@ function openNamed(kernel: Kernel, netns: string, netnsFile = netns): Sandbox {
       ? "it does not exist"
       : hasErrno(cause, "EINVAL")
         ? "it is no network namespace"
-        : cause.message;
-    throw new CniError(CniCode.invalidEnvironment, `Cannot open CNI_NETNS "${netns}": ${problem}`, {
-      cause,
-    });
+        : cause.errno;
+    // Without the cause: it names the file, which is not what the runtime gave where the daemon
+    // serves, and the answer must be the same with and without one.
+    throw new CniError(CniCode.invalidEnvironment, `Cannot open CNI_NETNS "${netns}": ${problem}`);
   }
 }

@@ -15,6 +15,8 @@ export interface SystemCalls {
   /** One message into `data`; with MSG_TRUNC the result is the message's own length. */
   recv(fd: number, data: Uint8Array, flags: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
+  /** Fills `value`, whose length is the option's. */
+  getsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
   setns(fd: number, namespaceType: number): number;
   /** An ioctl that takes no argument. */
   ioctl(fd: number, request: number): number;
@@ -33,6 +35,9 @@ const native = {
   setsockopt: c.func(
     "int setsockopt(int fd, int level, int option, const void *value, uint32_t length)",
   ),
+  getsockopt: c.func(
+    "int getsockopt(int fd, int level, int option, void *value, _Inout_ uint32_t *length)",
+  ),
   setns: c.func("int setns(int fd, int type)"),
   ioctl: c.func("int ioctl(int fd, unsigned long request, uintptr_t argument)"),
   flock: c.func("int flock(int fd, int operation)"),
@@ -49,6 +54,8 @@ export const systemCalls: SystemCalls = {
   recv: (fd, data, flags) => orErrno(native.recv(fd, data, data.length, flags)),
   setsockopt: (fd, level, option, value) =>
     orErrno(native.setsockopt(fd, level, option, value, value.length)),
+  getsockopt: (fd, level, option, value) =>
+    orErrno(native.getsockopt(fd, level, option, value, [value.length])),
   setns: (fd, namespaceType) => orErrno(native.setns(fd, namespaceType)),
   ioctl: (fd, request) => orErrno(native.ioctl(fd, request, 0)),
   flock: (fd, operation) => orErrno(native.flock(fd, operation)),

@@ -36,14 +36,17 @@ export interface CniInvocation {
   readonly readStdin: () => Promise<string>;
   /** Printed when CNI_COMMAND is not set; see {@link formatAbout}. */
   readonly about: string;
-  /** See {@link AttachmentRequest}. */
-  readonly netnsFile?: string;
 }
 
 /** A request that passed every check that needs no handler. */
 export type CniRequest =
-  | ({ readonly command: "ADD" | "DEL" | "CHECK" } & { readonly request: AttachmentRequest })
-  | ({ readonly command: "GC" | "STATUS" } & { readonly request: NetworkRequest });
+  | Requested<"ADD" | "DEL" | "CHECK", AttachmentRequest>
+  | Requested<"GC" | "STATUS", NetworkRequest>;
+
+// One member per verb, so that looking at the verb narrows the request.
+type Requested<Command extends CniCommand, Request> = Command extends CniCommand
+  ? { readonly command: Command; readonly request: Request }
+  : never;
 
 /** What became of reading a request: the answer is known already, or a handler must be called. */
 export type ReadRequest =
@@ -116,7 +119,8 @@ export async function perform(
         return success("");
     }
   } catch (error) {
-    const reply = errorReply(timelyError(command, error, signal), cniVersion);
+    const isLate = signal.aborted && !(error instanceof CniError);
+    const reply = errorReply(isLate ? lateError(command, error) : error, cniVersion);
     return command === "DEL" ? deletionErrorReply(reply) : reply;
   }
 }
@@ -124,12 +128,14 @@ export async function perform(
 /** An error as the runtime gets it: the error object on standard output, exit status 1. */
 export function errorReply(error: unknown, cniVersion: CniVersion): CniReply {
   const known = error instanceof CniError ? error : undefined;
+  const msg = known?.message ?? "Cannot serve the request: internal failure";
   const details = known?.details || describeError(known === undefined ? error : known.cause);
   const object = {
     cniVersion,
     code: known?.code ?? CniCode.internal,
-    msg: known?.message ?? "Cannot serve the request: internal failure",
-    ...(details === "" ? {} : { details }),
+    msg,
+    // A message often ends in its cause's.
+    ...(details === "" || msg.includes(details) ? {} : { details }),
   };
   return { exitStatus: 1, stdout: JSON.stringify(object, null, 4), stderr: "" };
 }
@@ -142,12 +148,13 @@ function versionOf(header: ConfHeader | undefined): CniVersion {
   return isSupportedVersion(text) ? text : newestVersion;
 }
 
-/** Where the error comes of the request having run out of time, that is what the runtime is told. */
-function timelyError(command: CniCommand, error: unknown, signal: AbortSignal): unknown {
-  if (error instanceof CniError || !signal.aborted) return error;
-  const code = command === "STATUS" ? CniCode.notAvailable : CniCode.tryAgainLater;
-  return new CniError(code, `Cannot finish ${command} in time`, { cause: error });
-}
+/** The request ran out of time: the runtime may try again. */
+export const lateError = (command: CniCommand, cause?: unknown): CniError =>
+  new CniError(
+    command === "STATUS" ? CniCode.notAvailable : CniCode.tryAgainLater,
+    `Cannot finish ${command} in time`,
+    { cause },
+  );
 
 // containerd takes a failed DEL whose text has one of these for a success, and forgets the
 // attachment (go-cni, Remove): a real failure must not sound so.
@@ -215,7 +222,7 @@ function buildRequest(
   command: Exclude<CniCommand, "VERSION">,
   cniVersion: CniVersion,
   header: ConfHeader,
-  { environment, netnsFile }: CniInvocation,
+  { environment }: CniInvocation,
 ): CniRequest {
   const args = readArgs(command, environment["CNI_ARGS"] ?? "");
   const conf = parseNetConf(header, { command, cniVersion, args });
@@ -227,7 +234,6 @@ function buildRequest(
       ifName: environment["CNI_IFNAME"] ?? "",
     },
     netns: environment["CNI_NETNS"] ?? "",
-    ...(netnsFile === undefined ? {} : { netnsFile }),
     args,
     conf,
     environment,

@@ -17,6 +17,12 @@ export const limits = {
   stderr: 1024 * 1024,
 } as const;
 
+/**
+ * The launcher gives a request 20 s, of which it may spend one on reaching the daemon. Before that the
+ * handler is told to stop and undo, and what is not answered then is answered with error 11.
+ */
+export const deadlines = { handlerMs: 16_500, replyMs: 18_500 } as const;
+
 const requestMagic = "FLrq";
 const replyMagic = "FLrp";
 const requestHeaderLength = 20;

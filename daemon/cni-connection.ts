@@ -1,0 +1,172 @@
+// One connection of a launcher: a request, the answer to it, the end.
+import { closeSync, constants, openSync } from "node:fs";
+import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import { ownIpamType } from "../core/cni/config.ts";
+import {
+  type CniRequest,
+  errorReply,
+  formatAbout,
+  lateError,
+  perform,
+  readRequest,
+} from "../core/cni/dispatch.ts";
+import {
+  type LauncherReply,
+  type LauncherRequest,
+  decodeRequest,
+  encodeReply,
+  requestLength,
+} from "../core/cni/launcher-protocol.ts";
+import type { CniHandlers, CniReply } from "../core/cni/types.ts";
+import type { Log } from "../core/log.ts";
+import { version } from "../core/version.ts";
+import { peerCredentials } from "../kernel/peer-credentials.ts";
+
+export interface CniConnectionContext {
+  readonly handlers: CniHandlers;
+  readonly log: Log;
+  readonly deadlines: CniDeadlines;
+}
+
+export interface CniDeadlines {
+  /** From the connection to the whole request. */
+  readonly receiveMs: number;
+  /** Then the handler's signal is aborted. */
+  readonly handlerMs: number;
+  /** Then the launcher gets error 11, whatever the handler does. */
+  readonly replyMs: number;
+}
+
+/** Serves the connection until its reply is on its way. Throws when it deserves none. */
+export async function serveConnection(
+  socket: Socket,
+  context: CniConnectionContext,
+): Promise<void> {
+  const { pid, uid } = peerCredentials(descriptorOf(socket));
+  if (uid !== 0) throw new Error(`Cannot serve user ${uid}: expected root`);
+  const request = decodeRequest(await receiveRequest(socket, context.deadlines.receiveMs));
+  const gone = new AbortController();
+  socket.once("close", () => gone.abort(new Error("The launcher is gone")));
+  // Without a pid (the launcher is in a PID namespace that we cannot see into) there is no getting at
+  // its descriptors.
+  const reply = pid === 0 ? "runLocally" : await answer(request, pid, context, gone.signal);
+  socket.end(encodeReply(reply));
+}
+
+async function answer(
+  { environment, stdin, netnsFd }: LauncherRequest,
+  pid: number,
+  { handlers, log, deadlines }: CniConnectionContext,
+  gone: AbortSignal,
+): Promise<LauncherReply> {
+  const read = await readRequest({
+    environment,
+    readStdin: async () => stdin.toString("utf8"),
+    about: formatAbout("fairlead", version),
+  });
+  if (read.kind === "answered") return read.reply;
+  // Its IPAM plugin is to run where the runtime runs: with its files, its limits, its lifetime.
+  if (read.request.conf.ipam.type !== ownIpamType) return "runLocally";
+  const startedAtMs = performance.now();
+  const signal = AbortSignal.any([gone, AbortSignal.timeout(deadlines.handlerMs)]);
+  const handle = async (): Promise<CniReply> => {
+    // Held until the handler is done with it, whoever is still waiting.
+    using sandbox = openSandboxFile(pid, netnsFd);
+    return await perform(withSandbox(read, sandbox.path), handlers, signal);
+  };
+  const reply = await beforeDeadline(handle(), read, deadlines.replyMs);
+  logReply(log, read, reply, performance.now() - startedAtMs);
+  return reply;
+}
+
+async function beforeDeadline(
+  handling: Promise<CniReply>,
+  { command, request }: CniRequest,
+  deadlineMs: number,
+): Promise<CniReply> {
+  const answered = new AbortController();
+  const late = delay(deadlineMs, undefined, { signal: answered.signal, ref: false }).then(() =>
+    errorReply(lateError(command), request.conf.cniVersion),
+  );
+  try {
+    return await Promise.race([handling, late]);
+  } finally {
+    answered.abort();
+    late.catch(() => undefined);
+  }
+}
+
+interface SandboxFile extends Disposable {
+  readonly path: string;
+}
+
+/**
+ * The launcher's descriptor, opened as ours: from here the launcher may die and its pid go to another.
+ * Where the launcher could open nothing, neither can we: a path that no file has.
+ */
+function openSandboxFile(pid: number, netnsFd: number | undefined): SandboxFile {
+  const none = { path: "/proc/self/fd/none", [Symbol.dispose]: () => {} };
+  if (netnsFd === undefined) return none;
+  try {
+    // Not blocking: CNI_NETNS may name a pipe.
+    const flags = constants.O_RDONLY | constants.O_NONBLOCK;
+    const fd = openSync(`/proc/${pid}/fd/${netnsFd}`, flags);
+    return { path: `/proc/self/fd/${fd}`, [Symbol.dispose]: () => closeSync(fd) };
+  } catch {
+    return none;
+  }
+}
+
+function withSandbox(read: CniRequest, netnsFile: string): CniRequest {
+  if (read.command === "GC" || read.command === "STATUS" || read.request.netns === "") return read;
+  return { command: read.command, request: { ...read.request, netnsFile } };
+}
+
+/** One whole request; what a launcher sends after it, which is nothing, is ignored. */
+async function receiveRequest(socket: Socket, deadlineMs: number): Promise<Buffer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+  let received = Buffer.alloc(0);
+  let isComplete = false;
+  socket.on("data", (chunk: Buffer) => {
+    if (isComplete) return;
+    received = Buffer.concat([received, chunk]);
+    try {
+      isComplete = received.length >= (requestLength(received) ?? Infinity);
+    } catch (error) {
+      reject(error);
+    }
+    if (isComplete) resolve(received);
+  });
+  socket.once("close", () => reject(new Error("The connection ended within a request")));
+  const late = () => reject(new Error(`No whole request came within ${deadlineMs} ms`));
+  const timer = setTimeout(late, deadlineMs);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Node does not say which descriptor a socket has, but its handle does. */
+function descriptorOf(socket: Socket): number {
+  const handle: unknown = Reflect.get(socket, "_handle");
+  const fd: unknown =
+    typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined;
+  if (typeof fd === "number" && fd >= 0) return fd;
+  throw new Error("The connection ended before it began");
+}
+
+function logReply(log: Log, read: CniRequest, reply: CniReply, tookMs: number): void {
+  const { command, request } = read;
+  const fields = {
+    command,
+    network: request.conf.name,
+    ...("key" in request
+      ? { containerId: request.key.containerId, ifName: request.key.ifName }
+      : {}),
+    tookMs: Math.round(tookMs * 10) / 10,
+  };
+  if (reply.exitStatus === 0) log.debug(fields, "CNI request served");
+  else log.warn({ ...fields, error: reply.stdout }, "CNI request failed");
+}

@@ -1,0 +1,100 @@
+// The socket that launchers bring CNI requests to, one connection each.
+import { chmodSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { type Server, type Socket, connect, createServer } from "node:net";
+import { dirname } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { deadlines as launcherDeadlines } from "../core/cni/launcher-protocol.ts";
+import type { CniHandlers } from "../core/cni/types.ts";
+import { describeError, hasErrno } from "../core/error.ts";
+import type { Log } from "../core/log.ts";
+import { inTurnByAttachment } from "./attachment-queue.ts";
+import { type CniDeadlines, serveConnection } from "./cni-connection.ts";
+
+export interface CniServerOptions {
+  readonly socketPath: string;
+  readonly handlers: CniHandlers;
+  readonly log: Log;
+  /** For tests, which cannot wait for the usual ones. */
+  readonly deadlines?: CniDeadlines;
+}
+
+const usualDeadlines: CniDeadlines = { receiveMs: 2_000, ...launcherDeadlines };
+// More than any burst of pods brings. Who comes above it is cut off, tries again and then does without
+// the daemon.
+const connectionLimit = 1_024;
+// How long requests in flight may keep a daemon from stopping.
+const stopDeadlineMs = 3_000;
+
+/**
+ * Serves until disposed: then it takes no more requests, and gives those in flight three seconds. A
+ * socket that a dead daemon left is replaced. Throws when a living one serves there.
+ */
+export async function serveCni(options: CniServerOptions): Promise<AsyncDisposable> {
+  const { socketPath, log, deadlines = usualDeadlines } = options;
+  const context = { handlers: inTurnByAttachment(options.handlers), log, deadlines };
+  const sockets = new Set<Socket>();
+  const requests = new Set<Promise<void>>();
+
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    // A close follows; that of a launcher that was killed is nothing to report.
+    socket.on("error", (error) => log.debug({ error }, "CNI connection failed"));
+    const request = serveConnection(socket, context)
+      .catch((error: unknown) => {
+        log.warn({ problem: describeError(error) }, "CNI connection refused");
+        socket.destroy();
+      })
+      .finally(() => requests.delete(request));
+    requests.add(request);
+  });
+  server.maxConnections = connectionLimit;
+  await listen(server, socketPath);
+  server.on("error", (error) => log.error({ error }, "CNI socket failed"));
+
+  return {
+    [Symbol.asyncDispose]: async () => {
+      rmSync(socketPath, { force: true });
+      const closed = new Promise((resolve) => server.close(resolve));
+      const stopped = Promise.allSettled(requests);
+      await Promise.race([stopped, delay(stopDeadlineMs, undefined, { ref: false })]);
+      // A reply that is written already still arrives: this socket is only closed.
+      for (const socket of sockets) socket.destroySoon();
+      await closed;
+    },
+  };
+}
+
+// Bound under another name and then renamed, so that the socket appears complete: listening, and
+// root's alone.
+async function listen(server: Server, path: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  if (await isServed(path)) throw new Error(`Cannot serve "${path}": another daemon does`);
+  const temporary = `${path}.${process.pid}`;
+  rmSync(temporary, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(temporary, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  chmodSync(temporary, 0o600);
+  renameSync(temporary, path);
+}
+
+/** Whether somebody takes connections there; a socket without a listener, or nothing, is nobody. */
+async function isServed(path: string): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+  const socket = connect(path);
+  socket.once("connect", () => resolve(true));
+  socket.once("error", (error) => {
+    if (hasErrno(error, "ENOENT", "ECONNREFUSED")) resolve(false);
+    else reject(error);
+  });
+  try {
+    return await promise;
+  } finally {
+    socket.destroy();
+  }
+}
