@@ -1,10 +1,10 @@
 import { Protocol } from "netlink/dist/constants.js";
-import { KernelError } from "../core/error.ts";
 import { delegateTo } from "./delegate.ts";
 import type { Kernel, Sandbox } from "./kernel.ts";
 import { LinuxNamespace } from "./namespace.ts";
 import { type NamespaceHandle, openNamespace, openOwnNamespace, runInNamespace } from "./netns.ts";
 import { type NetlinkOptions, type NetlinkSocket, openNetlink } from "./netlink.ts";
+import { NftTables } from "./nft.ts";
 import { Reaper } from "./reaper.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 import { watchSocket, watchedGroups } from "./watch.ts";
@@ -16,6 +16,9 @@ export interface KernelOptions {
 
 /** Room for the failures of a whole chunk, and for the notifications of a large change. */
 const bufferOctets = 4 << 20;
+
+/** A transaction is one message to the socket, however many rules and elements it has. */
+const nftBufferOctets = 32 << 20;
 
 /** Linux itself. */
 export function openKernel(options: KernelOptions = {}): Kernel {
@@ -29,24 +32,24 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   const network = new LinuxNamespace(stack.use(openSocket()));
   const reaper = stack.use(new Reaper(openSocket()));
   const owned = stack.move();
+  let nft: NftTables | undefined;
+  const openNftSocket = (): NetlinkSocket =>
+    inside(() => openNetlink(Protocol.NETFILTER, { bufferOctets: nftBufferOctets }));
+  // Opened when first used: the plugin without a daemon needs no nf_tables.
+  const tables = (): NftTables => (nft ??= new NftTables(owned.use(openNftSocket())));
   return {
     identity: home.identity,
     ...delegateTo(network),
     openSandbox,
     reap: (devices) => reaper.reap(devices),
-    // nf_tables comes next; until then it is refused as a kernel without it would.
-    observeNft: () => refuseNft(),
-    applyNft: () => refuseNft(),
-    removeNft: () => refuseNft(),
+    observeNft: (name) => tables().observe(name),
+    applyNft: (desired) => tables().apply(desired),
+    removeNft: (name) => tables().remove(name),
     readSysctl: (name) => inside(() => readSysctl(name)),
     writeSysctl: (name, value) => inside(() => writeSysctl(name, value)),
     watch: (onChange) => watchSocket(openSocket({ groups: watchedGroups }), onChange),
     [Symbol.dispose]: () => owned.dispose(),
   };
-}
-
-function refuseNft(): never {
-  throw new KernelError("talk to nf_tables", "EPROTONOSUPPORT");
 }
 
 function openSandbox(path: string): Sandbox {

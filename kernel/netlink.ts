@@ -157,7 +157,8 @@ export class NetlinkSocket implements Disposable {
    */
   async sendOffLoop(batch: MessageBatch): Promise<readonly MessageFailure[]> {
     invariant(endOfChunk(batch, 0) === batch.count, "what is sent off the loop is one chunk");
-    const base = this.#prepare(batch, 0, batch.count, Flags.ACK);
+    const base = this.#number(batch, 0, batch.count);
+    addFlags(batch, batch.count - 1, Flags.ACK);
     await write(this.fd, batch.octets);
     // The kernel has answered by the time the write is over.
     const failures: MessageFailure[] = [];
@@ -192,6 +193,25 @@ export class NetlinkSocket implements Disposable {
       return "done";
     });
     return found;
+  }
+
+  /**
+   * One nfnetlink transaction: its begin, its messages, its end, with one system call. Gives the first
+   * failure, of which index 0 is of the whole; then nothing is changed.
+   */
+  transact(batch: MessageBatch): MessageFailure | undefined {
+    // Older kernels acknowledge no end of a transaction, so the message before it is asked to be.
+    const last = batch.count - 2;
+    const base = this.#number(batch, 0, batch.count);
+    addFlags(batch, last, Flags.ACK);
+    this.#write(batch, 0, batch.count);
+    let first: MessageFailure | undefined;
+    this.#receive(base, batch.count, ({ index, flags, message }) => {
+      if (message.type !== errorType) return "more";
+      first ??= failureOf(message, index, flags);
+      return index === last || index === 0 ? "done" : "more";
+    });
+    return first;
   }
 
   /**
@@ -266,25 +286,28 @@ export class NetlinkSocket implements Disposable {
     return isInterrupted ? undefined : found;
   }
 
-  /** Sends messages first to end - 1 with one system call; gives their first sequence number. */
+  /** Sends messages first to end - 1, the last with more flags; gives their first number. */
   #transmit(batch: MessageBatch, first: number, end: number, lastFlags: number): number {
-    const base = this.#prepare(batch, first, end, lastFlags);
-    const from = batch.startOf(first);
-    const octets = batch.octets.subarray(from);
-    checked(this.#system.send(this.fd, octets, batch.startOf(end) - from), "send to netlink");
+    const base = this.#number(batch, first, end);
+    addFlags(batch, end - 1, lastFlags);
+    this.#write(batch, first, end);
     return base;
   }
 
-  /** Numbers the messages; the last one gets `lastFlags` besides its own. */
-  #prepare(batch: MessageBatch, first: number, end: number, lastFlags: number): number {
+  #write(batch: MessageBatch, first: number, end: number): void {
+    const from = batch.startOf(first);
+    const octets = batch.octets.subarray(from);
+    checked(this.#system.send(this.fd, octets, batch.startOf(end) - from), "send to netlink");
+  }
+
+  /** Gives messages first to end - 1 their sequence numbers, and returns the first of them. */
+  #number(batch: MessageBatch, first: number, end: number): number {
     const { octets } = batch;
     const base = this.#nextSequence;
     for (let index = first; index < end; index++) {
       octets.writeUInt32LE((base + index - first) >>> 0, batch.startOf(index) + 8);
     }
     this.#nextSequence = (base + end - first) >>> 0;
-    const flagsAt = batch.startOf(end - 1) + 6;
-    octets.writeUInt16LE(octets.readUInt16LE(flagsAt) | lastFlags, flagsAt);
     return base;
   }
 
@@ -322,6 +345,12 @@ export class NetlinkSocket implements Disposable {
     }
     return "more";
   }
+}
+
+function addFlags(batch: MessageBatch, index: number, flags: number): void {
+  const at = batch.startOf(index) + 6;
+  const { octets } = batch;
+  octets.writeUInt16LE(octets.readUInt16LE(at) | flags, at);
 }
 
 /** Where a chunk that starts with message `first` ends: at least one message, within both limits. */

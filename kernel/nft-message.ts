@@ -1,0 +1,285 @@
+// nf_tables objects as nfnetlink messages, both ways: <linux/netfilter/nf_tables.h>.
+import type { Family } from "../core/address.ts";
+import { invariant } from "../core/assert.ts";
+import {
+  type NftBaseChain,
+  type NftChain,
+  type NftHook,
+  type NftRule,
+  nftRuleDigest,
+} from "../core/nft.ts";
+import type { Attributes, Message, MessageBatch } from "./message.ts";
+import { writeStatements } from "./nft-expression.ts";
+import { type Boundary, keyFromOctets, keyToOctets } from "./nft-interval.ts";
+
+const subsystem = 10;
+/** NFPROTO_INET: one table for both families. */
+const inetFamily = 1;
+const batchBegin = 16;
+const batchEnd = 17;
+const batchGeneration = 1;
+/** struct nfgenmsg: family, version, resource. */
+const nfgenLength = 4;
+const create = 0x400;
+const append = 0x800;
+
+const command = {
+  newTable: 0,
+  getTable: 1,
+  delTable: 2,
+  newChain: 3,
+  getChain: 4,
+  delChain: 5,
+  newRule: 6,
+  getRule: 7,
+  delRule: 8,
+  newSet: 9,
+  getSet: 10,
+  delSet: 11,
+  newElements: 12,
+  getElements: 13,
+  delElements: 14,
+  getGeneration: 16,
+} as const;
+const chain = { table: 1, name: 3, hook: 4, policy: 5, type: 7 } as const;
+const hookAttribute = { number: 1, priority: 2 } as const;
+const rule = { table: 1, chain: 2, expressions: 4, userData: 7 } as const;
+const set = { table: 1, name: 2, flags: 3, keyType: 4, keyLength: 5, id: 10 } as const;
+const elements = { table: 1, set: 2, list: 3 } as const;
+const element = { key: 1, flags: 3 } as const;
+const listElement = 1;
+const dataValue = 1;
+
+const setFlagInterval = 4;
+const elementFlagEnd = 1;
+const policyAccept = 1;
+/** nft's own numbers of data types: they mean nothing to the kernel, but nft prints sets by them. */
+const keyTypes = { 4: { type: 7, length: 4 }, 6: { type: 8, length: 16 } } as const;
+const hooks: readonly NftHook[] = ["prerouting", "input", "forward", "output", "postrouting"];
+
+// User data of a rule is a list of (type, length, value), one octet each but the value. Type 0 is
+// nft's comment; nft passes over types that it does not know.
+const userDataComment = 0;
+const userDataDigest = 76;
+/** What nft takes as a comment. The kernel has room for 256 octets of user data in all. */
+const longestComment = 128;
+
+// A nested attribute has at most 65,535 octets; an element of an IPv6 set has 36.
+const elementsPerMessage = 1024;
+
+/** A transaction that fails as a whole (ERESTART) if the ruleset is not of this generation any more. */
+export function writeBegin(batch: MessageBatch, generation: number | undefined): void {
+  batch.message(batchBegin, 0, () => {
+    batch.u8(0).u8(0).u16be(subsystem);
+    if (generation !== undefined) batch.attributeU32be(batchGeneration, generation);
+  });
+}
+
+export const writeEnd = (batch: MessageBatch): void =>
+  batch.message(batchEnd, 0, () => batch.u8(0).u8(0).u16be(subsystem));
+
+const write = (batch: MessageBatch, kind: number, flags: number, body: () => void): void =>
+  batch.message((subsystem << 8) | kind, flags, () => {
+    batch.u8(inetFamily).u8(0).u16be(0);
+    body();
+  });
+
+const writeNamed = (batch: MessageBatch, kind: number, ...names: readonly string[]): void =>
+  write(batch, kind, kind === command.newTable ? create : 0, () => {
+    for (const [i, name] of names.entries()) batch.attributeText(i + 1, name);
+  });
+
+export const writeNewTable = (batch: MessageBatch, table: string): void =>
+  writeNamed(batch, command.newTable, table);
+export const writeRemoveTable = (batch: MessageBatch, table: string): void =>
+  writeNamed(batch, command.delTable, table);
+export const writeGetTable = (batch: MessageBatch, table: string): void =>
+  writeNamed(batch, command.getTable, table);
+export const writeRemoveSet = (batch: MessageBatch, table: string, name: string): void =>
+  writeNamed(batch, command.delSet, table, name);
+export const writeGetSets = (batch: MessageBatch, table: string): void =>
+  writeNamed(batch, command.getSet, table);
+export const writeGetElements = (batch: MessageBatch, table: string, name: string): void =>
+  writeNamed(batch, command.getElements, table, name);
+/** All rules of the chain. */
+export const writeRemoveRules = (batch: MessageBatch, table: string, name: string): void =>
+  writeNamed(batch, command.delRule, table, name);
+export const writeGetRules = (batch: MessageBatch, table: string): void =>
+  writeNamed(batch, command.getRule, table);
+/** Of all tables: older kernels have no filter here. */
+export const writeGetChains = (batch: MessageBatch): void => writeNamed(batch, command.getChain);
+export const writeGetGeneration = (batch: MessageBatch): void =>
+  writeNamed(batch, command.getGeneration);
+
+export const writeRemoveChain = (batch: MessageBatch, table: string, name: string): void =>
+  write(batch, command.delChain, 0, () => {
+    batch.attributeText(chain.table, table).attributeText(chain.name, name);
+  });
+
+export const writeNewChain = (batch: MessageBatch, table: string, { name, hook }: NftChain): void =>
+  write(batch, command.newChain, create, () => {
+    batch.attributeText(chain.table, table).attributeText(chain.name, name);
+    if (hook === undefined) return;
+    batch.nested(chain.hook, () =>
+      batch
+        .attributeU32be(hookAttribute.number, hooks.indexOf(hook.hook))
+        .attributeU32be(hookAttribute.priority, hook.priority),
+    );
+    batch.attributeU32be(chain.policy, policyAccept).attributeText(chain.type, hook.type);
+  });
+
+/** Behind the chain's other rules. */
+export const writeNewRule = (
+  batch: MessageBatch,
+  table: string,
+  chainName: string,
+  added: NftRule,
+): void =>
+  write(batch, command.newRule, create | append, () => {
+    batch.attributeText(rule.table, table).attributeText(rule.chain, chainName);
+    batch.nested(rule.expressions, () => writeStatements(batch, added.statements));
+    batch.attributeOctets(rule.userData, encodeUserData(added));
+  });
+
+/** `id` is any number that no other set of the transaction has. */
+export const writeNewSet = (
+  batch: MessageBatch,
+  table: string,
+  name: string,
+  { family, id }: { readonly family: Family; readonly id: number },
+): void =>
+  write(batch, command.newSet, create, () => {
+    batch.attributeText(set.table, table).attributeText(set.name, name);
+    batch.attributeU32be(set.flags, setFlagInterval);
+    batch.attributeU32be(set.keyType, keyTypes[family].type);
+    batch.attributeU32be(set.keyLength, keyTypes[family].length).attributeU32be(set.id, id);
+  });
+
+/** Adds or removes boundaries of intervals, in as many messages as it takes. */
+export function writeElements(
+  batch: MessageBatch,
+  action: "add" | "remove",
+  where: { readonly table: string; readonly set: string; readonly family: Family },
+  boundaries: readonly Boundary[],
+): void {
+  const kind = action === "add" ? command.newElements : command.delElements;
+  for (let from = 0; from < boundaries.length; from += elementsPerMessage) {
+    write(batch, kind, action === "add" ? create : 0, () => {
+      batch.attributeText(elements.table, where.table).attributeText(elements.set, where.set);
+      batch.nested(elements.list, () => {
+        for (const boundary of boundaries.slice(from, from + elementsPerMessage)) {
+          writeBoundary(batch, boundary, where.family);
+        }
+      });
+    });
+  }
+}
+
+function writeBoundary(batch: MessageBatch, { key, isEnd }: Boundary, family: Family): void {
+  batch.nested(listElement, () => {
+    if (isEnd) batch.attributeU32be(element.flags, elementFlagEnd);
+    batch.nested(element.key, () => batch.attributeOctets(dataValue, keyToOctets(key, family)));
+  });
+}
+
+function encodeUserData(added: NftRule): Uint8Array {
+  const comment = Buffer.from(`${added.comment}\0`);
+  invariant(comment.length <= longestComment, `the comment of a rule fits: "${added.comment}"`);
+  const digest = Buffer.from(nftRuleDigest(added));
+  return Buffer.concat([
+    ...(added.comment === "" ? [] : [Uint8Array.of(userDataComment, comment.length), comment]),
+    Uint8Array.of(userDataDigest, digest.length),
+    digest,
+  ]);
+}
+
+/** The digest in a rule's user data; "" when it carries none. */
+function decodeDigest(userData: Buffer): string {
+  for (let at = 0; at + 2 <= userData.length;) {
+    const length = userData.readUInt8(at + 1);
+    const value = userData.subarray(at + 2, at + 2 + length);
+    if (userData.readUInt8(at) === userDataDigest) return value.toString("latin1");
+    at += 2 + length;
+  }
+  return "";
+}
+
+export const decodeGeneration = (message: Message): number =>
+  message.attributes(nfgenLength).u32be(1) ?? 0;
+
+export interface DecodedChain {
+  readonly name: string;
+  /** "other": a base chain that we would not make, such as one that drops by default. */
+  readonly base: NftBaseChain | "none" | "other";
+}
+
+export const decodeChain =
+  (table: string) =>
+  (message: Message): DecodedChain | undefined => {
+    const attributes = message.attributes(nfgenLength);
+    const name = attributes.text(chain.name);
+    if (message.u8(0) !== inetFamily || name === undefined) return undefined;
+    return attributes.text(chain.table) === table
+      ? { name, base: decodeBase(attributes) }
+      : undefined;
+  };
+
+function decodeBase(attributes: Attributes): DecodedChain["base"] {
+  const nested = attributes.nested(chain.hook);
+  if (nested === undefined) return "none";
+  const hook = hooks[nested.u32be(hookAttribute.number) ?? -1];
+  const type = attributes.text(chain.type);
+  const isAccepting = attributes.u32be(chain.policy) === policyAccept;
+  if (hook === undefined || !isAccepting || !isChainType(type)) return "other";
+  return { type, hook, priority: (nested.u32be(hookAttribute.priority) ?? 0) | 0 };
+}
+
+const isChainType = (type: string | undefined): type is NftBaseChain["type"] =>
+  type === "filter" || type === "nat" || type === "route";
+
+export interface DecodedRule {
+  readonly chain: string;
+  readonly digest: string;
+}
+
+export const decodeRule =
+  (table: string) =>
+  (message: Message): DecodedRule | undefined => {
+    const attributes = message.attributes(nfgenLength);
+    if (message.u8(0) !== inetFamily || attributes.text(rule.table) !== table) return undefined;
+    const userData = attributes.octets(rule.userData);
+    return {
+      chain: attributes.text(rule.chain) ?? "",
+      digest: userData === undefined ? "" : decodeDigest(userData),
+    };
+  };
+
+export interface DecodedSet {
+  readonly name: string;
+  /** Absent when it is no set of networks. */
+  readonly family?: Family;
+}
+
+export const decodeSet =
+  (table: string) =>
+  (message: Message): DecodedSet | undefined => {
+    const attributes = message.attributes(nfgenLength);
+    const name = attributes.text(set.name);
+    if (message.u8(0) !== inetFamily || name === undefined) return undefined;
+    if (attributes.text(set.table) !== table) return undefined;
+    const keyType = attributes.u32be(set.keyType);
+    const isInterval = attributes.u32be(set.flags) === setFlagInterval;
+    const family = ([4, 6] as const).find((each) => keyTypes[each].type === keyType);
+    return family === undefined || !isInterval ? { name } : { name, family };
+  };
+
+/** The boundaries in one message of a dump of elements. */
+export function decodeElements(message: Message): readonly Boundary[] {
+  const list = message.attributes(nfgenLength).nested(elements.list);
+  if (list === undefined) return [];
+  return Array.from(list.list(), (attributes): Boundary => {
+    const key = attributes.nested(element.key)?.octets(dataValue) ?? new Uint8Array(4);
+    const flags = attributes.u32be(element.flags) ?? 0;
+    return { key: keyFromOctets(key), isEnd: (flags & elementFlagEnd) !== 0 };
+  });
+}
