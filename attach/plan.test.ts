@@ -82,7 +82,16 @@ describe("planAdd()", () => {
     expect(text(sandbox.filter(({ kind }) => kind === "add-route"))).toMatchInlineSnapshot(
       `"ip route add 10.0.0.0/8 via 169.254.1.1 dev eth0 onlink proto 76 metric 50 table 100"`,
     );
-    expect(podRoutes([ip("fd00::7")], routes)).toEqual([{ destination: cidr("fd00::/8") }]);
+    expect(podRoutes(key, { ...wiring, addresses: [ip("fd00::7")], routes })).toEqual([
+      { destination: cidr("fd00::/8") },
+    ]);
+  });
+
+  test("lets a further interface's default route stand behind the first one's", () => {
+    const { sandbox } = planAdd({ ...key, ifName: "net1" }, wiring, 7);
+    expect(text(sandbox)).toContain(
+      "ip route add 0.0.0.0/0 via 169.254.1.1 dev net1 onlink proto 76 metric 1000002",
+    );
   });
 });
 

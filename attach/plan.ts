@@ -86,10 +86,11 @@ export const nextHop: Readonly<Record<Family, Ip>> = {
   6: literalIp("fe80::1"),
 };
 
-export const defaultRoute = (family: Family): Cidr => cidrOf(nextHop[family], 0);
+/** What every runtime calls a pod's first interface. */
+const firstInterface = "eth0";
 
 /** The families of the addresses, each once, in their order. */
-export const familiesOf = (addresses: readonly Ip[]): readonly Family[] => [
+const familiesOf = (addresses: readonly Ip[]): readonly Family[] => [
   ...new Set(addresses.map(familyOf)),
 ];
 
@@ -119,7 +120,7 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
         address,
         prefixLength: familyOf(address) === 4 ? 32 : 128,
       })),
-      routes: podRoutes(addresses, wiring.routes).map((route) => podRoute(pod, route)),
+      routes: podRoutes(key, wiring).map((route) => podRoute(pod, route)),
       neighbors: familiesOf(addresses).map((family) => permanent(pod, nextHop[family], macs.host)),
     },
   };
@@ -200,14 +201,22 @@ export function podInterfaceName(key: AttachmentKey): IfName {
   return name;
 }
 
-/** The routes that the pod gets: what IPAM asks for, in the families it has, else a default each. */
+/**
+ * The routes that the pod gets: what IPAM asks for, in the families it has, else a default each. An
+ * interface beside the first takes second place by a metric that no other has.
+ */
 export function podRoutes(
-  addresses: readonly Ip[],
-  routes: readonly PodRoute[],
+  { ifName }: AttachmentKey,
+  { addresses, routes, podIndex }: Wiring,
 ): readonly PodRoute[] {
   const families = familiesOf(addresses);
-  if (routes.length === 0) return families.map((family) => ({ destination: defaultRoute(family) }));
-  return routes.filter((route) => families.includes(familyOf(route.destination)));
+  if (routes.length > 0) {
+    return routes.filter(({ destination }) => families.includes(familyOf(destination)));
+  }
+  return families.map((family) => ({
+    destination: cidrOf(nextHop[family], 0),
+    ...(ifName !== firstInterface && { metric: podIndex }),
+  }));
 }
 
 const contents = (end: WiredEnd): readonly Change[] => [

@@ -42,6 +42,8 @@ export interface RecordStore {
   write(record: AttachmentRecord): void;
   /** Removes all that is kept of the attachment. Nothing kept is no failure. */
   remove(key: AttachmentKey): void;
+  /** Removes what killed requests left beside records. Only while no request is at work. */
+  removeStrays(): void;
   /**
    * Excludes every other request for the attachment, in this process and others. Throws CniError
    * tryAgainLater when another one takes too long.
@@ -112,77 +114,96 @@ const recordSchema = v.object({
 
 /** Makes the directory where it is missing; only root may read it. */
 export function openRecords(options: RecordOptions): RecordStore {
-  const { directory, clock, log } = options;
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const pathOf = (key: AttachmentKey, suffix: string): string =>
-    join(directory, `${attachmentHash(key)}.${suffix}`);
-
-  return {
-    read(key) {
-      const path = pathOf(key, "json");
-      const file = readRecord(path);
-      if (file.kind === "record") return file.record;
-      if (file.kind === "unreadable") {
-        log.warn(
-          { path, problem: file.problem },
-          "attachment record is unreadable: taken as absent",
-        );
-      }
-      return undefined;
-    },
-
-    list() {
-      const paths = readdirSync(directory)
-        .filter((name) => name.endsWith(".json"))
-        .sort()
-        .map((name) => join(directory, name));
-      const files = paths.map((path) => ({ path, ...readRecord(path) }));
-      return {
-        records: files.flatMap((file) => (file.kind === "record" ? [file.record] : [])),
-        unreadable: files.flatMap((file) =>
-          file.kind === "unreadable"
-            ? [
-                {
-                  path: file.path,
-                  problem: file.problem,
-                  interfaceName: `${interfacePrefix}${basename(file.path, ".json")}`,
-                },
-              ]
-            : [],
-        ),
-      };
-    },
-
-    write(record) {
-      // The attachment's lock is held, so that nobody else writes the same temporary file.
-      const temporary = pathOf(record.key, "tmp");
-      writeFileSync(temporary, JSON.stringify({ version: recordVersion, ...record }), {
-        mode: 0o600,
-      });
-      renameSync(temporary, pathOf(record.key, "json"));
-    },
-
-    remove(key) {
-      for (const suffix of ["json", "tmp", "lock"]) rmSync(pathOf(key, suffix), { force: true });
-    },
-
-    tryLock: (key) => tryLock(pathOf(key, "lock"), "exclusive"),
-
-    async lock(key, signal) {
-      const deadlineMs = options.lockDeadlineMs ?? defaultLockDeadlineMs;
-      try {
-        return await openLock(pathOf(key, "lock"), "exclusive", { deadlineMs, clock, signal });
-      } catch (cause) {
-        if (!hasErrno(cause, "ETIMEDOUT")) throw cause;
-        throw new CniError(
-          CniCode.tryAgainLater,
-          `Cannot begin: another request for container "${key.containerId}" interface "${key.ifName}" is still at work after ${deadlineMs} ms`,
-          { cause },
-        );
-      }
-    },
-  };
+  mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+  return new RecordDirectory(options);
 }
+
+class RecordDirectory implements RecordStore {
+  readonly #options: RecordOptions;
+
+  constructor(options: RecordOptions) {
+    this.#options = options;
+  }
+
+  read(key: AttachmentKey): AttachmentRecord | undefined {
+    const path = this.#pathOf(key, "json");
+    const file = readRecord(path);
+    if (file.kind === "record") return file.record;
+    if (file.kind === "unreadable") {
+      const { problem } = file;
+      this.#options.log.warn({ path, problem }, "attachment record is unreadable: taken as absent");
+    }
+    return undefined;
+  }
+
+  list(): RecordList {
+    const records: AttachmentRecord[] = [];
+    const unreadable: UnreadableRecord[] = [];
+    for (const path of this.#files(/\.json$/)) {
+      const file = readRecord(path);
+      if (file.kind === "record") records.push(file.record);
+      if (file.kind !== "unreadable") continue;
+      const interfaceName = `${interfacePrefix}${basename(path, ".json")}`;
+      unreadable.push({ path, problem: file.problem, interfaceName });
+    }
+    return { records, unreadable };
+  }
+
+  write(record: AttachmentRecord): void {
+    // The attachment's lock is held, so that nobody else writes the same temporary file.
+    const temporary = this.#pathOf(record.key, "tmp");
+    const text = JSON.stringify({ version: recordVersion, ...record });
+    writeFileSync(temporary, text, { mode: 0o600 });
+    renameSync(temporary, this.#pathOf(record.key, "json"));
+  }
+
+  remove(key: AttachmentKey): void {
+    for (const suffix of ["json", "tmp"]) rmSync(this.#pathOf(key, suffix), { force: true });
+  }
+
+  removeStrays(): void {
+    for (const path of this.#files(/^[0-9a-f]{12}\.(lock|tmp)$/)) rmSync(path, { force: true });
+  }
+
+  tryLock(key: AttachmentKey): FileLock | undefined {
+    const lock = tryLock(this.#pathOf(key, "lock"), "exclusive");
+    return lock && removedWhenDone(lock);
+  }
+
+  async lock(key: AttachmentKey, signal: AbortSignal): Promise<FileLock> {
+    const { clock, lockDeadlineMs: deadlineMs = defaultLockDeadlineMs } = this.#options;
+    const wait = { deadlineMs, clock, signal };
+    try {
+      return removedWhenDone(await openLock(this.#pathOf(key, "lock"), "exclusive", wait));
+    } catch (cause) {
+      if (!hasErrno(cause, "ETIMEDOUT")) throw cause;
+      throw new CniError(
+        CniCode.tryAgainLater,
+        `Cannot begin: another request for container "${key.containerId}" interface "${key.ifName}" is still at work after ${deadlineMs} ms`,
+        { cause },
+      );
+    }
+  }
+
+  #pathOf(key: AttachmentKey, suffix: string): string {
+    return join(this.#options.directory, `${attachmentHash(key)}.${suffix}`);
+  }
+
+  #files(pattern: RegExp): string[] {
+    const { directory } = this.#options;
+    const names = readdirSync(directory).filter((name) => pattern.test(name));
+    return names.sort().map((name) => join(directory, name));
+  }
+}
+
+// A lock on a file that its holder removed counts for nobody (kernel/flock.ts), so none need stay.
+const removedWhenDone = (lock: FileLock): FileLock => ({
+  path: lock.path,
+  [Symbol.dispose]: () => {
+    rmSync(lock.path, { force: true });
+    lock[Symbol.dispose]();
+  },
+});
 
 type RecordFile =
   | { readonly kind: "record"; readonly record: AttachmentRecord }

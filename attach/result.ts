@@ -8,7 +8,7 @@ import { type Wiring, nextHop, podRoutes, wire } from "./plan.ts";
 /** The ADD's answer: the host interface, the pod's, and what the pod interface carries. */
 export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns: Dns): CniResult {
   const macs = attachmentMacs(key);
-  const { mtu, addresses } = wiring;
+  const { mtu } = wiring;
   return {
     interfaces: [
       { name: hostInterfaceName(key), mac: macs.host, mtu },
@@ -19,7 +19,7 @@ export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns:
       gateway: nextHop[familyOf(address)],
       interface: 1,
     })),
-    routes: podRoutes(addresses, wiring.routes).map(({ destination, metric, table }) => {
+    routes: podRoutes(key, wiring).map(({ destination, metric, table }) => {
       const dst = parseInterfaceCidr(destination);
       invariant(dst !== undefined, `"${destination}" is a network`);
       return {

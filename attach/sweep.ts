@@ -26,6 +26,7 @@ const namespacePollMs = 20;
  */
 export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<SweepReport> {
   const { records, log } = scope;
+  records.removeStrays();
   const list = records.list();
   for (const { path, problem } of list.unreadable) {
     log.warn({ path, problem }, "attachment record is unreadable: left alone");

@@ -1,0 +1,93 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CniCode } from "../core/cni/error.ts";
+import type { CniResult } from "../core/cni/types.ts";
+import type { FakeKernel } from "../kernel/fake.ts";
+import {
+  type TestNode,
+  aRequest,
+  createFakeMachine,
+  createNode,
+  forever,
+} from "../test/attach/fixture.ts";
+import { ifName, interfaceCidr } from "../test/support/builders.ts";
+
+let kernel: FakeKernel;
+let node: TestNode;
+let result: CniResult;
+beforeEach(async () => {
+  kernel = createFakeMachine();
+  node = createNode(kernel);
+  result = await node.handlers.add(aRequest(), forever);
+});
+afterEach(() => node[Symbol.dispose]());
+
+const check = (prevResult: CniResult = result, netns = "/run/netns/c1") =>
+  node.handlers.check(aRequest({ netns, conf: { prevResult } }), forever);
+const problemsOf = async (checked: Promise<void>): Promise<unknown> => {
+  try {
+    await checked;
+  } catch (error) {
+    expect(error).toMatchObject({ code: CniCode.checkFailed });
+    return (error as { details: string }).details;
+  }
+  return undefined;
+};
+
+describe("check()", () => {
+  test("accepts what ADD left, and what a later plugin added to its result", async () => {
+    await check();
+    await check({
+      ...result,
+      interfaces: [{ name: "ifb0" }, ...result.interfaces],
+      ips: [
+        ...result.ips.map((given) => ({ ...given, interface: 2 })),
+        { address: interfaceCidr("192.0.2.77/24"), interface: 0 },
+      ],
+    });
+  });
+
+  test("needs prevResult", async () =>
+    await expect(node.handlers.check(aRequest(), forever)).rejects.toMatchObject({
+      code: CniCode.invalidConfig,
+    }));
+
+  test("names everything that is missing, as the command that makes it", async () => {
+    using sandbox = kernel.openSandbox("/run/netns/c1");
+    const device = ifName("eth0");
+    sandbox.apply([
+      { kind: "remove-route", route: sandbox.routes({ device })[0]! },
+      { kind: "remove-neighbor", neighbor: sandbox.neighbors(device)[0]! },
+    ]);
+    await node.ipam.release(aRequest().key, forever);
+    expect(await problemsOf(check())).toMatchInlineSnapshot(`
+      "sandbox: missing what "ip route add 0.0.0.0/0 via 169.254.1.1 dev eth0 onlink proto 76" makes
+      sandbox: missing what "ip neighbor replace 169.254.1.1 lladdr e2:69:7c:77:ce:48 dev eth0 nud permanent" makes
+      leases: address 10.244.1.2 is not held by this attachment"
+    `);
+  });
+
+  test("names an address that the result has no more", async () =>
+    expect(await problemsOf(check({ ...result, ips: [] }))).toBe(
+      'prevResult: address 10.244.1.2 of "eth0" is missing',
+    ));
+
+  test("names another sandbox", async () =>
+    expect(await problemsOf(check(result, "/run/netns/c2"))).toBe(
+      '"/run/netns/c2" is another sandbox than ADD was given\nsandbox: interface "eth0" is missing',
+    ));
+
+  test("names an interface that was made by somebody else", async () => {
+    const record = node.records.read(aRequest().key)!;
+    const { wired } = record;
+    const wiring = { ...wired!.wiring, hostIndex: 1, podIndex: 2 };
+    node.records.write({ ...record, wired: { ...wired!, wiring } });
+    expect(await problemsOf(check())).toMatch(
+      /^node: interface "fl.*" is not the one that ADD made$/m,
+    );
+  });
+
+  test("says when there was no ADD", async () => {
+    node.records.remove(aRequest().key);
+    expect(await problemsOf(check())).toBe("no completed ADD is on record");
+  });
+});

@@ -1,0 +1,149 @@
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CniCode } from "../core/cni/error.ts";
+import { silentLog } from "../core/log.ts";
+import { attachmentHash } from "../core/names.ts";
+import { systemClock } from "../kernel/clock.ts";
+import { forever } from "../test/attach/fixture.ts";
+import { cidr, ip } from "../test/support/builders.ts";
+import { type AttachmentRecord, type RecordStore, openRecords } from "./records.ts";
+
+let directory: string;
+let records: RecordStore;
+const warnings: string[] = [];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "fairlead-records-"));
+  warnings.length = 0;
+  records = openRecords({
+    directory: join(directory, "attachments"),
+    clock: systemClock,
+    log: { ...silentLog, warn: (fields) => void warnings.push(String(fields["problem"])) },
+    lockDeadlineMs: 20,
+  });
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const key = { network: "fairlead", containerId: "c1", ifName: "eth0" };
+const record: AttachmentRecord = {
+  key,
+  sandbox: { path: "/run/netns/c1", device: 4, inode: 4_026_532_000 },
+  pod: { namespace: "shop", name: "cart-0" },
+  ipam: { type: "fairlead-ipam" },
+  createdAtMs: 1_700_000_000_000,
+  wired: {
+    wiring: {
+      addresses: [ip("10.244.1.7"), ip("fd00::7")],
+      routes: [{ destination: cidr("10.0.0.0/8"), metric: 5, table: 0 }],
+      nodeAddresses: [ip("192.0.2.1")],
+      mtu: 1450,
+      hostIndex: 1_048_577,
+      podIndex: 1_048_578,
+    },
+    dns: { nameservers: ["10.96.0.10"], search: ["cluster.local"], options: [] },
+  },
+};
+const fileOf = (suffix: string): string =>
+  join(directory, "attachments", `${attachmentHash(key)}.${suffix}`);
+
+describe("a record", () => {
+  test("is read as it was written, by root only", () => {
+    records.write(record);
+    expect(records.read(key)).toEqual(record);
+    expect(records.list()).toEqual({ records: [record], unreadable: [] });
+    expect(statSync(fileOf("json")).mode & 0o777).toBe(0o600);
+    expect(statSync(join(directory, "attachments")).mode & 0o777).toBe(0o700);
+  });
+
+  test("may still be without its wiring", () => {
+    const { wired: _, ...begun } = record;
+    records.write(begun);
+    expect(records.read(key)).toEqual(begun);
+  });
+
+  test("leaves nothing when removed, and may be removed twice", () => {
+    records.write(record);
+    records.remove(key);
+    records.remove(key);
+    expect(readdirSync(join(directory, "attachments"))).toEqual([]);
+    expect(records.read(key)).toBeUndefined();
+  });
+
+  test.each([
+    ["", "not JSON (0 characters)"],
+    ['{"version":1,"ke', "not JSON (16 characters)"],
+    ["{}", "version: "],
+    [JSON.stringify({ version: 2, ...record }), "version: "],
+    [JSON.stringify({ version: 1, ...record, sandbox: {} }), "sandbox.path: "],
+    [
+      JSON.stringify({ version: 1, ...record, key: { ...key, ifName: "eth1" } }),
+      "the file's name is not its attachment's",
+    ],
+  ])("that is torn or foreign counts as absent: %j", (text, problem) => {
+    writeFileSync(fileOf("json"), text);
+    expect(records.read(key)).toBeUndefined();
+    expect(warnings).toEqual([expect.stringContaining(problem)]);
+    expect(records.list()).toEqual({
+      records: [],
+      unreadable: [
+        {
+          path: fileOf("json"),
+          problem: expect.stringContaining(problem),
+          interfaceName: `fl${attachmentHash(key)}`,
+        },
+      ],
+    });
+  });
+});
+
+describe("the lock of a record", () => {
+  test("excludes a second request, which is told to try again", async () => {
+    using held = await records.lock(key, forever);
+    expect(held.path).toBe(fileOf("lock"));
+    expect(records.tryLock(key)).toBeUndefined();
+    await expect(records.lock(key, forever)).rejects.toMatchObject({
+      code: CniCode.tryAgainLater,
+      message: expect.stringContaining('container "c1" interface "eth0"'),
+    });
+  });
+
+  test("leaves other attachments alone, and leaves no file", async () => {
+    {
+      using held = await records.lock(key, forever);
+      using other = records.tryLock({ ...key, ifName: "eth1" });
+      expect([held, other]).not.toContain(undefined);
+    }
+    expect(readdirSync(join(directory, "attachments"))).toEqual([]);
+  });
+
+  test("admits one at a time, however many wait", async () => {
+    let inside = 0;
+    let most = 0;
+    const waiting = openRecords({
+      directory: join(directory, "attachments"),
+      clock: systemClock,
+      log: silentLog,
+    });
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        using _lock = await waiting.lock(key, forever);
+        most = Math.max(most, ++inside);
+        await new Promise((resolve) => setImmediate(resolve));
+        inside--;
+      }),
+    );
+    expect(most).toBe(1);
+  });
+});
+
+test("removeStrays() removes what killed requests left beside records, and nothing else", () => {
+  records.write(record);
+  for (const suffix of ["lock", "tmp"]) writeFileSync(fileOf(suffix), "");
+  writeFileSync(join(directory, "attachments", "README.tmp"), "");
+  records.removeStrays();
+  expect(readdirSync(join(directory, "attachments")).sort()).toEqual(
+    [`${attachmentHash(key)}.json`, "README.tmp"].sort(),
+  );
+});

@@ -1,0 +1,217 @@
+// ADD and DEL cut short at every step: what fails is undone, what is killed is finished by whoever
+// comes next. Every call to the kernel, to address management and to the records is a step, and each
+// change of a batch one of its own.
+import { describe, expect, test } from "vitest";
+import type { AttachContext } from "../../attach/context.ts";
+import { createHandlers } from "../../attach/handlers.ts";
+import { KernelError, toError } from "../../core/error.ts";
+import type { Change } from "../../core/network.ts";
+import type { FakeKernel } from "../../kernel/fake.ts";
+import type { NetworkNamespace, Sandbox } from "../../kernel/kernel.ts";
+import {
+  type TestNode,
+  aNetworkRequest,
+  aRequest,
+  createFakeMachine,
+  createNode,
+  dualStackFacts,
+  forever,
+} from "./fixture.ts";
+
+/** Called before each step, with its name; a throw takes the step's place. */
+type Step = (name: string) => void;
+
+function stepped<T extends object>(target: T, label: string, step: Step): T {
+  return new Proxy(target, {
+    get(object, property) {
+      const value: unknown = Reflect.get(object, property);
+      if (typeof value !== "function" || property === Symbol.dispose) return value;
+      if (property === "at") return () => stepped(target, label, step);
+      return (...args: unknown[]): unknown => {
+        if (property === "apply") return applyInSteps(object as NetworkNamespace, args, step);
+        step(`${label}.${String(property)}`);
+        const result: unknown = Reflect.apply(value, object, args);
+        return property === "openSandbox" ? stepped(result as Sandbox, "sandbox", step) : result;
+      };
+    },
+  });
+}
+
+// As the kernel has it: the rest of a batch is done, then the first failure is thrown.
+function applyInSteps(namespace: NetworkNamespace, args: unknown[], step: Step): void {
+  let first: Error | undefined;
+  for (const change of args[0] as readonly Change[]) {
+    try {
+      step(change.kind);
+      namespace.apply([change]);
+    } catch (thrown) {
+      first ??= toError(thrown);
+    }
+  }
+  if (first !== undefined) throw first;
+}
+
+const steppedHandlers = (node: TestNode, step: Step) => {
+  const { kernel, ipam, records } = node.context;
+  const context: AttachContext = {
+    ...node.context,
+    kernel: stepped(kernel, "kernel", step),
+    ipam: stepped(ipam, "ipam", step),
+    records: stepped(records, "records", step),
+  };
+  return createHandlers(context);
+};
+
+/** Fails once, at the step of that number; counts. */
+const failAt = (at: number): Step => {
+  let count = 0;
+  return () => {
+    if (count++ === at) throw new KernelError("do this step", "EIO");
+  };
+};
+
+/** The process dies before the step of that number: nothing that it wanted to do afterwards happens. */
+const dieAt = (at: number): Step => {
+  let count = 0;
+  return () => {
+    if (count++ >= at) throw new Error("killed");
+  };
+};
+
+async function stepsOf(work: (node: TestNode, step: Step) => Promise<unknown>): Promise<string[]> {
+  const names: string[] = [];
+  using node = newNode(createFakeMachine());
+  await work(node, (name) => void names.push(name));
+  return names;
+}
+
+const newNode = (kernel: FakeKernel): TestNode =>
+  createNode(kernel, { nodeFacts: () => dualStackFacts });
+
+const request = aRequest();
+const add = (node: TestNode, step: Step) => steppedHandlers(node, step).add(request, forever);
+const del = async (node: TestNode, step: Step): Promise<void> => {
+  const handlers = steppedHandlers(node, step);
+  await handlers.del(request, forever);
+  await handlers.settled();
+};
+const addAndDel = async (node: TestNode, step: Step): Promise<void> => {
+  await node.handlers.add(request, forever);
+  await del(node, step);
+};
+
+const addSteps = await stepsOf(add);
+const delSteps = await stepsOf(addAndDel);
+const numbered = (names: readonly string[]) =>
+  names.map((name, index): [number, string] => [index, name]);
+
+function expectNothingLeft(kernel: FakeKernel, node: TestNode): void {
+  expect(node.leftovers()).toEqual([]);
+  using sandbox = kernel.openSandbox(request.netns);
+  expect(sandbox.links().map(({ name }) => name)).toEqual(["lo"]);
+  expect(kernel.openSandboxes).toBe(1);
+}
+
+test("the steps are those of two batches, two record writes and one reservation", () => {
+  expect(addSteps).toMatchInlineSnapshot(`
+    [
+      "kernel.openSandbox",
+      "records.lock",
+      "records.read",
+      "records.write",
+      "ipam.reserve",
+      "records.write",
+      "add-veth",
+      "set-link",
+      "set-link",
+      "add-route",
+      "add-route",
+      "replace-neighbor",
+      "replace-neighbor",
+      "set-link",
+      "set-link",
+      "add-address",
+      "add-address",
+      "add-route",
+      "add-route",
+      "replace-neighbor",
+      "replace-neighbor",
+    ]
+  `);
+  expect(delSteps).toMatchInlineSnapshot(`
+    [
+      "records.lock",
+      "records.read",
+      "remove-route",
+      "remove-route",
+      "set-link",
+      "kernel.reap",
+      "ipam.release",
+      "records.remove",
+    ]
+  `);
+});
+
+describe("an ADD that fails leaves nothing", () => {
+  test.each(numbered(addSteps))("at step %i, %s", async (at) => {
+    const kernel = createFakeMachine();
+    using node = newNode(kernel);
+    await expect(add(node, failAt(at))).rejects.toBeInstanceOf(Error);
+    expectNothingLeft(kernel, node);
+  });
+});
+
+describe("an ADD that is killed leaves nothing that DEL does not remove", () => {
+  test.each(numbered(addSteps))("before step %i, %s", async (at) => {
+    const kernel = createFakeMachine();
+    using node = newNode(kernel);
+    await expect(add(node, dieAt(at))).rejects.toBeInstanceOf(Error);
+    await node.handlers.del(request, forever);
+    await node.handlers.del(request, forever);
+    await node.handlers.settled();
+    expectNothingLeft(kernel, node);
+  });
+});
+
+describe("an ADD that is killed is done again by the next ADD", () => {
+  test.each(numbered(addSteps))("before step %i, %s", async (at) => {
+    const kernel = createFakeMachine();
+    using node = newNode(kernel);
+    await expect(add(node, dieAt(at))).rejects.toBeInstanceOf(Error);
+    const result = await node.handlers.add(request, forever);
+    const checked = { ...request, conf: { ...request.conf, prevResult: result } };
+    await node.handlers.check(checked, forever);
+    expect(await node.ipam.leases("fairlead")).toHaveLength(2);
+  });
+});
+
+describe("a DEL that is killed is finished by the next DEL", () => {
+  test.each(numbered(delSteps))("before step %i, %s", async (at) => {
+    const kernel = createFakeMachine();
+    using node = newNode(kernel);
+    await addAndDel(node, dieAt(at)).catch(() => {});
+    await node.handlers.del(request, forever);
+    await node.handlers.settled();
+    expectNothingLeft(kernel, node);
+  });
+});
+
+describe("what a killed request left goes with GC, or the daemon's sweep", () => {
+  test.each(numbered(addSteps))("an ADD before step %i, %s", async (at) => {
+    const kernel = createFakeMachine();
+    using node = newNode(kernel);
+    await expect(add(node, dieAt(at))).rejects.toBeInstanceOf(Error);
+    await node.handlers.gc(aNetworkRequest({ validAttachments: [] }), forever);
+    await node.handlers.sweep(forever);
+    expectNothingLeft(kernel, node);
+  });
+
+  test.each(numbered(delSteps))("a DEL before step %i, %s", async (at) => {
+    const kernel = createFakeMachine();
+    using node = newNode(kernel);
+    await addAndDel(node, dieAt(at)).catch(() => {});
+    await node.handlers.gc(aNetworkRequest({ validAttachments: [] }), forever);
+    await node.handlers.sweep(forever);
+    expectNothingLeft(kernel, node);
+  });
+});
