@@ -21,6 +21,9 @@ export interface DiskWrites {
     content: string,
     options: { readonly flag?: string; readonly mode: number },
   ): void;
+  openSync(path: string, flags: number, mode: number): number;
+  writeSync(fd: number, content: string, position: number): unknown;
+  ftruncateSync(fd: number, length: number): void;
   linkSync(existing: string, path: string): void;
   unlinkSync(path: string): void;
   utimesSync(path: string, accessedSeconds: number, modifiedSeconds: number): void;
@@ -106,10 +109,20 @@ export class LeaseDirectory {
     this.#unlink(address);
   }
 
-  /** In place, as host-local does it: torn, it only costs the round robin its place. */
+  /**
+   * In place, and cut only afterwards: ext4 brings a file to the disk at once when it is truncated to
+   * nothing and written again (its option auto_da_alloc), which takes 0.2 ms. Torn, it only costs the
+   * round robin its place.
+   */
   recordLast(set: number, address: Ip): void {
     const path = join(this.path, `last_reserved_ip.${set}`);
-    this.#writes.writeFileSync(path, address, { mode: 0o600 });
+    const fd = this.#writes.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+    try {
+      this.#writes.writeSync(fd, address, 0);
+      this.#writes.ftruncateSync(fd, address.length);
+    } finally {
+      fs.closeSync(fd);
+    }
   }
 
   version(): DirectoryVersion {

@@ -84,6 +84,14 @@ describe("the files", () => {
     expect(lines).toEqual([{ network: "mynet", addresses: ["10.1.2.3"] }]);
   });
 
+  test("last_reserved_ip.0 is replaced whole, also by a shorter address", async () => {
+    const requested = ["10.1.2.100", "10.1.2.9"];
+    for (const [i, one] of requested.entries()) {
+      await add(ipam, key(`c${i}`), { ranges: ranges("10.1.2.0/24"), requested: [one] });
+      expect(data.files()["last_reserved_ip.0"]).toBe(one);
+    }
+  });
+
   test("hl-disk-12: garbage in last_reserved_ip.0 starts at the beginning", async () => {
     await add(ipam, key("a"), { ranges: small });
     put("last_reserved_ip.0", "garbage");
@@ -226,9 +234,9 @@ describe("reserve()", () => {
     const full = data.open({
       writes: {
         ...fs,
-        writeFileSync: (path, ...rest) => {
+        openSync: (path, ...rest) => {
           if (path.includes("last_reserved_ip.1")) throw noSpace;
-          fs.writeFileSync(path, ...rest);
+          return fs.openSync(path, ...rest);
         },
       },
     });

@@ -36,6 +36,20 @@ function dyingWrites(at: number, ending: Ending): DiskWrites & { readonly count:
         () => fs.writeFileSync(path, part, options),
       );
     },
+    openSync: (...args) => {
+      let fd = -1;
+      const open = (): void => void (fd = fs.openSync(...args));
+      perform(open, nothing);
+      return fd;
+    },
+    writeSync: (fd, content, position) => {
+      const part = ending === "half" ? content.slice(0, content.length / 2) : "";
+      perform(
+        () => fs.writeSync(fd, content, position),
+        () => fs.writeSync(fd, part, position),
+      );
+    },
+    ftruncateSync: (...args) => perform(() => fs.ftruncateSync(...args), nothing),
     linkSync: (...args) => perform(() => fs.linkSync(...args), nothing),
     unlinkSync: (...args) => perform(() => fs.unlinkSync(...args), nothing),
     utimesSync: (...args) => perform(() => fs.utimesSync(...args), nothing),
