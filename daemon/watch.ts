@@ -1,0 +1,93 @@
+// Directories watched for change: a notification, coalesced, and a look every now and then in case
+// one was lost (network file systems give none).
+import { type FSWatcher, statSync, watch } from "node:fs";
+
+export interface WatchTiming {
+  /** Quiet time after a notification before the callback: a file is seldom written in one piece. */
+  readonly quietMs: number;
+  /** The callback comes at the latest this long after the first notification. */
+  readonly atMostMs: number;
+  /** Without any notification. */
+  readonly everyMs: number;
+}
+
+interface Watched {
+  readonly watcher: FSWatcher;
+  readonly inode: bigint;
+}
+
+const inodeOf = (path: string): bigint | undefined =>
+  statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+
+export class DirectoryWatch implements Disposable {
+  readonly #onChange: () => void;
+  readonly #timing: WatchTiming;
+  readonly #watched = new Map<string, Watched>();
+  #timer: NodeJS.Timeout | undefined;
+  /** When the first notification not yet passed on came; undefined: none. */
+  #since: number | undefined;
+  #isDisposed = false;
+
+  constructor(onChange: () => void, timing: WatchTiming) {
+    this.#onChange = onChange;
+    this.#timing = timing;
+  }
+
+  /**
+   * Watches these directories and no others. True when one of them is new here: what happened to it
+   * before went unseen. One that cannot be watched is looked at in time.
+   */
+  follow(directories: ReadonlySet<string>): boolean {
+    for (const [directory, { watcher, inode }] of this.#watched) {
+      // Another directory, or none, has taken the name: notifications would be of the old one.
+      if (directories.has(directory) && inode === inodeOf(directory)) continue;
+      watcher.close();
+      this.#watched.delete(directory);
+    }
+    const missing = [...directories].filter((directory) => !this.#watched.has(directory));
+    return missing.map((directory) => this.#open(directory)).includes(true);
+  }
+
+  /** Calls back after the quiet time, or in `afterMs` where nothing has happened. */
+  expect(afterMs: number = this.#timing.everyMs): void {
+    if (this.#since !== undefined) return;
+    this.#start(afterMs);
+  }
+
+  #open(directory: string): boolean {
+    const inode = inodeOf(directory);
+    if (inode === undefined) return false;
+    try {
+      const watcher = watch(directory, () => this.#notice());
+      // Closed by itself after an error; follow() opens it again.
+      watcher.on("error", () => void this.#watched.delete(directory));
+      this.#watched.set(directory, { watcher, inode });
+      return true;
+    } catch {
+      return false; // Not there any more, or no watches left.
+    }
+  }
+
+  #notice(): void {
+    const now = performance.now();
+    this.#since ??= now;
+    const { quietMs, atMostMs } = this.#timing;
+    this.#start(Math.max(0, Math.min(quietMs, this.#since + atMostMs - now)));
+  }
+
+  #start(afterMs: number): void {
+    clearTimeout(this.#timer);
+    if (this.#isDisposed) return;
+    this.#timer = setTimeout(() => {
+      this.#since = undefined;
+      this.#onChange();
+    }, afterMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    clearTimeout(this.#timer);
+    for (const { watcher } of this.#watched.values()) watcher.close();
+    this.#watched.clear();
+  }
+}
