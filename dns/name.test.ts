@@ -8,7 +8,7 @@ import {
   type Name,
   nameOfLabels,
   parseName,
-  prefixWithin,
+  labelsWithin,
   rootName,
 } from "./name.ts";
 
@@ -73,17 +73,17 @@ describe("names", () => {
     expect(name && labelsOf(foldName(name))).toEqual(["www\xc4\xdc[@", "com"]);
   });
 
-  test("prefixWithin() minds label borders", () => {
+  test("labelsWithin() minds label borders", () => {
     const zone = parseName("corp.example")!;
-    expect(prefixWithin(zone, zone)).toBe("");
-    expect(prefixWithin(parseName("a.b.corp.example")!, zone)).toBe("\x01a\x01b");
-    expect(prefixWithin(parseName("xcorp.example")!, zone)).toBeUndefined();
-    expect(prefixWithin(parseName("example")!, zone)).toBeUndefined();
-    expect(prefixWithin(parseName("a.example")!, rootName)).toBe("\x01a\x07example");
+    expect(labelsWithin(zone, zone)).toEqual([]);
+    expect(labelsWithin(parseName("a.b.corp.example")!, zone)).toEqual(["a", "b"]);
+    expect(labelsWithin(parseName("xcorp.example")!, zone)).toBeUndefined();
+    expect(labelsWithin(parseName("example")!, zone)).toBeUndefined();
+    expect(labelsWithin(parseName("a.example")!, rootName)).toEqual(["a", "example"]);
     // A label may end in octets that read like the zone.
     const inside = nameOfLabels(["x\x04corp\x07example"])!;
     expect(inside.endsWith(zone)).toBe(true);
-    expect(prefixWithin(inside, zone)).toBeUndefined();
+    expect(labelsWithin(inside, zone)).toBeUndefined();
   });
 
   test("joinName() refuses what becomes too long", () => {

@@ -47,20 +47,25 @@ export function labelsOf(name: Name): string[] {
   return labels;
 }
 
-/** `under` in front of `name`: labels of the one, then all of the other. */
+/** A name below `name`; undefined when it becomes too long. */
 export const joinName = (labels: readonly string[], name: Name): Name | undefined =>
   nameOfLabels([...labels, ...labelsOf(name)]);
 
 /**
- * What stands in front of `zone` in `name`, in wire form without the root: empty for the zone's own
- * name, undefined outside the zone. Both folded. Only label borders count: `xcorp` is not in `corp`.
+ * The labels in front of `zone` in `name`: none for the zone's own name, undefined outside the zone.
+ * Both folded. Only label borders count: `xcorp` is not in `corp`.
  */
-export function prefixWithin(name: Name, zone: Name): string | undefined {
+export function labelsWithin(name: Name, zone: Name): string[] | undefined {
   const border = name.length - zone.length;
   if (border < 0 || !name.endsWith(zone)) return undefined;
+  const labels: string[] = [];
   let at = 0;
-  while (at < border) at += 1 + name.charCodeAt(at);
-  return at === border ? name.slice(0, border) : undefined;
+  while (at < border) {
+    const next = at + 1 + name.charCodeAt(at);
+    labels.push(name.slice(at + 1, next));
+    at = next;
+  }
+  return at === border ? labels : undefined;
 }
 
 /**

@@ -1,24 +1,16 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
 import type { Ip } from "../core/address.ts";
 import type { Snapshot } from "../core/cluster/model.ts";
+import { ConfigError, toError } from "../core/error.ts";
+import { type DnsCounters, SharedCounters } from "./counters.ts";
+import { joinName, parseName } from "./name.ts";
 import type { DnsOptions } from "./options.ts";
+import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
+import { ZoneFeed } from "./zone-feed.ts";
 
-/** All only grow, also over a restart of the worker. */
-export interface DnsCounters {
-  /** Queries that came over each transport, malformed ones included. */
-  readonly queries: { readonly udp: number; readonly tcp: number };
-  /** Answers by the name of their rcode: `NOERROR`, `NXDOMAIN` … */
-  readonly responses: Readonly<Record<string, number>>;
-  /** Queries passed to an upstream, after coalescing. */
-  readonly forwarded: number;
-  /** Queries refused because of where they came from. */
-  readonly refused: number;
-  /** Datagrams left without an answer: too short, or themselves answers. */
-  readonly dropped: number;
-  /** Queries that failed for a reason of our own. */
-  readonly errors: number;
-  /** Times that the worker ended by itself and was started again. */
-  readonly restarts: number;
-}
+export type { DnsCounters } from "./counters.ts";
+export type { DnsOptions, PodNames, Upstream } from "./options.ts";
 
 export interface DnsServer extends AsyncDisposable {
   /** Hands over the cluster's newest state. Returns at once; only the newest is kept. */
@@ -28,12 +20,167 @@ export interface DnsServer extends AsyncDisposable {
   listening(): readonly Ip[];
 }
 
-export type { DnsOptions, PodNames, Upstream } from "./options.ts";
-
 /**
  * Starts the resolver in its own thread. Resolves once each address was bound or its failure was
- * logged (it is tried again). Rejects with ConfigError when `domain` is no name.
+ * logged (it is tried again). Rejects with ConfigError for a `domain` or `ttl` that cannot be served,
+ * and with the thread's error when it does not start at all.
  */
 export async function startDns(options: DnsOptions): Promise<DnsServer> {
-  throw new Error(`Cannot answer for "${options.domain}": the resolver has not landed yet`);
+  checkOptions(options);
+  const server = new ThreadedDnsServer(options);
+  try {
+    await server.start();
+  } catch (thrown) {
+    await server[Symbol.asyncDispose]();
+    throw new Error("Cannot start the resolver's thread", { cause: thrown });
+  }
+  return server;
+}
+
+const firstRestartMs = 100;
+const maxRestartMs = 10_000;
+/** A worker that ran for so long starts again with the shortest pause. */
+const stableMs = 60_000;
+/** For closing sockets; then the thread is ended. */
+const stopMs = 2_000;
+
+class ThreadedDnsServer implements DnsServer {
+  readonly #options: DnsOptions;
+  readonly #counters = new SharedCounters();
+  readonly #feed: ZoneFeed;
+  readonly #listening = new Set<Ip>();
+  readonly #tried = new Set<Ip>();
+  readonly #stop = new AbortController();
+  #worker: Worker | undefined;
+  #latest: Snapshot | undefined;
+  /** The snapshot that the worker has, or is being sent. */
+  #sent: Snapshot | undefined;
+  #isApplying = false;
+  #restarts = 0;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: DnsOptions) {
+    this.#options = options;
+    this.#feed = new ZoneFeed(options.pods === "verified");
+  }
+
+  /** Resolves when every address has been tried. Rejects when the first worker ends before that. */
+  start(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const ended = this.#runWorker(resolve);
+    ended.catch(reject);
+    this.#running = ended.then(
+      () => {},
+      (thrown: unknown) => (this.#tried.size > 0 ? this.#keepRunning(thrown) : undefined),
+    );
+    if (this.#options.addresses.length === 0) resolve();
+    return promise;
+  }
+
+  publish(snapshot: Snapshot): void {
+    this.#latest = snapshot;
+    this.#sendNewest();
+  }
+
+  counters(): DnsCounters {
+    return { ...this.#counters.read(), restarts: this.#restarts };
+  }
+
+  listening(): readonly Ip[] {
+    return this.#options.addresses.filter((address) => this.#listening.has(address));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    this.#post({ kind: "stop" });
+    const worker = this.#worker;
+    const late = setTimeout(() => void worker?.terminate(), stopMs);
+    await this.#running;
+    clearTimeout(late);
+  }
+
+  async #keepRunning(firstFailure: unknown): Promise<void> {
+    let failure = firstFailure;
+    let pauseMs = firstRestartMs;
+    const { log } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      log.error({ err: toError(failure), pauseMs }, "Resolver thread ended, starting it again");
+      await delay(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => {});
+      if (this.#stop.signal.aborted) return;
+      this.#restarts++;
+      const startedAtMs = performance.now();
+      try {
+        await this.#runWorker(() => {});
+      } catch (thrown) {
+        failure = thrown;
+      }
+      const wasStable = performance.now() - startedAtMs >= stableMs;
+      pauseMs = wasStable ? firstRestartMs : Math.min(pauseMs * 2, maxRestartMs);
+    }
+  }
+
+  /** Resolves when the worker ends because it was told to, rejects when it ends otherwise. */
+  #runWorker(onTried: () => void): Promise<void> {
+    const { log: _, workerUrl, ...plain } = this.#options;
+    const start: WorkerStart = { ...plain, counters: this.#counters.buffer };
+    const url = workerUrl ?? new URL("./worker.ts", import.meta.url);
+    const worker = new Worker(url, { workerData: start, name: "fairlead-dns" });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#worker = worker;
+    this.#feed.reset();
+    this.#sent = undefined;
+    this.#isApplying = false;
+    this.#sendNewest();
+    worker.on("message", (message: FromWorker) => this.#receive(message, onTried));
+    worker.on("error", reject);
+    worker.on("exit", (code) => {
+      this.#worker = undefined;
+      this.#listening.clear();
+      if (this.#stop.signal.aborted) resolve();
+      else reject(new Error(`Resolver thread ended with code ${code}`));
+    });
+    return promise;
+  }
+
+  #receive(message: FromWorker, onTried: () => void): void {
+    switch (message.kind) {
+      case "applied":
+        this.#isApplying = false;
+        this.#sendNewest();
+        return;
+      case "state":
+        this.#tried.add(message.address);
+        if (message.isListening) this.#listening.add(message.address);
+        else this.#listening.delete(message.address);
+        if (this.#tried.size === this.#options.addresses.length) onTried();
+        return;
+      case "log":
+        this.#options.log[message.level](message.fields, message.message);
+    }
+  }
+
+  // One update is on its way at a time: a slow worker gets the newest state next, not every one.
+  #sendNewest(): void {
+    const snapshot = this.#latest;
+    if (snapshot === undefined || snapshot === this.#sent) return;
+    if (this.#isApplying || this.#worker === undefined) return;
+    this.#isApplying = true;
+    this.#sent = snapshot;
+    this.#post({ kind: "update", update: this.#feed.next(snapshot) });
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+}
+
+function checkOptions({ domain, ttl }: DnsOptions): void {
+  const name = parseName(domain);
+  // The zone's own names, such as those of SOA records, must fit below it.
+  if (name === undefined || name.length < 2 || joinName(["hostmaster"], name) === undefined) {
+    throw new ConfigError("dns.domain", `Cannot serve "${domain}": expected a domain name`);
+  }
+  if (!Number.isInteger(ttl) || ttl < 0 || ttl > 3600) {
+    throw new ConfigError("dns.ttl", `Cannot use ${ttl}: expected whole seconds from 0 to 3600`);
+  }
 }

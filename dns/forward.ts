@@ -1,0 +1,250 @@
+import type { Ip } from "../core/address.ts";
+import type { Clock, Random } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { SharedCounters } from "./counters.ts";
+import {
+  type Edns,
+  ExtendedError,
+  type Message,
+  maxUdpOctets,
+  Opcode,
+  Rcode,
+  RecordClass,
+  RecordType,
+  type ResourceRecord,
+} from "./message.ts";
+import { foldName } from "./name.ts";
+import type { Upstream } from "./options.ts";
+import { type Answer, authoritative, failure, type Handler, type Query } from "./resolver.ts";
+import { type Exchange, exchangeTcp, exchangeUdp } from "./upstream.ts";
+
+export interface ForwardLimits {
+  /** For one upstream, one time. */
+  readonly tryMs: number;
+  /** For all of it: a stub resolver gives up at 5 s and must have an answer before. */
+  readonly totalMs: number;
+  /** Different questions that wait for upstreams at one time. */
+  readonly maxOutstanding: number;
+  /** Clients that wait, several perhaps for the same question. */
+  readonly maxWaiting: number;
+}
+
+export const defaultForwardLimits: ForwardLimits = {
+  tryMs: 1000,
+  totalMs: 4000,
+  maxOutstanding: 1000,
+  maxWaiting: 10_000,
+};
+
+export interface ForwardOptions {
+  readonly upstreams: readonly Upstream[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly counters: SharedCounters;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly limits?: Partial<ForwardLimits>;
+}
+
+/** What is remembered of an upstream, so that not every query pays for its faults again. */
+interface UpstreamState {
+  readonly upstream: Upstream;
+  /** Asked after the others until then. */
+  downUntilMs: number;
+  /** Asked without EDNS until then. */
+  plainUntilMs: number;
+}
+
+const downMs = 5_000;
+const plainMs = 600_000;
+/** How often the list is gone through for one query. */
+const maxRounds = 3;
+
+/** The upstreams that do not lead back to this resolver itself: such a query would never end. */
+export const withoutOwn = (
+  upstreams: readonly Upstream[],
+  own: { readonly addresses: readonly Ip[]; readonly port: number },
+): Upstream[] =>
+  upstreams.filter(({ address, port }) => port !== own.port || !own.addresses.includes(address));
+
+/**
+ * Asks the upstreams for everything that came this far. No cache: each question that is not in flight
+ * already is a query to an upstream.
+ */
+export function forwardHandler(options: ForwardOptions): Handler {
+  const forwarder = new Forwarder(options);
+  return (query) => {
+    if (options.upstreams.length === 0 || !query.recursionDesired) {
+      return failure(Rcode.REFUSED, ExtendedError.notAuthoritative);
+    }
+    // RFC 8482: whoever asks for everything gets something small, and no upstream is bothered.
+    return query.question.type === RecordType.ANY ? anyAnswer(query) : forwarder.forward(query);
+  };
+}
+
+class Forwarder {
+  readonly #options: ForwardOptions;
+  readonly #limits: ForwardLimits;
+  readonly #states: readonly UpstreamState[];
+  readonly #inFlight = new Map<string, Promise<Message | undefined>>();
+  #waiting = 0;
+
+  constructor(options: ForwardOptions) {
+    this.#options = options;
+    this.#limits = { ...defaultForwardLimits, ...options.limits };
+    this.#states = options.upstreams.map((upstream) => ({
+      upstream,
+      downUntilMs: -Infinity,
+      plainUntilMs: -Infinity,
+    }));
+  }
+
+  async forward(query: Query): Promise<Answer> {
+    if (this.#waiting >= this.#limits.maxWaiting) return failure(Rcode.SERVFAIL);
+    this.#waiting++;
+    try {
+      const answer = await this.#coalesce(query);
+      return answer === undefined
+        ? failure(Rcode.SERVFAIL, ExtendedError.noReachableAuthority)
+        : answerFrom(query, answer);
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  // Never two equal queries at one time: it would double an off-path forger's chance (RFC 5452
+  // section 5), and a forwarding loop through another server ends on itself here.
+  #coalesce(query: Query): Promise<Message | undefined> {
+    const key = keyOf(query);
+    const running = this.#inFlight.get(key);
+    if (running !== undefined) return running;
+    if (this.#inFlight.size >= this.#limits.maxOutstanding) return Promise.resolve(undefined);
+    this.#options.counters.add("forwarded");
+    const asked = this.#ask(query).finally(() => this.#inFlight.delete(key));
+    this.#inFlight.set(key, asked);
+    return asked;
+  }
+
+  // Undefined: no upstream answered in time. A refusal or failure is only believed when no other
+  // upstream knows better.
+  async #ask(query: Query): Promise<Message | undefined> {
+    const { clock } = this.#options;
+    const deadlineMs = clock.monotonicMs() + this.#limits.totalMs;
+    const failed = new Map<UpstreamState, Message>();
+    for (let round = 0; round < maxRounds; round++) {
+      for (const state of this.#inOrder().filter((state) => !failed.has(state))) {
+        const leftMs = deadlineMs - clock.monotonicMs();
+        if (leftMs <= 0 || this.#options.signal.aborted) return lastOf(failed);
+        const answer = await this.#askOne(state, query, Math.min(leftMs, this.#limits.tryMs));
+        if (answer === undefined) continue;
+        if (answer.rcode === Rcode.NOERROR || answer.rcode === Rcode.NXDOMAIN) return answer;
+        failed.set(state, answer);
+      }
+    }
+    return lastOf(failed);
+  }
+
+  #inOrder(): UpstreamState[] {
+    const nowMs = this.#options.clock.monotonicMs();
+    const up = this.#states.filter(({ downUntilMs }) => downUntilMs <= nowMs);
+    return [...up, ...this.#states.filter((state) => !up.includes(state))];
+  }
+
+  async #askOne(
+    state: UpstreamState,
+    query: Query,
+    timeoutMs: number,
+  ): Promise<Message | undefined> {
+    const { clock, log, signal } = this.#options;
+    try {
+      const isPlain = state.plainUntilMs > clock.monotonicMs();
+      const answer = await this.#exchange(state.upstream, query, { timeoutMs, isPlain });
+      if (state.downUntilMs !== -Infinity)
+        log.info({ ...state.upstream }, "Upstream answers again");
+      state.downUntilMs = -Infinity;
+      if (isPlain || !rejectsEdns(answer)) return answer;
+      state.plainUntilMs = clock.monotonicMs() + plainMs;
+      return await this.#exchange(state.upstream, query, { timeoutMs, isPlain: true });
+    } catch (err) {
+      if (state.downUntilMs === -Infinity && !signal.aborted) {
+        log.warn({ err, ...state.upstream }, "Upstream does not answer");
+      }
+      state.downUntilMs = clock.monotonicMs() + downMs;
+      return undefined;
+    }
+  }
+
+  async #exchange(
+    upstream: Upstream,
+    query: Query,
+    how: { readonly timeoutMs: number; readonly isPlain: boolean },
+  ): Promise<Message> {
+    const message = this.#queryMessage(query, how.isPlain);
+    const { signal } = this.#options;
+    const exchange: Exchange = { upstream, query: message, timeoutMs: how.timeoutMs, signal };
+    const answer = await exchangeUdp(exchange);
+    return answer === "use-tcp" ? exchangeTcp(exchange) : answer;
+  }
+
+  #queryMessage({ question, checkingDisabled, dnssecOk }: Query, isPlain: boolean): Message {
+    const edns: Edns = { udpSize: maxUdpOctets, version: 0, dnssecOk, options: [] };
+    return {
+      id: this.#options.random.below(0x1_0000),
+      isResponse: false,
+      opcode: Opcode.query,
+      authoritative: false,
+      truncated: false,
+      recursionDesired: true,
+      recursionAvailable: false,
+      authenticData: false,
+      checkingDisabled,
+      rcode: Rcode.NOERROR,
+      questions: [{ ...question, name: foldName(question.name) }],
+      answers: [],
+      authorities: [],
+      additionals: [],
+      ...(!isPlain && { edns }),
+    };
+  }
+}
+
+const keyOf = ({ question, dnssecOk, checkingDisabled }: Query): string =>
+  `${foldName(question.name)}${question.type} ${dnssecOk} ${checkingDisabled}`;
+
+const rejectsEdns = ({ rcode }: Message): boolean =>
+  rcode === Rcode.FORMERR || rcode === Rcode.NOTIMP || rcode === Rcode.BADVERS;
+
+const lastOf = (failed: ReadonlyMap<UpstreamState, Message>): Message | undefined =>
+  [...failed.values()].at(-1);
+
+/**
+ * What of an upstream's answer the client gets: the answer and the authority section, in the client's
+ * own spelling of the name. The additional section could name anything, and nobody needs it.
+ */
+function answerFrom(query: Query, message: Message): Answer {
+  const { name } = query.question;
+  const folded = foldName(name);
+  const respell = (record: ResourceRecord): ResourceRecord =>
+    record.name !== name && foldName(record.name) === folded ? { ...record, name } : record;
+  // What an upstream says about EDNS concerns us, not the client.
+  const rcode = message.rcode > 15 || rejectsEdns(message) ? Rcode.SERVFAIL : message.rcode;
+  return {
+    rcode,
+    authoritative: false,
+    answers: message.answers.map(respell),
+    authorities: message.authorities.map(respell),
+    additionals: [],
+  };
+}
+
+function anyAnswer({ question }: Query): Answer {
+  const cpuAndOs = Uint8Array.from(Buffer.from("\x07RFC8482\0", "latin1"));
+  const record: ResourceRecord = {
+    name: question.name,
+    type: RecordType.HINFO,
+    class: RecordClass.IN,
+    ttl: 3600,
+    data: { kind: "opaque", octets: cpuAndOs },
+  };
+  return { ...authoritative(Rcode.NOERROR, [record]), authoritative: false };
+}

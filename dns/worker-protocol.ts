@@ -1,0 +1,24 @@
+import type { Ip } from "../core/address.ts";
+import type { LogFields } from "../core/log.ts";
+import type { DnsOptions } from "./options.ts";
+import type { ZoneUpdate } from "./zone-feed.ts";
+
+/** What the worker is started with: the options that can be cloned, and the shared counters. */
+export interface WorkerStart extends Omit<DnsOptions, "log" | "workerUrl"> {
+  readonly counters: SharedArrayBuffer;
+}
+
+export type ToWorker =
+  | { readonly kind: "update"; readonly update: ZoneUpdate }
+  | { readonly kind: "stop" };
+
+export type FromWorker =
+  /** The update is in the answers; the next one may come. */
+  | { readonly kind: "applied"; readonly revision: number }
+  | { readonly kind: "state"; readonly address: Ip; readonly isListening: boolean }
+  | {
+      readonly kind: "log";
+      readonly level: "debug" | "info" | "warn" | "error";
+      readonly fields: LogFields;
+      readonly message: string;
+    };

@@ -1,0 +1,114 @@
+// The resolver's own thread: the daemon's work on the main thread never delays an answer.
+import { randomInt } from "node:crypto";
+import { parentPort, type MessagePort, workerData } from "node:worker_threads";
+import type { Ip } from "../core/address.ts";
+import { invariant } from "../core/assert.ts";
+import type { Clock, Random } from "../core/clock.ts";
+import { describeError } from "../core/error.ts";
+import type { Log, LogFields } from "../core/log.ts";
+import { clientFilter } from "./client-filter.ts";
+import { SharedCounters } from "./counters.ts";
+import { forwardHandler, withoutOwn } from "./forward.ts";
+import { parseName } from "./name.ts";
+import { chain, zoneHandler } from "./resolver.ts";
+import { createResponder } from "./responder.ts";
+import { serveAddress } from "./socket.ts";
+import { specialNames } from "./special-names.ts";
+import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
+import { Zone } from "./zone.ts";
+
+const clock: Clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
+// Ids of queries must not be guessable (RFC 5452).
+const random: Random = { below: (limit) => randomInt(limit) };
+
+async function run(port: MessagePort, start: WorkerStart): Promise<void> {
+  const stop = new AbortController();
+  const post = (message: FromWorker): void => port.postMessage(message);
+  const log = portLog(post);
+  const domain = parseName(start.domain);
+  invariant(domain !== undefined, "the main thread has checked the domain");
+
+  const counters = new SharedCounters(start.counters);
+  const zone = new Zone({
+    domain,
+    ttl: start.ttl,
+    pods: start.pods,
+    nameservers: start.addresses,
+  });
+  const upstreams = withoutOwn(start.upstreams, start);
+  if (upstreams.length < start.upstreams.length) {
+    log.warn({ upstreams: start.upstreams }, "Upstream is this resolver itself and is not used");
+  }
+  const forward = forwardHandler({
+    upstreams,
+    clock,
+    random,
+    counters,
+    log,
+    signal: stop.signal,
+  });
+  const resolve = chain([zoneHandler(zone, random), specialNames(upstreams.length > 0), forward]);
+  const isAllowed = clientFilter(start.clients);
+  const respond = createResponder({ resolve, isAllowed, counters, log });
+
+  port.on("message", (message: ToWorker) => {
+    if (message.kind === "stop") {
+      stop.abort();
+      return;
+    }
+    zone.apply(message.update);
+    post({ kind: "applied", revision: message.update.revision });
+  });
+  const onState = (address: Ip, isListening: boolean): void =>
+    post({ kind: "state", address, isListening });
+  await Promise.all(
+    start.addresses.map((address) =>
+      serveAddress(
+        { address, port: start.port, respond, isAllowed, counters, onState, log },
+        stop.signal,
+      ),
+    ),
+  );
+  if (!stop.signal.aborted) {
+    await new Promise((resolve) => stop.signal.addEventListener("abort", resolve));
+  }
+  port.close();
+}
+
+type LogLine = Extract<FromWorker, { kind: "log" }>;
+
+// A flood of equal faults must flood neither the log nor the main thread.
+const maxLines = 50;
+const windowMs = 10_000;
+
+function portLog(post: (message: FromWorker) => void): Log {
+  let windowStartMs = clock.monotonicMs();
+  let lines = 0;
+  const write =
+    (level: LogLine["level"]) =>
+    (fields: LogFields, message: string): void => {
+      const nowMs = clock.monotonicMs();
+      if (nowMs - windowStartMs > windowMs) {
+        if (lines > maxLines) {
+          const leftOut = { lines: lines - maxLines };
+          post({ kind: "log", level: "warn", fields: leftOut, message: "Log lines left out" });
+        }
+        [windowStartMs, lines] = [nowMs, 0];
+      }
+      if (++lines > maxLines) return;
+      // An error is told as text: it may hold what cannot be cloned.
+      const { err, ...rest } = fields;
+      const problem = err === undefined ? {} : { problem: describeError(err) };
+      post({ kind: "log", level, fields: { ...rest, ...problem }, message });
+    };
+  return {
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+  };
+}
+
+invariant(parentPort !== null, "dns/worker runs in a worker thread");
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- cloned from server.ts
+await run(parentPort, workerData as WorkerStart);
