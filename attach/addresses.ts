@@ -5,15 +5,16 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import { parseResult } from "../core/cni/result.ts";
 import type {
   AttachmentRequest,
+  CniResult,
   CniRoute,
   Dns,
   NetConf,
   NetworkRequest,
-  RangeConf,
 } from "../core/cni/types.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
+import { assign, rangesOf } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
-import { nodeRanges } from "../ipam/range.ts";
+
 import type { AttachContext } from "./context.ts";
 import { callDelegate, findDelegate } from "./delegate.ts";
 import type { AttachmentRecord } from "./records.ts";
@@ -22,7 +23,7 @@ import type { AttachmentRecord } from "./records.ts";
 export interface Assignment {
   readonly addresses: readonly Ip[];
   readonly routes: readonly CniRoute[];
-  /** Present when a delegated plugin said so. */
+  /** Present when a delegated plugin said so, or `ipam.resolvConf`. */
   readonly dns?: Dns;
 }
 
@@ -31,22 +32,9 @@ export const ownIpam = ({ ipam }: AttachContext, conf: NetConf): Ipam => ipam.at
 
 export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpamType;
 
-/**
- * The ranges that the configuration means: its own, else the node's. Throws CniError invalidConfig for
- * a network that is not the daemon's and says nothing of its addresses: the node's ranges are taken.
- */
-export function rangesOf(conf: NetConf, facts: NodeFacts): readonly (readonly RangeConf[])[] {
-  if (conf.ipam.ranges.length > 0) return conf.ipam.ranges;
-  if (conf.name === facts.network) return nodeRanges(facts.podCidrs);
-  throw new CniError(
-    CniCode.invalidConfig,
-    `Invalid name "${conf.name}": expected the daemon's network "${facts.network}", or ipam.ranges of the network's own`,
-  );
-}
-
 /** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
 export function requireIpam({ conf, environment }: NetworkRequest, facts: NodeFacts): void {
-  if (hasOwnIpam(conf)) rangesOf(conf, facts);
+  if (hasOwnIpam(conf)) rangesOf(conf, () => facts);
   else findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
 }
 
@@ -57,25 +45,29 @@ export async function reserveAddresses(
   signal: AbortSignal,
 ): Promise<Assignment> {
   const { key, conf } = request;
-  if (hasOwnIpam(conf)) {
-    const { requestedIps, routes } = conf.ipam;
-    const ranges = rangesOf(conf, context.nodeFacts());
-    const reserved = await ownIpam(context, conf).reserve({ key, ranges, requestedIps }, signal);
-    return { addresses: reserved.map(({ address }) => address.address), routes };
-  }
-  const stdout = await callDelegate({ ...callOf(context, request), command: "ADD" }, signal);
-  const { ips, routes, dns } = parseResult(stdout, conf.cniVersion);
-  if (ips.length === 0) {
-    throw new CniError(
-      CniCode.internal,
-      `Cannot use the result of IPAM plugin "${conf.ipam.type}": it has no address`,
-    );
-  }
+  const { ips, routes, dns } = hasOwnIpam(conf)
+    ? await assign({ key, conf, ipam: context.ipam, facts: context.nodeFacts }, signal)
+    : await delegated(context, request, signal);
   return {
     addresses: ips.map(({ address }) => address.address),
     routes,
     ...(Object.keys(dns).length > 0 && { dns }),
   };
+}
+
+async function delegated(
+  context: AttachContext,
+  request: AttachmentRequest,
+  signal: AbortSignal,
+): Promise<CniResult> {
+  const { conf } = request;
+  const stdout = await callDelegate({ ...callOf(context, request), command: "ADD" }, signal);
+  const result = parseResult(stdout, conf.cniVersion);
+  if (result.ips.length > 0) return result;
+  throw new CniError(
+    CniCode.internal,
+    `Cannot use the result of IPAM plugin "${conf.ipam.type}": it has no address`,
+  );
 }
 
 /**

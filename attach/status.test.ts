@@ -13,7 +13,7 @@ import {
   forever,
 } from "../test/attach/fixture.ts";
 import { cidr } from "../test/support/builders.ts";
-import { readNodeFacts } from "./node-facts.ts";
+import { readNodeFacts } from "../kernel/node-facts.ts";
 
 let directory: string;
 const path = (name: string): string => join(directory, name);

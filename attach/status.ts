@@ -2,7 +2,8 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import type { NetworkRequest } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
-import { forward, hasOwnIpam, ownIpam, rangesOf, requireIpam } from "./addresses.ts";
+import { rangesOf } from "../ipam/assign.ts";
+import { forward, hasOwnIpam, ownIpam, requireIpam } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 
 /**
@@ -17,7 +18,11 @@ export async function status(
   const { conf } = request;
   const facts = servable(scope, request);
   if (!hasOwnIpam(conf)) return await forward(scope, "STATUS", request, signal);
-  const usage = await ownIpam(scope, conf).usage(conf.name, rangesOf(conf, facts), signal);
+  const usage = await ownIpam(scope, conf).usage(
+    conf.name,
+    rangesOf(conf, () => facts),
+    signal,
+  );
   const full = usage.filter(({ held, size }) => BigInt(held) >= size);
   if (full.length === 0) return;
   throw notAvailable(

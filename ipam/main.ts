@@ -1,50 +1,31 @@
-// ENTRY POINT: `fairlead-ipam` as a process of its own, for any main plugin that delegates to it.
-import { readFileSync } from "node:fs";
-import { text } from "node:stream/consumers";
+// ENTRY POINT: `fairlead-ipam` as a process of its own, for any main plugin that delegates to it. The
+// only file here that touches the process.
 import { dispatch, formatAbout } from "../core/cni/dispatch.ts";
-import { CniCode, CniError } from "../core/cni/error.ts";
-import type { Log } from "../core/log.ts";
-import { type NodeFacts, parseNodeFacts } from "../core/node-facts.ts";
+import { deadlines } from "../core/cni/launcher-protocol.ts";
 import { paths } from "../core/paths.ts";
 import { version } from "../core/version.ts";
 import { systemClock } from "../kernel/clock.ts";
+import { readNodeFacts } from "../kernel/node-facts.ts";
+import { readRequestText, standardErrorLog, writeAll } from "../kernel/standard-streams.ts";
 import { createIpamHandlers } from "./handlers.ts";
 import { openIpam } from "./store.ts";
 
-// The launcher's limit for a request.
-const requestDeadlineMs = 20_000;
-
-// Standard output is the result and nothing else; the runtime logs standard error.
-const line =
-  (level: string): Log["info"] =>
-  (fields, message) =>
-    process.stderr.write(`fairlead-ipam: ${level}: ${message} ${JSON.stringify(fields)}\n`);
-const log: Log = { debug: () => {}, info: line("info"), warn: line("warn"), error: line("error") };
-
-function nodeFacts(): NodeFacts {
-  let facts: string;
-  try {
-    facts = readFileSync(paths.nodeFacts, "utf8");
-  } catch (cause) {
-    throw new CniError(
-      CniCode.tryAgainLater,
-      `Cannot read "${paths.nodeFacts}": expected the fairlead daemon to run on this node, ` +
-        `or ipam.ranges in the configuration`,
-      { cause },
-    );
-  }
-  return parseNodeFacts(facts, paths.nodeFacts);
-}
+const deadline = AbortSignal.timeout(deadlines.handlerMs);
+const log = standardErrorLog("fairlead-ipam");
 
 const reply = await dispatch(
   {
     environment: process.env,
-    readStdin: () => text(process.stdin),
+    readStdin: () => readRequestText(process.stdin, deadline),
     about: formatAbout("fairlead-ipam", version),
   },
-  createIpamHandlers({ ipam: openIpam({ clock: systemClock, log }), facts: nodeFacts, log }),
-  AbortSignal.timeout(requestDeadlineMs),
+  createIpamHandlers({
+    ipam: openIpam({ clock: systemClock, log }),
+    facts: () => readNodeFacts(paths),
+    log,
+  }),
+  deadline,
 );
-process.stdout.write(reply.stdout);
-process.stderr.write(reply.stderr);
-process.exitCode = reply.exitStatus;
+writeAll(2, reply.stderr);
+// A result that nobody got is no success.
+process.exit(writeAll(1, reply.stdout) ? reply.exitStatus : 1);

@@ -1,6 +1,6 @@
 import { type AttachContext, createHandlers } from "../attach/handlers.ts";
 import { withAttachLock } from "../attach/lock.ts";
-import { readNodeFacts } from "../attach/node-facts.ts";
+import { readNodeFacts } from "../kernel/node-facts.ts";
 import { openRecords } from "../attach/records.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
 import type { Log } from "../core/log.ts";
