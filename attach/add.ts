@@ -11,7 +11,7 @@ import { differences } from "./observe.ts";
 import { makePair } from "./pair.ts";
 import type { PodRoute } from "./plan.ts";
 import type { AttachmentRecord, PodName } from "./records.ts";
-import { dnsOf, resultOf } from "./result.ts";
+import { podDns, resultOf } from "./result.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
 
 /** How long an ADD that failed may take to undo what it did, whatever became of the request. */
@@ -74,7 +74,7 @@ async function attach(
     mtu: conf.mtu ?? facts.mtu,
     ...(pod !== undefined && { alias: aliasOf(pod) }),
   };
-  const dns = dnsOf(request, facts, assignment.dns);
+  const dns = podDns(request, facts, assignment.dns);
   await scope.reaper.whenGone(hostInterfaceName(key), addresses);
   signal.throwIfAborted();
   const made = await makePair(scope, {

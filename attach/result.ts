@@ -34,10 +34,10 @@ export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns:
 }
 
 /**
- * The pod's resolver: what the configuration says, else a delegated plugin, else the node, with the
+ * The pod's resolver: what the configuration says, else its IPAM plugin, else the node, with the
  * search path of the pod's namespace in front where the runtime told it.
  */
-export function dnsOf(request: AttachmentRequest, facts: NodeFacts, ipamDns?: Dns): Dns {
+export function podDns(request: AttachmentRequest, facts: NodeFacts, ipamDns?: Dns): Dns {
   if (request.conf.dns !== undefined) return request.conf.dns;
   if (ipamDns !== undefined) return ipamDns;
   const { nameservers, domain, search, options } = facts.dns;

@@ -12,7 +12,7 @@ import {
   facts,
   forever,
 } from "../test/attach/fixture.ts";
-import { cidr } from "../test/support/builders.ts";
+import { cidr, ifName, mac } from "../test/support/builders.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
 
 let directory: string;
@@ -63,6 +63,18 @@ describe("status()", () => {
       code: CniCode.notAvailable,
       message: expect.stringContaining('Invalid name "other"'),
     });
+  });
+
+  test("is limited while the overlay's device is gone", async () => {
+    const kernel = createFakeMachine();
+    const overlay = { ...facts, overlayDevice: "fl-vxlan" };
+    using node = createNode(kernel, { nodeFacts: () => overlay });
+    await expect(node.handlers.status(aNetworkRequest(), forever)).rejects.toMatchObject({
+      code: CniCode.limitedConnectivity,
+      message: expect.stringContaining('"fl-vxlan" is gone'),
+    });
+    kernel.addDevice({ name: ifName("fl-vxlan"), mac: mac("02:00:00:00:00:02") });
+    await node.handlers.status(aNetworkRequest(), forever);
   });
 
   test("is not available when a range is full", async () => {

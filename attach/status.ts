@@ -7,8 +7,9 @@ import { forward, hasOwnIpam, ownIpam, requireIpam } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 
 /**
- * Whether an ADD could be served now. Throws CniError notAvailable with the reason: nothing is known
+ * Whether an ADD could be served now. Throws CniError with the reason. notAvailable: nothing is known
  * of the node, the configuration cannot be served, or a range has no address left.
+ * limitedConnectivity: pods do not reach those of other nodes either, for the overlay's device is gone.
  */
 export async function status(
   scope: AttachScope,
@@ -17,6 +18,13 @@ export async function status(
 ): Promise<void> {
   const { conf } = request;
   const facts = servable(scope, request);
+  const { overlayDevice } = facts;
+  if (overlayDevice !== undefined && scope.kernel.link(overlayDevice) === undefined) {
+    throw new CniError(
+      CniCode.limitedConnectivity,
+      `Cannot reach other nodes: the overlay's device "${overlayDevice}" is gone; the fairlead daemon makes it`,
+    );
+  }
   if (!hasOwnIpam(conf)) return await forward(scope, "STATUS", request, signal);
   const usage = await ownIpam(scope, conf).usage(
     conf.name,

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { type Mac, macFromBytes } from "./address.ts";
 
 declare const brand: unique symbol;
@@ -70,8 +70,7 @@ function deriveMac(...parts: readonly string[]): Mac {
 }
 
 // Parts are separated by an octet that none of them can contain.
-const digest = (...parts: readonly string[]): Buffer =>
-  createHash("sha256").update(parts.join("\0")).digest();
+const digest = (...parts: readonly string[]): Buffer => hash("sha256", parts.join("\0"), "buffer");
 
 function ifNameLiteral(text: string): IfName {
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- checked, or a literal above

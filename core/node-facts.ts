@@ -18,6 +18,8 @@ export interface NodeFacts {
   readonly nodeAddresses: readonly Ip[];
   /** Octets, for pod interfaces. */
   readonly mtu: number;
+  /** The overlay's device, on a node that has one: while it is gone, STATUS says 51. */
+  readonly overlayDevice?: string;
   readonly dns: {
     readonly nameservers: readonly Ip[];
     readonly domain: string;
@@ -36,6 +38,7 @@ const nodeFactsSchema = v.object({
   podCidrs: v.array(cidrSchema),
   nodeAddresses: v.array(ipSchema),
   mtu: v.pipe(v.number(), v.integer()),
+  overlayDevice: v.exactOptional(v.string()),
   dns: v.object({
     nameservers: v.array(ipSchema),
     domain: v.string(),
