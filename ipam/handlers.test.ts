@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { dispatch } from "../core/cni/dispatch.ts";
@@ -298,6 +298,16 @@ test("hl-disk-08: a first ADD prints nothing but its result", async () => {
   expect(JSON.parse(reply.stdout)).toHaveProperty("ips");
   expect(warnings).toEqual([]);
   expect(await data.open().release(key("dummy"), never)).toEqual(["10.1.2.2"]);
+});
+
+test("the README's example is served", async () => {
+  const readme = readFileSync(join(import.meta.dirname, "README.md"), "utf8");
+  const conf = JSON.parse(/```json\n(.*?)```/s.exec(readme)![1]!) as { readonly ipam: object };
+  const { ipam } = conf;
+  expect(addressesOf(await call({ conf, ipam: { ...ipam } }))).toEqual([
+    "10.1.2.20/24",
+    "fd00:1:2::2/64",
+  ]);
 });
 
 /** The per-family result of CNI 0.2.0, as the list that later versions have. */
