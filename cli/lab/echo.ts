@@ -39,6 +39,7 @@ export interface Exchange {
   readonly server: string;
   /** The address that it saw us with. */
   readonly peer: string;
+  readonly ms: number;
   /** Empty when every byte came back. */
   readonly problem: string;
 }
@@ -48,7 +49,7 @@ const exchangeTimeoutMs = 3000;
 /** Sends random bytes over one TCP connection and compares what comes back. */
 export async function exchange(target: string, bytes: number): Promise<Exchange> {
   const sent = randomBytes(bytes);
-  const failed = { target, bytes: 0, server: "", peer: "" };
+  const start = performance.now();
   try {
     const outgoing = request(`http://${target}/`, {
       method: "POST",
@@ -64,10 +65,12 @@ export async function exchange(target: string, bytes: number): Promise<Exchange>
       bytes: received.length,
       server: header(serverHeader),
       peer: header(peerHeader),
+      ms: performance.now() - start,
       problem: received.equals(sent) ? "" : "other bytes came back than were sent",
     };
   } catch (error) {
-    return { ...failed, problem: describeError(error) };
+    const ms = performance.now() - start;
+    return { target, bytes: 0, server: "", peer: "", ms, problem: describeError(error) };
   }
 }
 

@@ -1,0 +1,28 @@
+import { formatTable, type Rows } from "../../cli/table.ts";
+
+/** One line of the demo's result: something fairlead promises, and what was seen of it. */
+export interface Claim {
+  /** What is promised, and how it was tried. */
+  readonly text: string;
+  readonly seen: string;
+  readonly isTrue: boolean;
+}
+
+/** Paints a word, or leaves it. */
+export type Paint = (style: "green" | "red" | "bold", text: string) => string;
+
+export function formatClaims(claims: readonly Claim[], paint: Paint): string {
+  const rows: Rows = claims.map(({ text, seen, isTrue }) => [
+    isTrue ? paint("green", "ok") : paint("red", "FAILED"),
+    text,
+    seen,
+  ]);
+  return formatTable([["", paint("bold", "CLAIM"), paint("bold", "SEEN")], ...rows]);
+}
+
+/** The fastest, the middle and the slowest, in milliseconds. */
+export function formatTimes(times: readonly number[]): string {
+  const sorted = times.toSorted((a, b) => a - b);
+  const at = (index: number): string => (sorted[index] ?? Number.NaN).toFixed(1);
+  return `${at(0)} / ${at(Math.floor((sorted.length - 1) / 2))} / ${at(sorted.length - 1)} ms (fastest / median / slowest)`;
+}
