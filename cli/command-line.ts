@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { describeError } from "../core/error.ts";
 import { version } from "../core/version.ts";
 import { type CliContext, exitStatus, SilentFailure, UsageError } from "./context.ts";
+import { installDefaults, type InstallOptions, type UninstallOptions } from "./install-options.ts";
 import { addLabCommands } from "./lab/command.ts";
 
 /**
@@ -38,6 +39,7 @@ function commandTree(context: CliContext): Command {
     .configureOutput({ writeOut: context.stdout, writeErr: context.stderr })
     .helpCommand(true);
   addStatus(program, context);
+  addInstall(program, context);
   addLabCommands(program, context);
   program
     .command("version")
@@ -57,5 +59,35 @@ function addStatus(program: Command, context: CliContext): void {
     .action(async (options: { json?: boolean }) => {
       const { printStatus } = await import("./status.ts");
       await printStatus({ isJson: options.json ?? false }, context);
+    });
+}
+
+function addInstall(program: Command, context: CliContext): void {
+  program
+    .command("install")
+    .description("lay fairlead out on this machine, or below another root")
+    .option("--root <dir>", "put in front of every path", installDefaults.root)
+    .option("--home <dir>", "runtime and programs, a directory per version", installDefaults.home)
+    .option(
+      "--cni-bin <dir>",
+      "where the container runtime looks for plugins",
+      installDefaults.cniBin,
+    )
+    .option("--cni-conf <dir>", "where it looks for networks", installDefaults.cniConf)
+    .option("--json", "as JSON")
+    .action(async (options: InstallOptions) => {
+      const { install } = await import("./install.ts");
+      install(options, context);
+    });
+  program
+    .command("uninstall")
+    .description("remove what fairlead owns on this node, in the kernel and on disk")
+    .option("--root <dir>", "as it was installed; only files are removed below another root")
+    .option("--home <dir>", "as it was installed")
+    .option("--force", "even while pods are attached")
+    .option("--json", "as JSON")
+    .action(async (options: UninstallOptions) => {
+      const { uninstall } = await import("./uninstall.ts");
+      await uninstall(options, context);
     });
 }

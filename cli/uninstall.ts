@@ -1,0 +1,96 @@
+import { openAttachLock } from "../attach/lock.ts";
+import { readNodeFacts } from "../kernel/node-facts.ts";
+import { openRecords, type RecordList } from "../attach/records.ts";
+import { hasErrno } from "../core/error.ts";
+import { silentLog } from "../core/log.ts";
+import { paths } from "../core/paths.ts";
+import { systemClock } from "../kernel/clock.ts";
+import { openKernel } from "../kernel/linux.ts";
+import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
+import { type InstallLayout, installedLayout } from "./install-layout.ts";
+import type { UninstallOptions } from "./install-options.ts";
+import { removeInstalledFiles, removeManagedConflist, removeNodeState } from "./installed-files.ts";
+import { removeKernelObjects } from "./kernel-objects.ts";
+import { readStatus } from "./status.ts";
+import { formatTable } from "./table.ts";
+
+const attachLockDeadlineMs = 5000;
+
+/**
+ * `fairlead uninstall`: what fairlead owns on this node, in the kernel and on disk; below another
+ * root, the files alone. Refuses, with what to do, while a daemon runs or pods are attached.
+ */
+export async function uninstall(options: UninstallOptions, context: CliContext): Promise<void> {
+  const layout = installedLayout(options);
+  const isThisNode = layout.root === "/";
+  const removed = [
+    ...(isThisNode ? await removeFromNode(layout, options, context) : []),
+    ...removeInstalledFiles(layout),
+  ];
+  if (options.json) context.stdout(`${JSON.stringify({ removed }, null, 2)}\n`);
+  else context.stdout(removed.map((line) => `removed ${line}\n`).join("") || "nothing to remove\n");
+}
+
+async function removeFromNode(
+  layout: InstallLayout,
+  { force = false }: UninstallOptions,
+  context: CliContext,
+): Promise<string[]> {
+  await refuseWhileDaemonRuns(context.signal);
+  // From here no request without a daemon begins, and those that had begun are done.
+  const lock = { path: paths.attachLock, clock: systemClock, deadlineMs: attachLockDeadlineMs };
+  using _held = await openAttachLock("exclusive", lock, context.signal);
+  const attachments = openRecords({
+    directory: paths.attachments,
+    clock: systemClock,
+    log: silentLog,
+  }).list();
+  if (!force) refuseWhileAttached(attachments, context);
+  using kernel = openKernel();
+  return [
+    ...removeManagedConflist(layout),
+    ...(await removeKernelObjects(kernel)),
+    ...removeNodeState(networksOf(attachments)),
+  ];
+}
+
+async function refuseWhileDaemonRuns(signal: AbortSignal): Promise<void> {
+  try {
+    await readStatus(paths.statusSocket, signal);
+  } catch (error) {
+    if (error instanceof Error && hasErrno(error.cause, "ENOENT", "ECONNREFUSED")) return;
+    throw new Error("Cannot tell whether the daemon is stopped", { cause: error });
+  }
+  throw new Error(
+    "Cannot uninstall under a running daemon: stop it first (systemctl stop fairlead)",
+  );
+}
+
+function refuseWhileAttached({ records, unreadable }: RecordList, context: CliContext): void {
+  if (records.length + unreadable.length === 0) return;
+  const rows = records.map(({ key, pod }) => [
+    pod === undefined ? "" : `${pod.namespace}/${pod.name}`,
+    key.network,
+    key.containerId,
+    key.ifName,
+  ]);
+  const unread = unreadable.map(({ path, problem }) => ["", "", path, problem]);
+  context.stderr(
+    `fairlead: Cannot uninstall while attachments exist (--force removes them under their pods):\n${formatTable(
+      [["POD", "NETWORK", "CONTAINER", "INTERFACE"], ...rows, ...unread],
+      "  ",
+    )}`,
+  );
+  throw new SilentFailure(exitStatus.failed);
+}
+
+/** Whose leases are ours: the daemon's network, and those of attachments. */
+function networksOf({ records }: RecordList): ReadonlySet<string> {
+  const networks = new Set(records.map(({ key }) => key.network));
+  try {
+    networks.add(readNodeFacts(paths).network);
+  } catch {
+    // No facts, or of an earlier boot or version: then the network is not known.
+  }
+  return networks;
+}
