@@ -170,18 +170,27 @@ function formatStatement(statement: NftStatement): string {
 
 const not = (isInverted: boolean): string => (isInverted ? "!= " : "");
 
-// nft prints the well-known priorities by name: src/rule.c, std_prios. dstnat and srcnat have theirs
-// only where the hook makes sense of it.
+// nft names the well-known priorities, and those near one by their distance: src/rule.c, prio2str.
+// dstnat and srcnat are known only at the hook where each makes sense.
+const nearPriority = 10;
+
 function formatPriority({ hook, priority }: NftBaseChain): string {
-  const names: Readonly<Record<number, string>> = {
-    [-300]: "raw",
-    [-150]: "mangle",
-    0: "filter",
-    50: "security",
-    ...(hook === "prerouting" && { [-100]: "dstnat" }),
-    ...(hook === "postrouting" && { 100: "srcnat" }),
-  };
-  return names[priority] ?? String(priority);
+  const known: readonly (readonly [string, number])[] = [
+    ["raw", -300],
+    ["mangle", -150],
+    ["filter", 0],
+    ["security", 50],
+    ...(hook === "prerouting" ? [["dstnat", -100] as const] : []),
+    ...(hook === "postrouting" ? [["srcnat", 100] as const] : []),
+  ];
+  for (const [name, value] of known) {
+    const distance = priority - value;
+    if (distance === 0) return name;
+    if (Math.abs(distance) <= nearPriority) {
+      return `${name} ${distance < 0 ? "-" : "+"} ${Math.abs(distance)}`;
+    }
+  }
+  return String(priority);
 }
 
 const asCidr = (element: Ip | Cidr): Cidr => (isCidr(element) ? element : hostCidr(element));

@@ -3,21 +3,15 @@ import { KernelError } from "../core/error.ts";
 import { formatChange } from "../core/format-change.ts";
 import type { Change } from "../core/network.ts";
 
-/** Symbolic name of a negative errno, as the system calls and netlink give it: -17 → `EEXIST`. */
-export function errnoName(negative: number): string {
-  try {
-    return getSystemErrorName(negative);
-  } catch {
-    // libuv has no name for some of them (ERESTART, for one).
-    return kernelOnlyNames.get(-negative) ?? `errno ${-negative}`;
-  }
-}
-
-// What netlink and nf_tables return and libuv does not name: include/uapi/asm-generic/errno*.h.
+// What netlink and nf_tables return and libuv has no name for: asm-generic/errno.h, linux/errno.h.
 const kernelOnlyNames = new Map([
-  [85, "ERESTART"],
-  [524, "ENOTSUPP"],
+  [-85, "ERESTART"],
+  [-524, "ENOTSUPP"],
 ]);
+
+/** Symbolic name of a negative errno, as the system calls and netlink give it: -17 → `EEXIST`. */
+export const errnoName = (negative: number): string =>
+  kernelOnlyNames.get(negative) ?? getSystemErrorName(negative);
 
 /** The result of a system call, or a KernelError when it is a negative errno. */
 export function checked(result: number, operation: string): number {

@@ -63,10 +63,22 @@ export const systemCalls: SystemCalls = {
 };
 
 /**
- * Calls back in the event loop whenever the descriptor can be read (uv_poll). Dispose it before the
- * descriptor is closed. The callback must not throw.
+ * Calls back in the event loop whenever the descriptor can be read or has an error (uv_poll). Dispose
+ * it before the descriptor is closed. The callback must not throw.
  */
 export function onReadable(fd: number, callback: () => void): Disposable {
-  const handle = koffi.node.poll(fd, { readable: true }, callback);
-  return { [Symbol.dispose]: () => handle.close() };
+  let isOpen = true;
+  // koffi passes libuv's status first, whatever its types say.
+  const onPoll = (status: unknown): void => {
+    callback();
+    // libuv stops polling at an error, but a netlink socket goes on after an ENOBUFS.
+    if (status !== 0 && isOpen) handle.start({ readable: true }, onPoll);
+  };
+  const handle = koffi.node.poll(fd, { readable: true }, onPoll);
+  return {
+    [Symbol.dispose]: () => {
+      isOpen = false;
+      handle.close();
+    },
+  };
 }

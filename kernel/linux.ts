@@ -26,7 +26,8 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   const home = stack.use(
     options.namespace === undefined ? openOwnNamespace() : openNamespace(options.namespace),
   );
-  const inside = <T>(work: () => T): T => runInNamespace(home, work);
+  const inside = <T>(work: () => T): T =>
+    options.namespace === undefined ? work() : runInNamespace(home, work);
   const openSocket = (options: NetlinkOptions = {}): NetlinkSocket =>
     inside(() => openNetlink(Protocol.ROUTE, { bufferOctets, ...options }));
   const network = new LinuxNamespace(stack.use(openSocket()));

@@ -50,7 +50,7 @@ const octetsPerSend = 65_536;
 const dumpAttempts = 16;
 
 /** Then the event loop has its turn: what is left is read in the next one. */
-const readsPerDrain = 4096;
+const readsPerDrain = 1024;
 
 const errorType: number = MessageType.ERROR;
 const doneType: number = MessageType.DONE;
@@ -112,6 +112,13 @@ function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): v
 const wordsOf = (words: readonly number[]): Uint8Array =>
   new Uint8Array(Uint32Array.from(words).buffer);
 
+/** What became of the waiting notifications. */
+export interface Drained {
+  /** Some did not fit the socket's buffer. The kernel says so once, and drops more until it is empty. */
+  readonly isLost: boolean;
+  readonly isEmpty: boolean;
+}
+
 /** Tells a receive loop to go on or that the last reply has come. */
 type Verdict = "more" | "done";
 type OnReply = (reply: Reply) => Verdict;
@@ -127,6 +134,7 @@ export class NetlinkSocket implements Disposable {
   readonly fd: number;
   readonly #system: SystemCalls;
   #nextSequence = 1;
+  #isOpen = true;
 
   constructor(system: SystemCalls, fd: number) {
     this.#system = system;
@@ -134,7 +142,8 @@ export class NetlinkSocket implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#system.close(this.fd);
+    if (this.#isOpen) this.#system.close(this.fd);
+    this.#isOpen = false;
   }
 
   /**
@@ -214,28 +223,24 @@ export class NetlinkSocket implements Disposable {
     return first;
   }
 
-  /**
-   * Reads the notifications that are waiting, without blocking. "lost" when the socket's buffer was
-   * full in between. Any failure counts as lost, for whoever compares everything anew is right.
-   */
-  drain(onMessage: (type: number) => void): "complete" | "lost" {
-    let outcome: "complete" | "lost" = "complete";
+  /** Reads notifications that are waiting, without blocking. */
+  drain(onMessage: (type: number) => void): Drained {
+    let isLost = false;
     for (let reads = 0; reads < readsPerDrain; reads++) {
       const length = this.#system.recv(this.fd, receiveBuffer, msgDontwait);
       if (length < 0) {
         const errno = errnoName(length);
-        if (errno === "EAGAIN") return outcome;
-        if (errno !== "EINTR") outcome = "lost";
+        if (errno === "EAGAIN") return { isLost, isEmpty: true };
+        // Whatever failed, who compares everything anew is right.
+        isLost ||= errno !== "EINTR";
         continue;
       }
       for (let at = 0; at + headerLength <= length;) {
-        const size = receiveBuffer.readUInt32LE(at);
-        if (size < headerLength) return "lost";
         onMessage(receiveBuffer.readUInt16LE(at + 4));
-        at += align(size);
+        at += align(Math.max(headerLength, receiveBuffer.readUInt32LE(at)));
       }
     }
-    return outcome;
+    return { isLost, isEmpty: false };
   }
 
   #sendChunk(batch: MessageBatch, first: number, end: number, failures: MessageFailure[]): void {
@@ -302,6 +307,8 @@ export class NetlinkSocket implements Disposable {
 
   /** Gives messages first to end - 1 their sequence numbers, and returns the first of them. */
   #number(batch: MessageBatch, first: number, end: number): number {
+    // The number of a closed descriptor may be somebody else's by now.
+    if (!this.#isOpen) throw new KernelError("send to netlink", "EBADF");
     const { octets } = batch;
     const base = this.#nextSequence;
     for (let index = first; index < end; index++) {

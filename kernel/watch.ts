@@ -34,6 +34,7 @@ export function watchSocket(
 ): Disposable {
   let objects = new Set<KernelObject>();
   let isOverflow = false;
+  let isLossUntold = false;
   let pending: NodeJS.Immediate | undefined;
 
   const tell = (): void => {
@@ -44,11 +45,17 @@ export function watchSocket(
     onChange(event);
   };
   const polling = onReadable(socket.fd, () => {
-    const outcome = socket.drain((type) => {
+    const { isLost, isEmpty } = socket.drain((type) => {
       const object = objectOf.get(type);
       if (object !== undefined) objects.add(object);
     });
-    isOverflow ||= outcome === "lost";
+    isLossUntold ||= isLost;
+    // Told when all is read, for until then the kernel goes on dropping: a comparison now would miss
+    // what is dropped after it.
+    if (isLossUntold && isEmpty) {
+      isLossUntold = false;
+      isOverflow = true;
+    }
     if (objects.size > 0 || isOverflow) pending ??= setImmediate(tell);
   });
   return {

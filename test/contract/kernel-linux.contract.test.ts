@@ -1,0 +1,129 @@
+// What only Linux can show: whose namespace the process is in, and what happens when too much happens.
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { tryLock } from "../../kernel/flock.ts";
+import type { KernelEvent } from "../../kernel/kernel.ts";
+import { openNamespace, runInNamespace } from "../../kernel/netns.ts";
+import { createNamespace } from "../support/netns.ts";
+import { aRoute, failureOf, kernels, overlay, overlayChanges } from "./kernels.ts";
+
+const ownNamespace = (): string => readlinkSync("/proc/thread-self/ns/net");
+const [, openScene] = kernels[1]!;
+
+describe("entering a namespace", () => {
+  test("ends where it began, also when the work throws", () => {
+    const before = ownNamespace();
+    using sandbox = createNamespace();
+    using handle = openNamespace(sandbox.path);
+    const inside = runInNamespace(handle, ownNamespace);
+    expect(inside).toBe(`net:[${handle.identity.inode}]`);
+    expect(inside).not.toBe(before);
+    expect(() =>
+      runInNamespace(handle, () => {
+        throw new Error("inside");
+      }),
+    ).toThrow("inside");
+    expect(ownNamespace()).toBe(before);
+  });
+
+  test.each([
+    ["/proc/self/ns/mnt", "EINVAL"],
+    ["/etc/passwd", "EINVAL"],
+    ["/dev/null", "EINVAL"],
+    ["/proc/self/fd", "EINVAL"],
+    ["/none", "ENOENT"],
+    ["/etc/passwd/none", "ENOTDIR"],
+  ])("refuses %s with %s", (path, errno) => {
+    expect(failureOf(() => openNamespace(path))).toMatchObject({
+      errno,
+      message: expect.stringContaining(`"${path}"`),
+    });
+  });
+
+  test("ends the process when there is no way back", () => {
+    using sandbox = createNamespace();
+    const script = `
+      import { closeSync, readdirSync, readlinkSync } from "node:fs";
+      import { openNamespace, runInNamespace } from "./kernel/netns.ts";
+      const home = readlinkSync("/proc/thread-self/ns/net");
+      runInNamespace(openNamespace("${sandbox.path}"), () => {
+        for (const fd of readdirSync("/proc/self/fd")) {
+          try {
+            if (readlinkSync("/proc/self/fd/" + fd) === home) closeSync(Number(fd));
+          } catch {}
+        }
+      });
+      console.log("went on");`;
+    const { signal, stdout, stderr } = spawnSync(
+      "sh",
+      ["-c", 'ulimit -c 0; exec "$0" --input-type=module -e "$1"', process.execPath, script],
+      { encoding: "utf8" },
+    );
+    expect(signal).toBe("SIGABRT");
+    expect(stderr).toContain("fairlead: cannot leave a network namespace: EBADF");
+    expect(stdout).toBe("");
+  });
+});
+
+test("a watcher that is drowned in notifications says so once, and goes on", async () => {
+  using scene = openScene();
+  const { kernel } = scene;
+  kernel.apply(overlayChanges);
+  const events: KernelEvent[] = [];
+  using _ = kernel.watch((event) => events.push(event));
+  const routes = Array.from({ length: 40_000 }, (_unused, i) =>
+    aRoute(`10.${i >> 8}.${i & 255}.0/24`, overlay, { metric: i + 1 }),
+  );
+  kernel.apply(routes.map((route) => ({ kind: "add-route", route })));
+  await expect.poll(() => events.filter(({ overflow }) => overflow)).toHaveLength(1);
+  const told = events.length;
+  kernel.apply([{ kind: "remove-link", device: overlay }]);
+  await expect.poll(() => events.length).toBeGreaterThan(told);
+});
+
+describe("a lock between processes", () => {
+  const lockFile = (): string => {
+    const directory = mkdtempSync(join(tmpdir(), "fairlead-lock-"));
+    onTestFinished(() => rmSync(directory, { recursive: true }));
+    return join(directory, "lock");
+  };
+  /** flock(1) of util-linux: 1 when somebody else has it. */
+  const flockOf = (mode: "--shared" | "--exclusive", path: string): number | null =>
+    spawnSync("flock", ["--nonblock", mode, path, "true"]).status;
+
+  test("is seen by others: shared with shared, exclusive with none", () => {
+    const path = lockFile();
+    {
+      using _ = tryLock(path, "shared");
+      expect([flockOf("--shared", path), flockOf("--exclusive", path)]).toEqual([0, 1]);
+    }
+    {
+      using _ = tryLock(path, "exclusive");
+      expect([flockOf("--shared", path), flockOf("--exclusive", path)]).toEqual([1, 1]);
+    }
+    expect(flockOf("--exclusive", path)).toBe(0);
+  });
+
+  test("is free when its holder is killed", async () => {
+    const path = lockFile();
+    const holder = spawn("flock", ["--exclusive", path, "sh", "-c", "echo held; exec sleep 60"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(holder.stdout, "data");
+    expect(tryLock(path, "shared")).toBeUndefined();
+    // sleep, which exec made of the shell, has inherited the lock with the descriptor.
+    execFileSync("pkill", ["-KILL", "-P", String(holder.pid)]);
+    holder.kill("SIGKILL");
+    await once(holder, "exit");
+    await expect
+      .poll(() => {
+        using lock = tryLock(path, "exclusive");
+        return lock !== undefined;
+      })
+      .toBe(true);
+  });
+});
