@@ -1,4 +1,5 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CniCode } from "../core/cni/error.ts";
 import { formatResult } from "../core/cni/result.ts";
@@ -99,6 +100,11 @@ describe("add()", () => {
   test("gives the resolver that the configuration names", async () => {
     const { dns } = await add(aRequest({ conf: { dns: { nameservers: ["192.0.2.53"] } } }));
     expect(dns).toEqual({ nameservers: ["192.0.2.53"] });
+  });
+
+  test("takes an empty dns in the configuration for none", async () => {
+    const { dns } = await add(aRequest({ conf: { dns: {} } }));
+    expect(dns.nameservers).toEqual(["10.96.0.10"]);
   });
 
   test("gives the configuration's MTU", async () => {
@@ -221,6 +227,49 @@ describe("add() refuses, and leaves nothing,", () => {
     ]);
     await expect(add(aRequest())).rejects.toMatchObject({ code: CniCode.internal });
     expect(kernel.routes({ protocol: 4 })).toHaveLength(1);
+  });
+});
+
+test("a delegated plugin that fails is told DEL, and its code is kept", async () => {
+  const calls = join(node.directory, "calls");
+  const plugin = join(node.directory, "busy-ipam");
+  writeFileSync(
+    plugin,
+    `#!/bin/sh\necho $CNI_COMMAND >>${calls}\n` +
+      `[ $CNI_COMMAND = DEL ] || { echo '{"code":11,"msg":"busy"}'; exit 1; }\n`,
+    { mode: 0o755 },
+  );
+  const ipam = { type: "busy-ipam", ranges: [], routes: [], requestedIps: [] };
+  const request = aRequest({ conf: { ipam }, environment: { CNI_PATH: node.directory } });
+  await expect(add(request)).rejects.toMatchObject({ code: 11, message: "busy" });
+  expect(readFileSync(calls, "utf8")).toBe("ADD\nDEL\n");
+  expect(node.leftovers()).toEqual([]);
+});
+
+describe("requests at the same time", () => {
+  test("give every attachment addresses of its own", async () => {
+    const requests = Array.from({ length: 50 }, (_, i) => aRequest({ containerId: `n${i}` }));
+    for (const { netns } of requests) kernel.addSandbox(netns);
+    const results = await Promise.all(requests.map(add));
+    expect(new Set(results.flatMap(addressesOf)).size).toBe(50);
+    await Promise.all(requests.map((request) => node.handlers.del(request, forever)));
+    await node.handlers.settled();
+    expect(node.leftovers()).toEqual([]);
+  });
+
+  test("of one attachment follow one another", async () => {
+    const request = aRequest();
+    const work = Array.from({ length: 12 }, (_, i) =>
+      i % 3 === 2 ? node.handlers.del(request, forever) : add(request),
+    );
+    await Promise.all(work);
+    const held = await node.ipam.leases("fairlead");
+    const record = node.records.read(request.key);
+    expect(held).toHaveLength(record === undefined ? 0 : 1);
+    expect(kernel.link(hostInterfaceName(request.key)) === undefined).toBe(record === undefined);
+    await node.handlers.del(request, forever);
+    await node.handlers.settled();
+    expect(node.leftovers()).toEqual([]);
   });
 });
 

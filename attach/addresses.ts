@@ -14,7 +14,6 @@ import type {
 import type { NodeFacts } from "../core/node-facts.ts";
 import { assign, rangesOf } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
-
 import type { AttachContext } from "./context.ts";
 import { callDelegate, findDelegate } from "./delegate.ts";
 import type { AttachmentRecord } from "./records.ts";

@@ -23,8 +23,11 @@ beforeEach(() => {
     log: { ...silentLog, warn: (fields) => void warnings.push(String(fields["problem"])) },
     lockDeadlineMs: 20,
   });
+  expectEmpty();
 });
 afterEach(() => rmSync(directory, { recursive: true }));
+
+const expectEmpty = (): void => expect(records.list()).toEqual({ records: [], unreadable: [] });
 
 const key = { network: "fairlead", containerId: "c1", ifName: "eth0" };
 const record: AttachmentRecord = {
@@ -55,6 +58,13 @@ describe("a record", () => {
     expect(records.list()).toEqual({ records: [record], unreadable: [] });
     expect(statSync(fileOf("json")).mode & 0o777).toBe(0o600);
     expect(statSync(join(directory, "attachments")).mode & 0o777).toBe(0o700);
+  });
+
+  test("may be written again after the directory was removed", async () => {
+    rmSync(join(directory, "attachments"), { recursive: true, force: true });
+    using _lock = await records.lock(key, forever);
+    records.write(record);
+    expect(records.read(key)).toEqual(record);
   });
 
   test("may still be without its wiring", () => {

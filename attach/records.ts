@@ -120,11 +120,8 @@ const recordSchema = v.object({
   wired: v.exactOptional(v.object({ wiring: wiringSchema, dns: dnsSchema })),
 });
 
-/** Makes the directory where it is missing; only root may read it. */
-export function openRecords(options: RecordOptions): RecordStore {
-  mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-  return new RecordDirectory(options);
-}
+/** Makes the directory when it is used and missing; only root may read it. */
+export const openRecords = (options: RecordOptions): RecordStore => new RecordDirectory(options);
 
 class RecordDirectory implements RecordStore {
   readonly #options: RecordOptions;
@@ -181,6 +178,8 @@ class RecordDirectory implements RecordStore {
   async lock(key: AttachmentKey, signal: AbortSignal): Promise<FileLock> {
     const { clock, lockDeadlineMs: deadlineMs = defaultLockDeadlineMs } = this.#options;
     const wait = { deadlineMs, clock, signal };
+    // Every request begins here. The directory may have been removed since the last one.
+    this.#makeDirectory();
     try {
       return removedWhenDone(await openLock(this.#pathOf(key, "lock"), "exclusive", wait));
     } catch (cause) {
@@ -193,12 +192,17 @@ class RecordDirectory implements RecordStore {
     }
   }
 
+  #makeDirectory(): void {
+    mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
+  }
+
   #pathOf(key: AttachmentKey, suffix: string): string {
     return join(this.#options.directory, `${attachmentHash(key)}.${suffix}`);
   }
 
   #files(pattern: RegExp): string[] {
     const { directory } = this.#options;
+    this.#makeDirectory();
     const names = readdirSync(directory).filter((name) => pattern.test(name));
     return names.sort().map((name) => join(directory, name));
   }

@@ -38,7 +38,8 @@ export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns:
  * search path of the pod's namespace in front where the runtime told it.
  */
 export function podDns(request: AttachmentRequest, facts: NodeFacts, ipamDns?: Dns): Dns {
-  if (request.conf.dns !== undefined) return request.conf.dns;
+  const { dns = {} } = request.conf;
+  if (Object.keys(dns).length > 0) return dns;
   if (ipamDns !== undefined) return ipamDns;
   const { nameservers, domain, search, options } = facts.dns;
   if (nameservers.length === 0) return {};

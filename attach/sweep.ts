@@ -15,7 +15,7 @@ export interface SweepReport {
   readonly interfaces: number;
 }
 
-// The kernel takes apart a namespace 10 to 50 ms after its last user is gone.
+// The kernel takes apart a namespace 10 to 50 ms after its last user is gone. For all of them together.
 const namespaceGraceMs = 500;
 const namespacePollMs = 20;
 
@@ -31,9 +31,10 @@ export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<Sw
   for (const { path, problem } of list.unreadable) {
     log.warn({ path, problem }, "attachment record is unreadable: left alone");
   }
+  const giveUpAtMs = scope.clock.monotonicMs() + namespaceGraceMs;
   let attachments = 0;
   for (const record of list.records) {
-    if (await isSandboxGone(scope, record, signal)) {
+    if (await isSandboxGone(scope, record, giveUpAtMs, signal)) {
       attachments += await removeAttachment(scope, record, signal);
     }
   }
@@ -52,6 +53,7 @@ export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<Sw
 async function isSandboxGone(
   { kernel, clock }: AttachScope,
   { key, sandbox }: AttachmentRecord,
+  giveUpAtMs: number,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
@@ -60,7 +62,6 @@ async function isSandboxGone(
   } catch (cause) {
     if (!(cause instanceof KernelError)) throw cause;
   }
-  const giveUpAtMs = clock.monotonicMs() + namespaceGraceMs;
   while (kernel.link(hostInterfaceName(key)) !== undefined) {
     if (clock.monotonicMs() >= giveUpAtMs) return false;
     await setTimeout(namespacePollMs, undefined, { signal });

@@ -65,9 +65,12 @@ export interface TestNode extends Disposable {
   leftovers(): string[];
 }
 
-/** `kernel` is the caller's to dispose. */
-export function createNode(kernel: Kernel, overrides: Partial<AttachContext> = {}): TestNode {
-  const directory = mkdtempSync(join(tmpdir(), "fairlead-attach-"));
+/** `kernel` is the caller's to dispose; the directory is removed with the node. */
+export function createNode(
+  kernel: Kernel,
+  overrides: Partial<AttachContext> = {},
+  directory = mkdtempSync(join(tmpdir(), "fairlead-attach-")),
+): TestNode {
   const log: { message: string; fields: LogFields }[] = [];
   const keep = (fields: LogFields, message: string): void => void log.push({ fields, message });
   const recorder: Log = { ...silentLog, info: keep, warn: keep, error: keep };

@@ -1,0 +1,18 @@
+// A process that adds and deletes one attachment over and over, until it is killed.
+// Arguments: path of the node's namespace, of the sandbox, directory of records and leases.
+import { openKernel } from "../../kernel/linux.ts";
+import { aRequest, createNode, dualStackFacts, forever } from "./fixture.ts";
+
+const [namespace = "", netns = "", directory = ""] = process.argv.slice(2);
+using kernel = openKernel({ namespace });
+const { handlers } = createNode(
+  kernel,
+  { nodeFacts: () => dualStackFacts, reap: "wait" },
+  directory,
+);
+const request = aRequest({ containerId: "victim", netns });
+process.stdout.write("ready\n");
+for (;;) {
+  await handlers.add(request, forever);
+  await handlers.del(request, forever);
+}
