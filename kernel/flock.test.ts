@@ -32,6 +32,16 @@ describe("tryLock()", () => {
     expect(again).toBeDefined();
   });
 
+  test("closes nothing of somebody else's when it is disposed twice", () => {
+    const held = tryLock(path, "exclusive");
+    held?.[Symbol.dispose]();
+    // Most likely opened under the number that the lock had.
+    using next = tryLock(path, "exclusive");
+    held?.[Symbol.dispose]();
+    expect(next).toBeDefined();
+    expect(tryLock(path, "shared")).toBeUndefined();
+  });
+
   test("locks a new file once the holder has removed the old one", () => {
     const held = tryLock(path, "exclusive");
     rmSync(path);

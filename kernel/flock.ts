@@ -23,7 +23,7 @@ export function tryLock(path: string, mode: LockMode): FileLock | undefined {
   const fd = openForLock(path);
   const operation = (mode === "shared" ? lockShared : lockExclusive) | lockNonBlocking;
   const result = systemCalls.flock(fd, operation);
-  if (result >= 0 && isAt(fd, path)) return { path, [Symbol.dispose]: () => closeSync(fd) };
+  if (result >= 0 && isAt(fd, path)) return heldLock(fd, path);
   closeSync(fd);
   if (result >= 0 || errnoName(result) === "EAGAIN") return undefined;
   checked(result, `lock "${path}"`);
@@ -55,6 +55,16 @@ export async function openLock(path: string, mode: LockMode, wait: LockWait): Pr
     }
     await setTimeout(delayMs, undefined, { signal: wait.signal });
   }
+}
+
+// Closed once, however often it is disposed: the number may be another file's by then.
+function heldLock(fd: number, path: string): FileLock {
+  let isHeld = true;
+  const dispose = (): void => {
+    if (isHeld) closeSync(fd);
+    isHeld = false;
+  };
+  return { path, [Symbol.dispose]: dispose };
 }
 
 function isAt(fd: number, path: string): boolean {
