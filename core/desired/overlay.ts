@@ -1,0 +1,231 @@
+// The nodes of the cluster → what this node's kernel must hold so that every pod CIDR is reached.
+// Depends on the snapshot and the underlay alone: no memory, no order, the same after a restart.
+import {
+  type Cidr,
+  type Family,
+  cidrContains,
+  familyOf,
+  hostCidr,
+  cidrPrefixLength,
+  type Ip,
+} from "../address.ts";
+import type { Node } from "../cluster/model.ts";
+import { loopbackDevice, routeProtocol, vtepMac, vxlanDevice } from "../names.ts";
+import {
+  type FdbEntry,
+  type InterfaceAddress,
+  localTable,
+  mainTable,
+  type Neighbor,
+  normalRoute,
+  type Route,
+} from "../network.ts";
+import { blockIndex, vtepAddress } from "../pod-cidr.ts";
+import type { DesiredNode, DesiredVxlan } from "./node-state.ts";
+import { addressOf, isOnLink, type Underlay } from "./underlay.ts";
+
+export interface OverlaySettings {
+  /** The cluster's, one per family. */
+  readonly podCidrs: readonly Cidr[];
+  readonly backend: "vxlan" | "direct" | "auto";
+  readonly vni: number;
+  /** UDP destination port. */
+  readonly port: number;
+  /** Octets, of pod interfaces. */
+  readonly mtu: "auto" | number;
+}
+
+export interface OverlayInput {
+  readonly settings: OverlaySettings;
+  /** Settled: see core/cluster/membership. */
+  readonly local: Node;
+  readonly peers: Iterable<Node>;
+  readonly underlay: Underlay;
+}
+
+export interface DesiredOverlay {
+  readonly node: DesiredNode;
+  /** Octets, of pod interfaces. */
+  readonly mtu: number;
+  readonly paths: ReadonlyMap<string, PeerPath>;
+  readonly problems: readonly string[];
+}
+
+export type PeerPath = "direct" | "vxlan" | "none";
+
+/** The alias that marks the device as ours whatever else is changed on it. */
+export const overlayAlias = "fairlead:overlay";
+
+// Outer Ethernet is the underlay's own; inside it: IPv4 20 or IPv6 40, UDP 8, VXLAN 8, Ethernet 14.
+const vxlanOverhead = { 4: 50, 6: 70 } as const;
+
+export function desireOverlay(input: OverlayInput): DesiredOverlay {
+  const { settings, local, underlay } = input;
+  const outer: Family = addressOf(underlay.addresses, 4) === undefined ? 6 : 4;
+  const { mtu, problem } = podMtu(settings, underlay, outer);
+  const device = settings.backend === "direct" ? undefined : desireDevice(input, outer, mtu);
+  const problems: string[] = problem === undefined ? [] : [problem];
+  const paths = new Map<string, PeerPath>();
+  const [neighbors, fdb, routes]: [Neighbor[], FdbEntry[], Route[]] = [[], [], []];
+  for (const podCidr of local.podCidrs) routes.push(unusedAddresses(settings, podCidr));
+  for (const peer of input.peers) {
+    const reached = peer.podCidrs.map((podCidr) => reachPodCidr(input, peer, podCidr, outer));
+    for (const reach of reached) {
+      if (reach.path === "none") problems.push(reach.problem);
+      else routes.push(reach.route);
+      if (reach.path === "vxlan") neighbors.push(reach.neighbor);
+    }
+    const tunnelled = reached.find((reach) => reach.path === "vxlan");
+    if (tunnelled !== undefined) fdb.push(tunnelled.entry);
+    paths.set(peer.name, pathOf(reached));
+  }
+  const addresses = device === undefined ? [] : local.podCidrs.map(vtepInterfaceAddress);
+  const base = { addresses, neighbors, fdb, routes };
+  return { node: device === undefined ? base : { vxlan: device, ...base }, mtu, paths, problems };
+}
+
+function desireDevice(
+  { settings, local, underlay }: OverlayInput,
+  outer: Family,
+  mtu: number,
+): DesiredVxlan {
+  const source = addressOf(underlay.addresses, outer);
+  return {
+    name: vxlanDevice,
+    mac: vtepMac(local.name, settings.vni),
+    mtu,
+    alias: overlayAlias,
+    vxlan: {
+      vni: settings.vni,
+      port: settings.port,
+      ...(source === undefined ? {} : { local: source }),
+      underlayIndex: underlay.index,
+      learning: false,
+    },
+  };
+}
+
+/** Never depends on who is present, so that a new peer does not change running pods. */
+function podMtu(
+  { backend, mtu }: OverlaySettings,
+  underlay: Underlay,
+  outer: Family,
+): { readonly mtu: number; readonly problem?: string } {
+  const most = underlay.mtu - (backend === "direct" ? 0 : vxlanOverhead[outer]);
+  if (mtu === "auto" || mtu === most) return { mtu: most };
+  if (mtu < most) return { mtu };
+  const problem = `Cannot use network.mtu ${mtu}: ${underlay.device} carries pods' packets of up to ${most} octets, which is used`;
+  return { mtu: most, problem };
+}
+
+type Reach =
+  | { readonly path: "direct"; readonly route: Route }
+  | {
+      readonly path: "vxlan";
+      readonly route: Route;
+      readonly neighbor: Neighbor;
+      readonly entry: FdbEntry;
+    }
+  | { readonly path: "none"; readonly problem: string };
+
+function reachPodCidr(input: OverlayInput, peer: Node, podCidr: Cidr, outer: Family): Reach {
+  const { settings, underlay } = input;
+  const family = familyOf(podCidr);
+  const fail = (why: string): Reach => ({
+    path: "none",
+    problem: `Cannot reach pods ${podCidr} of Node ${peer.name}: ${why}`,
+  });
+  const nextHop = addressOf(peer.addresses, family);
+  if (settings.backend !== "vxlan" && nextHop !== undefined && isOnLink(underlay, nextHop)) {
+    return { path: "direct", route: directRoute(input, podCidr, nextHop) };
+  }
+  if (settings.backend === "direct") {
+    return fail(
+      nextHop === undefined
+        ? `it has no IPv${family} address, which backend direct needs`
+        : `its address ${nextHop} is not on the link of ${underlay.device}, as backend direct needs`,
+    );
+  }
+  const destination = addressOf(peer.addresses, outer);
+  if (destination === undefined) return fail(`it has no IPv${outer} address, as VXLAN has here`);
+  const source = input.local.podCidrs.find((own) => familyOf(own) === family);
+  // Without an address of this family there are no pods here that could ask for a way there.
+  if (source === undefined) return fail(`this node has no IPv${family} pod CIDR`);
+  const mac = vtepMac(peer.name, settings.vni);
+  const gateway = vtepAddress(podCidr);
+  return {
+    path: "vxlan",
+    route: overlayRoute(input, podCidr, vtepAddress(source)),
+    neighbor: { device: vxlanDevice, address: gateway, mac, isPermanent: true },
+    entry: { device: vxlanDevice, mac, destination, isPermanent: true },
+  };
+}
+
+function pathOf(reached: readonly Reach[]): PeerPath {
+  const paths = new Set(reached.map(({ path }) => path));
+  if (paths.size === 0 || paths.has("none")) return "none";
+  return paths.has("vxlan") ? "vxlan" : "direct";
+}
+
+const directRoute = ({ settings, underlay }: OverlayInput, podCidr: Cidr, gateway: Ip): Route =>
+  normalRoute({
+    destination: podCidr,
+    device: underlay.device,
+    gateway,
+    ...routeBase(settings, podCidr),
+  });
+
+const overlayRoute = ({ settings }: OverlayInput, podCidr: Cidr, source: Ip): Route =>
+  normalRoute({
+    destination: podCidr,
+    device: vxlanDevice,
+    gateway: vtepAddress(podCidr),
+    onlink: true,
+    source,
+    ...routeBase(settings, podCidr),
+  });
+
+// A packet to an address that no pod has would otherwise follow the default route out of the cluster.
+// Pods' own routes are longer, and so come first.
+const unusedAddresses = (settings: OverlaySettings, podCidr: Cidr): Route =>
+  normalRoute({
+    destination: podCidr,
+    device: loopbackDevice,
+    ...routeBase(settings, podCidr),
+    type: "unreachable",
+  });
+
+const routeBase = (settings: OverlaySettings, podCidr: Cidr) =>
+  ({
+    metric: metricOf(settings, podCidr),
+    table: mainTable,
+    type: "unicast",
+    scope: "global",
+    protocol: routeProtocol,
+  }) as const;
+
+// Every route its own: routes that differ in nothing but the gateway share one bucket of the kernel's
+// hash of next hops, and inserting 10,000 of them takes 1.18 s instead of 0.035 s.
+function metricOf(settings: OverlaySettings, podCidr: Cidr): number {
+  const clusterCidr = settings.podCidrs.find((cidr) => cidrContains(cidr, podCidr));
+  return 1 + ((clusterCidr && blockIndex(clusterCidr, podCidr)) ?? 0);
+}
+
+function vtepInterfaceAddress(podCidr: Cidr): InterfaceAddress {
+  const address = vtepAddress(podCidr);
+  return { device: vxlanDevice, address, prefixLength: cidrPrefixLength(hostCidr(address)) };
+}
+
+/** The node itself answers on these addresses, though no interface has them. */
+export const serviceAddressRoutes = (addresses: readonly Ip[]): readonly Route[] =>
+  addresses.map((address) =>
+    normalRoute({
+      destination: hostCidr(address),
+      device: loopbackDevice,
+      metric: 0,
+      table: localTable,
+      type: "local",
+      scope: "host",
+      protocol: routeProtocol,
+    }),
+  );

@@ -1,0 +1,182 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { aNode, cidr, ifName, ip, mac } from "../test/support/builders.ts";
+import { nodeA, nodeB, nodeC, overlay, underlayOfA } from "../test/support/overlay.ts";
+import type { DesiredNode, ObservedNode } from "./desired/node-state.ts";
+import { diffByKey, diffNode } from "./diff.ts";
+import { formatChange } from "./format-change.ts";
+import type { Link } from "./network.ts";
+
+const desired = overlay().node;
+
+/** The node as it is once `node` was applied. */
+const observed = (node: DesiredNode, more: Partial<Link> = {}): ObservedNode => {
+  const { vxlan: device, ...rest } = node;
+  if (device === undefined) return rest;
+  const { name, mac: address, mtu, alias, vxlan } = device;
+  const link: Link = {
+    index: 9,
+    name,
+    type: "vxlan",
+    mac: address,
+    mtu,
+    isUp: true,
+    alias,
+    group: 0,
+    vxlan,
+    ...more,
+  };
+  return { link, ...rest };
+};
+const plan = (to: DesiredNode, from: ObservedNode, mayRemove = true): string[] =>
+  diffNode(to, from, { mayRemove }).map(formatChange);
+
+describe("diffByKey()", () => {
+  const item = (key: string, value: number) => ({ key, value });
+  type Item = ReturnType<typeof item>;
+  const diff = (a: Item[], b: Item[]) =>
+    diffByKey(
+      a,
+      b,
+      ({ key }) => key,
+      (x, y) => x.value === y.value,
+    );
+
+  test("puts what is missing or other, removes what is not desired", () => {
+    expect(
+      diff([item("a", 1), item("b", 2), item("c", 3)], [item("b", 2), item("c", 4), item("d", 5)]),
+    ).toEqual({
+      put: [item("a", 1), item("c", 3)],
+      remove: [item("d", 5)],
+    });
+  });
+
+  test("of several under one key keeps the equal one and removes the others", () => {
+    const found = [item("a", 2), item("a", 1), item("a", 1)];
+    expect(diff([item("a", 1)], found)).toEqual({ put: [], remove: [item("a", 2), item("a", 1)] });
+  });
+
+  test("of several under one key without an equal one only puts", () => {
+    expect(diff([item("a", 1)], [item("a", 2), item("a", 3)])).toEqual({
+      put: [item("a", 1)],
+      remove: [],
+    });
+  });
+
+  test("finds nothing between equals, whatever they are", () => {
+    const items = fc.uniqueArray(fc.record({ key: fc.string(), value: fc.nat(3) }), {
+      selector: ({ key }) => key,
+    });
+    fc.assert(
+      fc.property(items, (all) => {
+        expect(diff(all, [...all].reverse())).toEqual({ put: [], remove: [] });
+        expect(diff(all, [])).toEqual({ put: all, remove: [] });
+        expect(diff([], all)).toEqual({ put: [], remove: all });
+      }),
+    );
+  });
+});
+
+describe("diffNode()", () => {
+  test("of a node as desired is empty", () => expect(plan(desired, observed(desired))).toEqual([]));
+
+  test("removes a node in the reverse order of adding it", () => {
+    expect(plan(overlay({ peers: [nodeB] }).node, observed(desired))).toEqual([
+      "ip route del 10.244.3.0/24 via 10.244.3.0 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 4",
+      "bridge fdb del ca:58:fd:4d:76:c9 dev fl-vxlan dst 172.30.2.13 self",
+      "ip neighbor del 10.244.3.0 lladdr ca:58:fd:4d:76:c9 dev fl-vxlan",
+    ]);
+  });
+
+  test("removes nothing before the source is in sync", () => {
+    const more = overlay({ peers: [aNode("node-d", "172.30.2.14", "10.244.4.0/24")] }).node;
+    const all = plan(more, observed(desired), false);
+    expect(all.filter((line) => line.includes(" del "))).toEqual([]);
+    expect(all).toHaveLength(3);
+  });
+
+  test("moves a node to another underlay address without a gap: the new entry, then the old one", () => {
+    const moved = overlay({ peers: [nodeB, { ...nodeC, addresses: [ip("172.30.2.14")] }] }).node;
+    expect(plan(moved, observed(desired))).toEqual([
+      "bridge fdb replace ca:58:fd:4d:76:c9 dev fl-vxlan dst 172.30.2.14 self permanent",
+      "bridge fdb del ca:58:fd:4d:76:c9 dev fl-vxlan dst 172.30.2.13 self",
+    ]);
+  });
+
+  test.each<[string, Partial<Link>, string]>([
+    ["MTU", { mtu: 1500 }, "mtu 1450"],
+    ["MAC", { mac: mac("02:00:00:00:00:01") }, "address fa:b3:ff:64:56:f3"],
+    ["alias", { alias: "x" }, 'alias "fairlead:overlay"'],
+    ["state", { isUp: false }, "up"],
+  ])("puts the device's %s right in place", (_, wrong, setting) => {
+    expect(plan(desired, observed(desired, wrong))).toEqual([
+      `ip link set dev fl-vxlan ${setting}`,
+    ]);
+  });
+
+  test.each([
+    ["VNI", { vni: 9 }],
+    ["port", { port: 9999 }],
+    ["source", { local: ip("172.30.1.99") }],
+    ["underlay", { underlayIndex: 77 }],
+    ["learning", { learning: true }],
+  ])("makes the device and all on it again when its %s is wrong", (_, wrong) => {
+    const vxlan = { ...desired.vxlan!.vxlan, ...wrong };
+    const all = plan(desired, observed(desired, { vxlan }));
+    expect(all[0]).toBe("ip link del dev fl-vxlan");
+    expect(all[1]).toContain("ip link add fl-vxlan");
+    expect(
+      all.filter((line) => line.includes("replace") && line.includes("fl-vxlan")),
+    ).toHaveLength(3);
+  });
+
+  test.each<[string, Partial<Link>]>([
+    ["of another type", { type: "dummy" }],
+    ["with neither our alias nor our MAC", { alias: "", mac: mac("02:00:00:00:00:01") }],
+  ])("leaves a device %s alone, and does the rest", (_, foreign) => {
+    const from: ObservedNode = { ...observed(desired, foreign), fdb: [], routes: [] };
+    expect(plan(desired, from)).toEqual([
+      "ip route replace unreachable 10.244.1.0/24 dev lo proto 76 metric 2",
+      "ip route replace 10.244.2.0/24 via 172.30.1.12 dev eth0 proto 76 metric 3",
+    ]);
+  });
+
+  test("removes the device when nothing goes through VXLAN any more", () => {
+    const direct = overlay({ backend: "direct", peers: [nodeB] }).node;
+    expect(plan(direct, observed(desired)).at(-1)).toBe("ip link del dev fl-vxlan");
+  });
+
+  test("takes over what somebody added to our device", () => {
+    const from = observed(desired);
+    const surplus = {
+      ...from,
+      addresses: [
+        ...from.addresses,
+        { device: ifName("fl-vxlan"), address: ip("192.0.2.1"), prefixLength: 24 },
+      ],
+    };
+    expect(plan(desired, surplus)).toEqual(["ip address del 192.0.2.1/24 dev fl-vxlan"]);
+  });
+
+  test("replaces a route of ours that was altered", () => {
+    const from = observed(desired);
+    const routes = from.routes.map((route) =>
+      route.gateway === undefined ? route : { ...route, gateway: ip("172.30.1.99") },
+    );
+    expect(plan(desired, { ...from, routes })).toHaveLength(2);
+  });
+
+  test("of a pod CIDR that changed moves the address before what leans on it", () => {
+    const changed = overlay({
+      local: { ...nodeA, podCidrs: [cidr("10.244.9.0/24")] },
+      underlay: underlayOfA,
+    }).node;
+    expect(plan(changed, observed(desired))).toEqual([
+      "ip address add 10.244.9.0/32 dev fl-vxlan",
+      "ip route replace unreachable 10.244.9.0/24 dev lo proto 76 metric 10",
+      "ip route replace 10.244.3.0/24 via 10.244.3.0 dev fl-vxlan onlink src 10.244.9.0 proto 76 metric 4",
+      "ip route del unreachable 10.244.1.0/24 dev lo proto 76 metric 2",
+      "ip address del 10.244.1.0/32 dev fl-vxlan",
+    ]);
+  });
+});
