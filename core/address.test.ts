@@ -6,7 +6,9 @@ import {
   cidrBase,
   cidrContains,
   cidrLast,
+  cidrFromBytes,
   cidrOf,
+  cidrPrefixLength,
   cidrSize,
   cidrsOverlap,
   compareIps,
@@ -125,6 +127,7 @@ describe("a CIDR", () => {
     fc.assert(
       fc.property(anyIp, fc.nat(128), (ip, length) => {
         const network = cidrOf(ip, Math.min(length, familyOf(ip) === 4 ? 32 : 128));
+        expect(cidrFromBytes(ipToBytes(ip), cidrPrefixLength(network))).toBe(network);
         expect(cidrContains(network, ip)).toBe(true);
         expect(parseCidr(network)).toBe(network);
       }),

@@ -112,6 +112,18 @@ export function cidrOf(address: Ip, prefixLength: number): Cidr {
   return brandCidr(`${ipFromBigInt(base, family)}/${prefixLength}`);
 }
 
+/** As {@link cidrOf}, from the 4 or 16 octets of the address: for ten thousand routes at once. */
+export function cidrFromBytes(bytes: Uint8Array, prefixLength: number): Cidr {
+  const masked = new Uint8Array(bytes);
+  const whole = prefixLength >> 3;
+  if (whole < masked.length) {
+    masked.fill(0, whole + 1);
+    masked[whole] = (masked[whole] ?? 0) & (0xff00 >> (prefixLength & 7));
+  }
+  const base = masked.length === 4 ? masked.join(".") : formatIpv6(masked);
+  return brandCidr(`${base}/${prefixLength}`);
+}
+
 /** The network of this one address: /32 or /128. */
 export const hostCidr = (address: Ip): Cidr => brandCidr(`${address}/${bitsOf(familyOf(address))}`);
 

@@ -8,7 +8,6 @@ import koffi from "koffi";
  */
 export interface SystemCalls {
   socket(domain: number, type: number, protocol: number): number;
-  bind(fd: number, address: Uint8Array): number;
   connect(fd: number, address: Uint8Array): number;
   /** `length` octets of `data` from its start, as one message. */
   send(fd: number, data: Uint8Array, length: number): number;
@@ -28,7 +27,6 @@ const c = koffi.load(null);
 
 const native = {
   socket: c.func("int socket(int domain, int type, int protocol)"),
-  bind: c.func("int bind(int fd, const void *address, uint32_t length)"),
   connect: c.func("int connect(int fd, const void *address, uint32_t length)"),
   send: c.func("intptr_t send(int fd, const void *data, size_t length, int flags)"),
   recv: c.func("intptr_t recv(int fd, void *data, size_t length, int flags)"),
@@ -48,7 +46,6 @@ const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : resul
 
 export const systemCalls: SystemCalls = {
   socket: (domain, type, protocol) => orErrno(native.socket(domain, type, protocol)),
-  bind: (fd, address) => orErrno(native.bind(fd, address, address.length)),
   connect: (fd, address) => orErrno(native.connect(fd, address, address.length)),
   send: (fd, data, length) => orErrno(native.send(fd, data, length, 0)),
   recv: (fd, data, flags) => orErrno(native.recv(fd, data, data.length, flags)),

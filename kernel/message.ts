@@ -18,7 +18,8 @@ const attributeTypeMask = 0x3fff;
 /** Messages and attributes start at multiples of four. */
 export const align = (length: number): number => (length + 3) & ~3;
 
-const firstBatchOctets = 4096;
+/** Small enough to come from Node's pool. */
+const firstBatchOctets = 2048;
 
 /** Messages, one after another, as one send takes them. */
 export class MessageBatch {

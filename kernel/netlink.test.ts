@@ -29,7 +29,6 @@ function scriptedKernel(script: Received[]) {
   };
   const system: SystemCalls = {
     socket: refuse,
-    bind: refuse,
     connect: refuse,
     setsockopt: refuse,
     getsockopt: refuse,

@@ -98,11 +98,9 @@ function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): v
     if (set(solSocket, soSndbufforce, bufferOctets) < 0) set(solSocket, soSndbuf, bufferOctets);
     if (set(solSocket, soRcvbufforce, bufferOctets) < 0) set(solSocket, soRcvbuf, bufferOctets);
   }
-  // sockaddr_nl with port and groups 0: the kernel chooses a port. Unbound, a socket is sent no
-  // multicast; connected, it takes messages from nobody but the kernel, for a sandbox may hold
-  // processes that are allowed to write to netlink sockets.
-  const kernelAddress = wordsOf([afNetlink, 0, 0]);
-  checked(systemCalls.bind(fd, kernelAddress), "bind a netlink socket");
+  // To port 0, the kernel's, which binds the socket too: unbound, it would be sent no multicast. It
+  // takes messages from nobody else now, for in a sandbox there may be others with the privilege to
+  // write to it.
   checked(systemCalls.connect(fd, kernelAddress), "connect a netlink socket");
   for (const group of groups) {
     checked(set(solNetlink, netlinkAddMembership, group), `join the netlink group ${group}`);
@@ -111,6 +109,9 @@ function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): v
 
 const wordsOf = (words: readonly number[]): Uint8Array =>
   new Uint8Array(Uint32Array.from(words).buffer);
+
+/** struct sockaddr_nl: family, port, groups. */
+const kernelAddress = wordsOf([afNetlink, 0, 0]);
 
 /** What became of the waiting notifications. */
 export interface Drained {

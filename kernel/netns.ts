@@ -56,7 +56,7 @@ export const openOwnNamespace = (): NamespaceHandle => openNamespace("/proc/thre
  * What it opens (a socket) stays in the namespace.
  */
 export function runInNamespace<T>(namespace: NamespaceHandle, work: () => T): T {
-  using home = openOwnNamespace();
+  home ??= openOwnNamespace();
   const operation = "enter a network namespace";
   checked(systemCalls.setns(namespace.fd, networkNamespaceType), operation);
   try {
@@ -72,3 +72,6 @@ export function runInNamespace<T>(namespace: NamespaceHandle, work: () => T): T 
     }
   }
 }
+
+// The thread's own namespace, opened once and kept: nobody but this file ever leaves it.
+let home: NamespaceHandle | undefined;

@@ -9,7 +9,7 @@ import {
   type Family,
   type Ip,
   cidrBase,
-  cidrOf,
+  cidrFromBytes,
   cidrPrefixLength,
   familyOf,
   ipFromBytes,
@@ -184,7 +184,7 @@ export function decodeRoute(message: Message): DecodedRoute | undefined {
 
 function decodeDestination(attributes: Attributes, family: Family, prefixLength: number) {
   const octets = attributes.octets(rta.destination) ?? new Uint8Array(family === 4 ? 4 : 16);
-  return cidrOf(ipFromBytes(octets), prefixLength);
+  return cidrFromBytes(octets, prefixLength);
 }
 
 function decodeVia(attributes: Attributes): Ip | undefined {

@@ -5,11 +5,13 @@ import { mkdtempSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { NftTable } from "../../core/nft.ts";
 import { tryLock } from "../../kernel/flock.ts";
 import type { KernelEvent } from "../../kernel/kernel.ts";
 import { openNamespace, runInNamespace } from "../../kernel/netns.ts";
+import { ip } from "../support/builders.ts";
 import { createNamespace } from "../support/netns.ts";
-import { aRoute, failureOf, kernels, overlay, overlayChanges } from "./kernels.ts";
+import { type Scene, aRoute, failureOf, kernels, overlay, overlayChanges } from "./kernels.ts";
 
 const ownNamespace = (): string => readlinkSync("/proc/thread-self/ns/net");
 const [, openScene] = kernels[1]!;
@@ -83,6 +85,43 @@ test("a watcher that is drowned in notifications says so once, and goes on", asy
   const told = events.length;
   kernel.apply([{ kind: "remove-link", device: overlay }]);
   await expect.poll(() => events.length).toBeGreaterThan(told);
+});
+
+describe("while others change things too", () => {
+  /** Runs a command over and over in the node's namespace until the test is over. */
+  async function churn(scene: Scene, script: string): Promise<void> {
+    const started = "echo started; while :; do " + script + "; done";
+    const inside = ["--net=" + scene.path, "sh", "-c", started];
+    const child = spawn("nsenter", inside, { stdio: ["ignore", "pipe", "ignore"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+  }
+
+  test("a dump is complete, however often it is interrupted", async () => {
+    using scene = openScene();
+    const { kernel } = scene;
+    kernel.apply(overlayChanges);
+    const routes = Array.from({ length: 2000 }, (_, i) =>
+      aRoute(`10.${i >> 8}.${i & 255}.0/24`, overlay, { metric: i + 1 }),
+    );
+    kernel.apply(routes.map((route) => ({ kind: "add-route", route })));
+    await churn(scene, "ip link add x0 type veth peer name x1; ip link del x0");
+    for (let round = 0; round < 100; round++) {
+      expect(kernel.routes({ protocol: 76 })).toHaveLength(routes.length);
+      expect(kernel.links().map(({ name }) => name)).toContain(overlay);
+    }
+  });
+
+  test("an nftables transaction is tried again until it fits", async () => {
+    using scene = openScene();
+    await churn(scene, "nft add table ip other; nft delete table ip other");
+    for (let round = 0; round < 100; round++) {
+      const elements = [ip(`10.0.0.${round}`)];
+      const table = { name: "fairlead", sets: [{ name: "one", family: 4, elements }], chains: [] };
+      expect(scene.kernel.applyNft(table as NftTable)).toBe(true);
+      expect(scene.kernel.observeNft("fairlead")?.sets.get("one")).toEqual([`10.0.0.${round}/32`]);
+    }
+  });
 });
 
 describe("a lock between processes", () => {

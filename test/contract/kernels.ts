@@ -17,7 +17,8 @@ export interface Scene extends Disposable {
   removeSandbox(path: string): void;
   /** A device that is up and is not ours, as an underlay is. */
   addUnderlay(name: IfName): void;
-  /** Only with Linux: runs a command in the node's namespace, or in a sandbox. */
+  /** Only with Linux: the node's namespace; a command run in it, or in a sandbox. */
+  readonly path?: string;
   readonly run?: (command: string, ...args: readonly string[]) => string;
   readonly runIn?: (path: string, command: string, ...args: readonly string[]) => string;
 }
@@ -59,6 +60,7 @@ function linuxScene(): Scene {
       node.run("ip", "link", "add", name, "type", "veth", "peer", "name", `${name}-peer`);
       for (const end of [name, `${name}-peer`]) node.run("ip", "link", "set", end, "up");
     },
+    path: node.path,
     run: (command, ...args) => node.run(command, ...args),
     runIn: (path, command, ...args) => {
       const sandbox = sandboxes.get(path);
