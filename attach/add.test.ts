@@ -152,6 +152,16 @@ describe("a repeated add()", () => {
     expect(kernel.routes({ protocol: 76 })).toHaveLength(1);
   });
 
+  test("reserves again when the leases were lost", async () => {
+    await add(aRequest());
+    await node.ipam.release(aRequest().key, forever);
+    const [address] = addressesOf(await add(aRequest()));
+    expect((await node.ipam.leases("fairlead")).map((lease) => lease.address)).toEqual([address]);
+    expect(kernel.routes({ protocol: 76 }).map(({ destination }) => destination)).toEqual([
+      `${address}/32`,
+    ]);
+  });
+
   test("takes a record that is torn as absent", async () => {
     const first = await add(aRequest());
     const [file] = node.leftovers();

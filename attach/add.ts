@@ -7,7 +7,7 @@ import type { Sandbox } from "../kernel/kernel.ts";
 import { hasOwnIpam, releaseAddresses, requireIpam, reserveAddresses } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { detach, removeInterface } from "./del.ts";
-import { differences } from "./observe.ts";
+import { differences, leaseDifferences } from "./observe.ts";
 import { makePair } from "./pair.ts";
 import type { PodRoute } from "./plan.ts";
 import type { AttachmentRecord, PodName } from "./records.ts";
@@ -32,7 +32,7 @@ export async function add(
   using sandbox = openRequestedSandbox(scope.kernel, request);
   using _lock = await scope.records.lock(request.key, signal);
   const previous = scope.records.read(request.key);
-  const whole = previous && resultIfWhole(scope, { request, previous, sandbox });
+  const whole = previous && (await resultIfWhole(scope, { request, previous, sandbox }, signal));
   if (whole !== undefined) return whole;
   try {
     if (previous !== undefined) await clearPrevious(scope, { request, previous }, signal);
@@ -92,23 +92,32 @@ interface Repetition {
 }
 
 /** The first ADD's result, when all that it made is still there, and in this very sandbox. */
-function resultIfWhole(
-  { kernel, log }: AttachScope,
+async function resultIfWhole(
+  scope: AttachScope,
   { request, previous, sandbox }: Repetition & { readonly sandbox: Sandbox },
-): CniResult | undefined {
+  signal: AbortSignal,
+): Promise<CniResult | undefined> {
   const { key, netns } = request;
-  const { wired } = previous;
-  const problems =
-    wired === undefined
-      ? ["the request ended before its addresses were reserved"]
-      : isSameNamespace(previous.sandbox, sandbox.identity)
-        ? differences(kernel, sandbox, key, wired.wiring)
-        : ["it is in another sandbox"];
-  if (wired !== undefined && problems.length === 0) {
-    return resultOf(key, netns, wired.wiring, wired.dns);
+  const problems = await problemsOf(scope, { request, previous, sandbox }, signal);
+  if (previous.wired !== undefined && problems.length === 0) {
+    return resultOf(key, netns, previous.wired.wiring, previous.wired.dns);
   }
-  log.info({ ...key, netns, problems }, "an earlier attachment is not whole: made again");
+  scope.log.info({ ...key, netns, problems }, "an earlier attachment is not whole: made again");
   return undefined;
+}
+
+async function problemsOf(
+  scope: AttachScope,
+  { request, previous, sandbox }: Repetition & { readonly sandbox: Sandbox },
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const { wired } = previous;
+  if (wired === undefined) return ["the request ended before its addresses were reserved"];
+  if (!isSameNamespace(previous.sandbox, sandbox.identity)) return ["it is in another sandbox"];
+  return [
+    ...differences(scope.kernel, sandbox, request.key, wired.wiring),
+    ...(await leaseDifferences(scope, request, wired.wiring, signal)),
+  ];
 }
 
 /** What an earlier ADD left, but for our own leases: `reserve` gives them again. */

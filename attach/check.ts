@@ -1,10 +1,9 @@
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { AttachmentRequest, CniResult } from "../core/cni/types.ts";
 import type { AttachmentKey } from "../core/names.ts";
-import type { Ipam } from "../ipam/ipam.ts";
-import { forward, hasOwnIpam, ownIpam } from "./addresses.ts";
+import { forward } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
-import { differences } from "./observe.ts";
+import { differences, leaseDifferences } from "./observe.ts";
 import type { Wiring } from "./plan.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
 
@@ -36,7 +35,7 @@ export async function check(
       : [`"${netns}" is another sandbox than ADD was given`]),
     ...differences(scope.kernel, sandbox, key, wiring),
     ...resultDifferences(prevResult, key, wiring),
-    ...(hasOwnIpam(conf) ? await leaseDifferences(ownIpam(scope, conf), key, wiring) : []),
+    ...(await leaseDifferences(scope, request, wiring, signal)),
   ];
   if (problems.length > 0) throw failed(key, problems);
   await forward(scope, "CHECK", request, signal);
@@ -54,20 +53,6 @@ function resultDifferences(result: CniResult, key: AttachmentKey, wiring: Wiring
   return wiring.addresses
     .filter((address) => !given.has(address))
     .map((address) => `prevResult: address ${address} of "${key.ifName}" is missing`);
-}
-
-async function leaseDifferences(ipam: Ipam, key: AttachmentKey, wiring: Wiring): Promise<string[]> {
-  const leases = await ipam.leases(key.network);
-  const isHeld = (address: string): boolean =>
-    leases.some(
-      (lease) =>
-        lease.address === address &&
-        lease.containerId === key.containerId &&
-        (lease.ifName === key.ifName || lease.ifName === ""),
-    );
-  return wiring.addresses
-    .filter((address) => !isHeld(address))
-    .map((address) => `leases: address ${address} is not held by this attachment`);
 }
 
 const failed = (key: AttachmentKey, problems: readonly string[]): CniError =>

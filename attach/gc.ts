@@ -8,6 +8,9 @@ import type { AttachScope } from "./context.ts";
 import { detach, removeInterface } from "./del.ts";
 import type { AttachmentRecord } from "./records.ts";
 
+/** The kernel removes interfaces together: sixteen in the time of one. */
+const removedAtOnce = 16;
+
 /**
  * Removes every attachment of the network that the runtime does not list, and nothing else. Goes on
  * after a failure and reports all together. A request without a list says nothing, so nothing is done.
@@ -38,8 +41,12 @@ export async function gc(
   const stale = scope.records
     .list()
     .records.filter(({ key }) => key.network === conf.name && !valid.has(attachmentHash(key)));
-  for (const record of stale) {
-    await attempt(() => removeStale(scope, request, record, signal));
+  for (let at = 0; at < stale.length; at += removedAtOnce) {
+    await Promise.all(
+      stale
+        .slice(at, at + removedAtOnce)
+        .map((record) => attempt(() => removeStale(scope, request, record, signal))),
+    );
   }
   if (hasOwnIpam(conf)) await attempt(() => collectLeases(scope, conf, listed, signal));
   await attempt(() => forward(scope, "GC", request, signal));

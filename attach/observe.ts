@@ -1,6 +1,10 @@
+import type { AttachmentRequest } from "../core/cni/types.ts";
 import { formatChange } from "../core/format-change.ts";
 import type { AttachmentKey } from "../core/names.ts";
+import { validityOf } from "../ipam/lease.ts";
 import type { NetworkNamespace } from "../kernel/kernel.ts";
+import { hasOwnIpam, ownIpam } from "./addresses.ts";
+import type { AttachContext } from "./context.ts";
 import { type WiredEnd, type Wiring, wire } from "./plan.ts";
 
 /**
@@ -15,6 +19,22 @@ export function differences(
 ): readonly string[] {
   const { host, pod } = wire(key, wiring);
   return [...endDifferences("node", kernel, host), ...endDifferences("sandbox", sandbox, pod)];
+}
+
+/** Addresses of our own that the attachment no longer holds, each in one line. */
+export async function leaseDifferences(
+  context: AttachContext,
+  { key, conf }: AttachmentRequest,
+  { addresses }: Wiring,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  if (!hasOwnIpam(conf)) return [];
+  const leases = await ownIpam(context, conf).leases(key.network, signal);
+  const isOurs = validityOf([key]);
+  const held = new Set(leases.filter(isOurs).map(({ address }) => address));
+  return addresses
+    .filter((address) => !held.has(address))
+    .map((address) => `leases: address ${address} is not held by this attachment`);
 }
 
 function endDifferences(where: string, namespace: NetworkNamespace, end: WiredEnd): string[] {

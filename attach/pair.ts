@@ -3,7 +3,7 @@ import type { Random } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { AttachmentRequest } from "../core/cni/types.ts";
 import { hasErrno } from "../core/error.ts";
-import { hostInterfaceName } from "../core/names.ts";
+import { hostInterfaceName, loopbackDevice } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
@@ -90,14 +90,19 @@ async function makeWay(
   );
 }
 
-/** A sandbox with IPv6 switched off (disable_ipv6) refuses the addresses: it is switched on then. */
+/**
+ * A sandbox with IPv6 switched off (disable_ipv6) refuses the addresses: it is switched on then, and
+ * for `lo`, through which the pod reaches itself.
+ */
 function applyInSandbox(sandbox: Sandbox, changes: readonly Change[], ifName: string): void {
   try {
     sandbox.apply(changes);
   } catch (cause) {
     const refused = changes.filter(isIpv6Change);
     if (refused.length === 0 || !hasErrno(cause, "EACCES")) throw cause;
-    sandbox.writeSysctl(`net/ipv6/conf/${ifName}/disable_ipv6`, "0");
+    for (const device of [ifName, loopbackDevice]) {
+      sandbox.writeSysctl(`net/ipv6/conf/${device}/disable_ipv6`, "0");
+    }
     sandbox.apply(refused);
   }
 }

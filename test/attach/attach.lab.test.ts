@@ -131,6 +131,7 @@ describe("a sandbox", () => {
     }
     const [, address] = addressesOf(await add(requestFor(sandbox)));
     expect(ping(host, address!)).toContain("1 received");
+    expect(ping(sandbox, address!)).toContain("1 received");
     expect(sandbox.run("sysctl", "-n", "net.ipv6.conf.all.disable_ipv6")).toBe("1\n");
   });
 
