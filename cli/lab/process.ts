@@ -10,7 +10,6 @@ export interface ProcessIdentity {
   readonly startTicks: number;
 }
 
-const graceMs = 3000;
 const killMs = 3000;
 
 /** The process of a pid; undefined when there is none, or only a zombie. */
@@ -49,6 +48,7 @@ export function processesInMountNamespace(pin: string): ProcessIdentity[] {
 export async function endProcesses(
   processes: readonly ProcessIdentity[],
   signal: AbortSignal,
+  graceMs = 3000,
 ): Promise<void> {
   const rest = (): ProcessIdentity[] => processes.filter(isAlive);
   const gone = (): true | undefined => (rest().length === 0 ? true : undefined);
