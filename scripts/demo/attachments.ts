@@ -6,11 +6,10 @@ import { isAlive } from "../../cli/lab/process.ts";
 import { cidrContains, parseIp } from "../../core/address.ts";
 import { formatTable } from "../../cli/table.ts";
 import { type Claim, formatTimes } from "./claim.ts";
-import { linesLeft, observeNode, type ObservedNodes } from "./remains.ts";
+import { linesLeft, observeNode, type ObservedNodes, remainsDeadlineMs } from "./remains.ts";
 import type { Stage } from "./stage.ts";
 
 const namespace = "demo";
-const remainsDeadlineMs = 5000;
 
 /** Point 3: web and db on each node, in this order, so that they get the addresses in the manifests. */
 export async function addPods(

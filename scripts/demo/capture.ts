@@ -46,15 +46,30 @@ export async function startCapture(
   });
   return {
     stop: async () => {
+      await quietLog(log, signal);
       await endProcesses([tcpdump], signal);
       return readCapture(log(), nodes, topology);
     },
   };
 }
 
+/** tcpdump drops what it has not yet read when it is ended. */
+async function quietLog(log: () => string, signal: AbortSignal): Promise<void> {
+  let length = -1;
+  await waitFor(
+    () => {
+      const before = length;
+      length = log().length;
+      return length === before ? true : undefined;
+    },
+    { what: "the capture did not settle", deadlineMs: 2000, signal },
+  );
+}
+
 /**
  * The packets of tcpdump's text. Each is counted once, where it enters the router from its node's
- * cable; an encapsulated one is two lines, the second of them the pods' packet.
+ * cable (`In` when routed, `P` when bridged); an encapsulated one is two lines, the second of them
+ * the pods' packet.
  */
 export function readCapture(
   text: string,
@@ -72,7 +87,7 @@ export function readCapture(
   };
   const lines = text.split("\n");
   return lines.flatMap((line, index): SeenPacket[] => {
-    const [, port = "", outer = ""] = /^\S+ (\S+)\s+In\s+(IP .*)$/.exec(line) ?? [];
+    const [, port = "", outer = ""] = /^\S+ (\S+)\s+(?:In|P)\s+(IP .*)$/.exec(line) ?? [];
     if (!ports.has(port)) return [];
     const isVxlan = outer.includes(": VXLAN, ");
     const pair = addressesOf(outer);

@@ -11,13 +11,20 @@ export interface Claim {
 /** Paints a word, or leaves it. */
 export type Paint = (style: "green" | "red" | "bold", text: string) => string;
 
+const shownLength = 90;
+
+/** One line for each claim; what is too long for a line follows in full. */
 export function formatClaims(claims: readonly Claim[], paint: Paint): string {
   const rows: Rows = claims.map(({ text, seen, isTrue }) => [
     isTrue ? paint("green", "ok") : paint("red", "FAILED"),
     text,
-    seen,
+    seen.length > shownLength ? `${seen.slice(0, shownLength)}…` : seen,
   ]);
-  return formatTable([["", paint("bold", "CLAIM"), paint("bold", "SEEN")], ...rows]);
+  const long = claims.filter(({ seen }) => seen.length > shownLength);
+  return [
+    formatTable([["", paint("bold", "CLAIM"), paint("bold", "SEEN")], ...rows]),
+    ...long.map(({ text, seen }) => `\n${text}:\n  ${seen}\n`),
+  ].join("");
 }
 
 /** The fastest, the middle and the slowest, in milliseconds. */
