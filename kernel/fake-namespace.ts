@@ -147,7 +147,7 @@ export class FakeNamespace implements NetworkNamespace {
         return;
       }
       case "set-link":
-        return this.#setLink(change.index ?? this.#indexOf(change.device), change.settings);
+        return this.#setLink(this.#indexOf(change.device), change.settings);
       case "remove-link": {
         const found = this.#find(change.device);
         if (found !== undefined) this.#removeLink(found.link.index);

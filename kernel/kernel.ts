@@ -11,7 +11,8 @@ import type { NftTable, ObservedNftTable } from "../core/nft.ts";
 export interface NetworkNamespace {
   /**
    * Sends the changes as one batch, in order. All that can be done is done; then the first failure,
-   * if any, is thrown, naming its change. A removal of what is not there is no failure.
+   * if any, is thrown, naming its change. A removal of what is not there is no failure. What is about
+   * a link that could not be made is never done to another one, even of the same index.
    */
   apply(changes: readonly Change[]): void;
   links(): readonly Link[];

@@ -77,8 +77,9 @@ export function writeAddVeth(
       }),
     );
   });
-  // RTM_NEWLINK ignores the alias of a link that it makes.
-  if (alias !== undefined) writeSetLink(batch, host.index, { alias });
+  // RTM_NEWLINK ignores the alias of a link that it makes. By name, for at the index there may be
+  // another link, if this one could not be made.
+  if (alias !== undefined) writeSetAlias(batch, host.name, alias);
 }
 
 export function writeAddVxlan(
@@ -151,12 +152,17 @@ export function writeRemoveLink(batch: MessageBatch, name: IfName): void {
   });
 }
 
-export function writeSetGroup(batch: MessageBatch, name: IfName, group: number): void {
+export const writeSetGroup = (batch: MessageBatch, name: IfName, group: number): void =>
   batch.message(MessageType.SETLINK, 0, () => {
     writeIfinfo(batch, 0);
     batch.attributeText(ifla.name, name).attributeU32(ifla.group, group);
   });
-}
+
+const writeSetAlias = (batch: MessageBatch, name: IfName, alias: string): void =>
+  batch.message(MessageType.SETLINK, 0, () => {
+    writeIfinfo(batch, 0);
+    batch.attributeText(ifla.name, name).attributeText(ifla.alias, alias);
+  });
 
 /** Every link of the group at once: one wait for the kernel's read-copy-update, not one per link. */
 export function writeRemoveGroup(batch: MessageBatch, group: number): void {

@@ -169,16 +169,17 @@ interface Origin {
 }
 
 /**
- * Collects changes into one batch. A device is known by an earlier change of the batch or looked up;
- * the batch is sent early only when the look-up depends on what is in it.
+ * Collects changes into one batch. It is sent early only when what follows is about a device that the
+ * batch makes or removes. Even where the caller chose the index of a new device: had it not been made,
+ * because another one has that index, all the rest would be done to that other one.
  */
 class ChangeSender {
   readonly #socket: NetlinkSocket;
   readonly #batch = new MessageBatch();
   readonly #origins: Origin[] = [];
   readonly #indexes = new Map<string, number>();
-  /** Devices whose existence depends on messages that are not sent yet. */
-  readonly #unsettled = new Set<string>();
+  /** Devices that messages not sent yet make, at this index if the caller chose one, or remove. */
+  readonly #unsettled = new Map<string, number | undefined>();
   #position = 0;
   #firstFailure: { readonly position: number; readonly error: KernelError } | undefined;
 
@@ -202,14 +203,16 @@ class ChangeSender {
     switch (change.kind) {
       case "add-veth":
         writeAddVeth(batch, change);
-        this.#indexes.set(change.host.name, change.host.index);
+        this.#unsettled.set(change.host.name, change.host.index);
         return this.#written(change);
       case "add-vxlan":
         writeAddVxlan(batch, change);
-        this.#unsettled.add(change.name);
+        this.#unsettled.set(change.name, undefined);
         return this.#written(change);
       case "set-link": {
-        if (change.index !== undefined) this.#indexes.set(change.device, change.index);
+        if (change.index !== undefined && !this.#unsettled.has(change.device)) {
+          this.#indexes.set(change.device, change.index);
+        }
         const index = this.#indexOf(change, change.device, []);
         if (index !== undefined) this.#writeSettings(change, index, change.settings);
         return;
@@ -217,7 +220,7 @@ class ChangeSender {
       case "remove-link":
         writeRemoveLink(batch, change.device);
         this.#indexes.delete(change.device);
-        this.#unsettled.add(change.device);
+        this.#unsettled.set(change.device, undefined);
         return this.#written(change, ["ENODEV"]);
       case "add-address":
       case "remove-address":
@@ -303,9 +306,9 @@ class ChangeSender {
 
   /** Undefined, and a failure of the change if that matters, when there is no such device. */
   #indexOf(change: Change, device: IfName, tolerated: readonly string[]): number | undefined {
+    if (this.#unsettled.has(device)) this.#flush();
     const known = this.#indexes.get(device);
     if (known !== undefined) return known;
-    if (this.#unsettled.has(device)) this.#flush();
     const index = indexOf(this.#socket, device);
     if (index !== undefined) this.#indexes.set(device, index);
     else this.#fail({ change, position: this.#position, tolerated }, "ENODEV", "");
@@ -313,13 +316,18 @@ class ChangeSender {
   }
 
   #flush(): void {
-    for (const { index, errno, kernelMessage } of this.#socket.send(this.#batch)) {
+    const failures = this.#socket.send(this.#batch);
+    for (const { index, errno, kernelMessage } of failures) {
       const origin = this.#origins[index];
       if (origin !== undefined) this.#fail(origin, errno, kernelMessage);
     }
+    // After a failure nothing is taken for granted: names are looked up.
+    for (const [device, index] of failures.length === 0 ? this.#unsettled : []) {
+      if (index !== undefined) this.#indexes.set(device, index);
+    }
+    this.#unsettled.clear();
     this.#batch.clear();
     this.#origins.length = 0;
-    this.#unsettled.clear();
   }
 
   #fail({ change, position, tolerated }: Origin, errno: string, kernelMessage: string): void {

@@ -144,6 +144,32 @@ describe.each(kernels)("%s", (_name, openScene) => {
       expect(sandbox.link("eth1")).toBeUndefined();
     });
 
+    test("leaves the device alone that has the index which was chosen for a new one", () => {
+      using sandbox = kernel.openSandbox(path);
+      kernel.apply([addVeth(sandbox.fd), setUp(hostEnd.name)]);
+      const before = kernel.link(hostEnd.name);
+      const host = { ...hostEnd, name: ifName("fl00000000000d") };
+      const pod = { name: ifName("eth1"), index: 4011, mac: mac("02:00:00:00:00:0d") };
+      const common = { sandboxFd: sandbox.fd, mtu: 1450, alias: "fairlead:other/pod" };
+      const settings = { isUp: true, group: 9 };
+      const failure = failureOf(() =>
+        kernel.apply([
+          { kind: "add-veth", host, pod, ...common },
+          { kind: "set-link", device: host.name, index: host.index, settings },
+          { kind: "add-route", route: aRoute("10.244.1.9/32", host.name) },
+          {
+            kind: "replace-neighbor",
+            neighbor: { ...nextHop, device: host.name, isPermanent: true },
+          },
+        ]),
+      );
+      expect(failure?.errno).toBe("EEXIST");
+      expect(failure?.message).toContain(`ip link add ${host.name}`);
+      expect(kernel.link(hostEnd.name)).toEqual(before);
+      expect(kernel.routes({ protocol: 76 })).toEqual([]);
+      expect(kernel.neighbors(hostEnd.name)).toEqual([]);
+    });
+
     test("refuses a pod end whose index is taken inside", () => {
       using sandbox = kernel.openSandbox(path);
       kernel.apply([addVeth(sandbox.fd)]);
