@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { formatChange } from "../core/format-change.ts";
+import { attachmentMetric } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import { cidr, ip } from "../test/support/builders.ts";
 import { type Wiring, planAdd, planDel, podRoutes } from "./plan.ts";
@@ -88,9 +89,10 @@ describe("planAdd()", () => {
   });
 
   test("lets a further interface's default route stand behind the first one's", () => {
-    const { sandbox } = planAdd({ ...key, ifName: "net1" }, wiring, 7);
+    const second = { ...key, ifName: "net1" };
+    const { sandbox } = planAdd(second, wiring, 7);
     expect(text(sandbox)).toContain(
-      "ip route add 0.0.0.0/0 via 169.254.1.1 dev net1 onlink proto 76 metric 1000002",
+      `ip route add 0.0.0.0/0 via 169.254.1.1 dev net1 onlink proto 76 metric ${attachmentMetric(second)}`,
     );
   });
 });

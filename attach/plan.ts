@@ -22,6 +22,7 @@ import {
   type AttachmentKey,
   type IfName,
   attachmentMacs,
+  attachmentMetric,
   hostInterfaceName,
   parseIfName,
   routeProtocol,
@@ -206,8 +207,8 @@ export function podInterfaceName(key: AttachmentKey): IfName {
  * interface beside the first takes second place by a metric that no other has.
  */
 export function podRoutes(
-  { ifName }: AttachmentKey,
-  { addresses, routes, podIndex }: Wiring,
+  key: AttachmentKey,
+  { addresses, routes }: Pick<Wiring, "addresses" | "routes">,
 ): readonly PodRoute[] {
   const families = familiesOf(addresses);
   if (routes.length > 0) {
@@ -215,7 +216,7 @@ export function podRoutes(
   }
   return families.map((family) => ({
     destination: cidrOf(nextHop[family], 0),
-    ...(ifName !== firstInterface && { metric: podIndex }),
+    ...(key.ifName !== firstInterface && { metric: attachmentMetric(key) }),
   }));
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   attachmentMacs,
+  attachmentMetric,
   hostInterfaceName,
   isPodHostInterface,
   parseIfName,
@@ -27,6 +28,14 @@ describe("hostInterfaceName()", () => {
       expect(parseIfName(name)).toBe(name);
     }
   });
+});
+
+test("attachmentMetric() is one of 31 bits, another for another interface", () => {
+  const metric = attachmentMetric(key);
+  expect(metric).toBeGreaterThan(0);
+  expect(metric).toBeLessThanOrEqual(2 ** 31);
+  expect(attachmentMetric({ ...key })).toBe(metric);
+  expect(attachmentMetric({ ...key, ifName: "net9" })).not.toBe(metric);
 });
 
 test("attachmentMacs() are two different, locally administered, unicast addresses", () => {

@@ -43,6 +43,13 @@ export const attachmentMacs = (key: AttachmentKey): { readonly host: Mac; readon
 });
 
 /**
+ * Metric of the default routes over an interface that is not the pod's first, 1 to 2^31: such routes
+ * differ from those of the pod's other interfaces, and a repeated ADD gives them again.
+ */
+export const attachmentMetric = (key: AttachmentKey): number =>
+  1 + (digest("metric", key.network, key.containerId, key.ifName).readUInt32BE() >>> 1);
+
+/**
  * A node's VTEP MAC: every peer derives it from the node's name and the VNI, so that nothing needs
  * to be exchanged and nothing changes over a restart (DESIGN.md decision 9).
  */

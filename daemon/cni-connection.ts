@@ -103,7 +103,7 @@ interface SandboxFile extends Disposable {
 
 /**
  * The launcher's descriptor, opened as ours: from here the launcher may die and its pid go to another.
- * Where the launcher could open nothing, neither can we: a path that no file has.
+ * What does not exist for the launcher does not for us: a path that no file has.
  */
 function openSandboxFile(pid: number, netnsFd: number | undefined): SandboxFile {
   const none = { path: "/proc/self/fd/none", [Symbol.dispose]: () => {} };

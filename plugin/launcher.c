@@ -223,11 +223,13 @@ static bool take_input(void) {
 	return false;
 }
 
-// The sandbox, opened here, because the path means something in our mount namespace only. -1: none;
-// whether that is an error is for the daemon to say.
-static int open_sandbox(void) {
+// The sandbox, opened here, because the path means something in our mount namespace only. -1: there
+// is none, which is for the daemon to judge. False: it cannot be opened for another reason, which the
+// Node program will find for itself.
+static bool open_sandbox(int *fd) {
 	const char *path = variable("CNI_NETNS");
-	return *path == '\0' ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	*fd = *path == '\0' ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	return *fd >= 0 || *path == '\0' || errno == ENOENT;
 }
 
 // ---- The daemon ---------------------------------------------------------------------------------
@@ -325,10 +327,12 @@ int main(int argc, char **argv) {
 	if (!put_environment(&environment_length)) run_locally("plugin.js");
 	input = request + HEADER_LENGTH + environment_length;
 	if (!take_input()) run_locally("plugin.js");
+	int sandbox;
+	if (!open_sandbox(&sandbox)) run_locally("plugin.js");
 
 	memcpy(request, "FLrq", 4);
 	put_u32(request + 4, PROTOCOL_VERSION);
-	put_u32(request + 8, (uint32_t)open_sandbox());
+	put_u32(request + 8, (uint32_t)sandbox);
 	put_u32(request + 12, (uint32_t)environment_length);
 	put_u32(request + 16, (uint32_t)input_length);
 

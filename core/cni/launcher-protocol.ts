@@ -32,7 +32,7 @@ const replyKind = { done: 0, runLocally: 1 } as const;
 export interface LauncherRequest {
   readonly environment: Environment;
   readonly stdin: Buffer;
-  /** Open in the launcher; undefined when CNI_NETNS is empty or could not be opened there. */
+  /** Open in the launcher; undefined when CNI_NETNS is empty, or names nothing there. */
   readonly netnsFd: number | undefined;
 }
 

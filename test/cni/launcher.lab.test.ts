@@ -226,6 +226,17 @@ describe("the launcher does without the daemon", () => {
     expectLocal(outcome, "plugin.js", limits.stdin);
   });
 
+  test("when the sandbox is there but cannot be opened", async () => {
+    const path = newSocketPath();
+    await using socket = await listen(path, () => answered);
+    const outcome = await run({
+      env: { FAIRLEAD_SOCKET: path, CNI_NETNS: "/etc/passwd/net" },
+      stdin: "x",
+    });
+    expectLocal(outcome, "plugin.js", 1);
+    expect(socket.count).toBe(0);
+  });
+
   test("when there is more input than a request may have: all that shows it", async () => {
     const stdin = Buffer.alloc(limits.stdin + 5_000, 0x61);
     expectLocal(await run({ stdin }), "plugin.js", limits.stdin + 1);
