@@ -7,7 +7,6 @@ async function run(...args: readonly string[]): Promise<[number, string, string]
   const status = await runCommandLine(args, {
     stdout: (text) => void (stdout += text),
     stderr: (text) => void (stderr += text),
-    hasColor: false,
     environment: {},
     replaceProcess: (words) => {
       throw new Error(`became ${words.join(" ")}`);

@@ -6,8 +6,6 @@ export interface CliContext {
   readonly stdout: (text: string) => void;
   /** Progress and errors. */
   readonly stderr: (text: string) => void;
-  /** Standard output takes colour: a terminal, and no NO_COLOR. */
-  readonly hasColor: boolean;
   readonly environment: Environment;
   /** Becomes another program, looked for in the environment's PATH. Does not return. */
   readonly replaceProcess: (words: readonly string[], environment: Environment) => never;

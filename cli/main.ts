@@ -11,7 +11,6 @@ for (const name of ["SIGINT", "SIGTERM"] as const) {
 process.exitCode = await runCommandLine(process.argv.slice(2), {
   stdout: (text) => write(1, text),
   stderr: (text) => write(2, text),
-  hasColor: process.stdout.isTTY && (process.env["NO_COLOR"] ?? "") === "",
   environment: process.env,
   replaceProcess: (words, environment): never => {
     if (process.execve === undefined) throw new Error("Cannot replace the process: no execve here");

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { openAttachLock } from "../attach/lock.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
 import { openRecords, type RecordList } from "../attach/records.ts";
@@ -37,14 +38,12 @@ async function removeFromNode(
   context: CliContext,
 ): Promise<string[]> {
   await refuseWhileDaemonRuns(context.signal);
+  // Nothing of ours is there: nor should we make it, only to remove it.
+  const isThere = existsSync(paths.run);
   // From here no request without a daemon begins, and those that had begun are done.
-  const lock = { path: paths.attachLock, clock: systemClock, deadlineMs: attachLockDeadlineMs };
-  using _held = await openAttachLock("exclusive", lock, context.signal);
-  const attachments = openRecords({
-    directory: paths.attachments,
-    clock: systemClock,
-    log: silentLog,
-  }).list();
+  const options = { path: paths.attachLock, clock: systemClock, deadlineMs: attachLockDeadlineMs };
+  using _lock = isThere ? await openAttachLock("exclusive", options, context.signal) : undefined;
+  const attachments = isThere ? listAttachments() : { records: [], unreadable: [] };
   if (!force) refuseWhileAttached(attachments, context);
   using kernel = openKernel();
   return [
@@ -53,6 +52,9 @@ async function removeFromNode(
     ...removeNodeState(networksOf(attachments)),
   ];
 }
+
+const listAttachments = (): RecordList =>
+  openRecords({ directory: paths.attachments, clock: systemClock, log: silentLog }).list();
 
 async function refuseWhileDaemonRuns(signal: AbortSignal): Promise<void> {
   try {

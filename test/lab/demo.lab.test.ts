@@ -1,0 +1,62 @@
+// The demo's story, held to its word; and the demo as a process: what it prints and how it ends.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { artifacts } from "../../cli/home.ts";
+import { labDown } from "../../cli/lab/lab.ts";
+import type { Claim } from "../../scripts/demo/claim.ts";
+import { traceOfLab } from "../../scripts/demo/remains.ts";
+import { tell } from "../../scripts/demo/story.ts";
+import { testLab } from "../support/lab.ts";
+
+describe("the demo's story", () => {
+  let claims: readonly Claim[] = [];
+  beforeAll(async () => {
+    const { directory } = await testLab();
+    claims = await tell({
+      directory,
+      manifests: join(artifacts.conf, "demo"),
+      keep: false,
+      report: () => {},
+      show: () => {},
+      signal: AbortSignal.timeout(100_000),
+    });
+  });
+
+  test("is true in every claim", () => {
+    expect(claims.filter(({ isTrue }) => !isTrue)).toEqual([]);
+  });
+
+  test("makes every claim there is to make", () => {
+    expect(claims.map((claim) => claim.text)).toMatchInlineSnapshot();
+  });
+});
+
+test("the demo, interrupted, takes its lab away and fails", async () => {
+  const { directory } = await testLab();
+  onTestFinished(async () => void (await labDown(directory)));
+  const demo = spawn(process.execPath, ["scripts/demo.ts", "--dir", directory], {
+    cwd: join(import.meta.dirname, "../.."),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said = text(demo.stderr);
+  for await (const chunk of demo.stdout) {
+    if (String(chunk).includes("daemon ready")) demo.kill("SIGTERM");
+  }
+  if (demo.exitCode === null) await once(demo, "exit");
+  expect(demo.exitCode).toBe(1);
+  expect(await said).toContain("stopped by SIGTERM");
+  expect(traceOfLab(directory)).toEqual([]);
+});
+
+test("the demo refuses what it does not know", async () => {
+  const demo = spawn(process.execPath, ["scripts/demo.ts", "--kep"], {
+    cwd: join(import.meta.dirname, "../.."),
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const said = await text(demo.stderr);
+  if (demo.exitCode === null) await once(demo, "exit");
+  expect([demo.exitCode, said]).toEqual([2, expect.stringContaining("usage: ./run demo")]);
+});
