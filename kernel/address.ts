@@ -4,7 +4,8 @@ import { MessageType } from "netlink/dist/rt/gen_structs.js";
 import { familyOf } from "../core/address.ts";
 import type { InterfaceAddress } from "../core/network.ts";
 import { addressFamily } from "./family.ts";
-import type { Message, MessageBatch } from "./message.ts";
+import type { MessageBatch } from "./message.ts";
+import type { Message } from "./received.ts";
 
 /** struct ifaddrmsg: family, prefix length, flags, scope, interface index. */
 const ifaddrLength = 8;

@@ -4,7 +4,8 @@ import { FlagsNew } from "netlink/dist/constants.js";
 import { MessageType } from "netlink/dist/rt/gen_structs.js";
 import { macFromBytes } from "../core/address.ts";
 import type { FdbEntry } from "../core/network.ts";
-import type { Message, MessageBatch } from "./message.ts";
+import type { MessageBatch } from "./message.ts";
+import type { Message } from "./received.ts";
 import { nda, ndmsgLength, neighborState, writeNdmsg } from "./neighbor.ts";
 
 /** AF_BRIDGE. */

@@ -4,7 +4,8 @@ import { MessageType } from "netlink/dist/rt/gen_structs.js";
 import { familyOf, macFromBytes } from "../core/address.ts";
 import { type IfName, parseIfName } from "../core/names.ts";
 import type { Change, Link, LinkSettings, VethEnd, VxlanParameters } from "../core/network.ts";
-import type { Attributes, Message, MessageBatch } from "./message.ts";
+import type { MessageBatch } from "./message.ts";
+import type { Attributes, Message } from "./received.ts";
 
 /** struct ifinfomsg: family, type, index, flags, mask of the flags to change. */
 export const ifinfoLength = 16;

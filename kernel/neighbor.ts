@@ -5,7 +5,8 @@ import { MessageType } from "netlink/dist/rt/gen_structs.js";
 import { familyOf, macFromBytes } from "../core/address.ts";
 import type { Neighbor } from "../core/network.ts";
 import { addressFamily, familyFrom } from "./family.ts";
-import type { Message, MessageBatch } from "./message.ts";
+import type { MessageBatch } from "./message.ts";
+import type { Message } from "./received.ts";
 
 /** struct ndmsg: family, interface index, state, flags, type. */
 export const ndmsgLength = 12;

@@ -2,7 +2,8 @@
 import { constants } from "node:os";
 import { describe, expect, test } from "vitest";
 import type { SystemCalls } from "./ffi.ts";
-import { type Message, MessageBatch, align, headerLength } from "./message.ts";
+import { MessageBatch, align, headerLength } from "./message.ts";
+import type { Message } from "./received.ts";
 import { NetlinkSocket } from "./netlink.ts";
 
 const errorType = 2;

@@ -2,12 +2,13 @@
 // one asks for an acknowledgement, and failures come with the kernel's own words (extended ACK).
 import { write as writeDescriptor } from "node:fs";
 import { promisify } from "node:util";
-import { Flags, FlagsAck, FlagsGet, MessageType, type Protocol } from "netlink/dist/constants.js";
+import { Flags, FlagsAck, FlagsGet, MessageType } from "netlink/dist/constants.js";
 import { invariant } from "../core/assert.ts";
 import { KernelError, toError } from "../core/error.ts";
 import { checked, errnoName } from "./errno.ts";
-import { type SystemCalls, systemCalls } from "./ffi.ts";
-import { Message, type MessageBatch, align, headerLength } from "./message.ts";
+import type { SystemCalls } from "./ffi.ts";
+import { type MessageBatch, align, headerLength } from "./message.ts";
+import { Message } from "./received.ts";
 
 const write = promisify(writeDescriptor);
 
@@ -18,21 +19,7 @@ export interface MessageFailure {
   readonly kernelMessage: string;
 }
 
-// <sys/socket.h>, <linux/netlink.h>.
-const afNetlink = 16;
-const sockRaw = 3;
-const sockCloexec = 0x8_0000;
-const solSocket = 1;
-const soRcvtimeo = 20;
-const soSndbufforce = 32;
-const soRcvbufforce = 33;
-const soSndbuf = 7;
-const soRcvbuf = 8;
-const solNetlink = 270;
-const netlinkAddMembership = 1;
-const netlinkCapAck = 10;
-const netlinkExtAck = 11;
-const netlinkGetStrictCheck = 12;
+// <sys/socket.h>.
 const msgTrunc = 0x20;
 const msgDontwait = 0x40;
 
@@ -40,7 +27,6 @@ const msgDontwait = 0x40;
 const errorTlvsAt = 4 + headerLength;
 const errorTextAttribute = 1;
 
-const receiveTimeoutSeconds = 5;
 // A failing message takes some 768 octets of the receive buffer, so that the default of 208 KiB holds
 // 277 failures: one more and acknowledgements are lost. A chunk fits even where no privilege allows a
 // larger buffer.
@@ -61,57 +47,6 @@ const absent: readonly string[] = ["ENODEV", "ENOENT", "ESRCH"];
 // The kernel sizes dump messages by the largest read so far, at most 32 KiB. One buffer serves all
 // sockets of the thread: every reply is decoded before the next receive.
 const receiveBuffer = Buffer.allocUnsafe(65_536);
-
-export interface NetlinkOptions {
-  /** Octets of both socket buffers, past the system's limits where we may. */
-  readonly bufferOctets?: number;
-  /** Multicast groups to join, by number. */
-  readonly groups?: readonly number[];
-}
-
-/** A socket in the calling thread's network namespace, where it stays. */
-export function openNetlink(protocol: Protocol, options: NetlinkOptions = {}): NetlinkSocket {
-  const operation = "open a netlink socket";
-  const type = sockRaw | sockCloexec;
-  const fd = checked(systemCalls.socket(afNetlink, type, protocol), operation);
-  try {
-    configure(fd, options);
-  } catch (thrown) {
-    systemCalls.close(fd);
-    throw thrown;
-  }
-  return new NetlinkSocket(systemCalls, fd);
-}
-
-function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): void {
-  const set = (level: number, option: number, ...words: readonly number[]): number =>
-    systemCalls.setsockopt(fd, level, option, wordsOf(words));
-  // Each of these is older than Linux 5.10, the oldest that fairlead runs on.
-  checked(set(solNetlink, netlinkCapAck, 1), "ask netlink for short acknowledgements");
-  checked(set(solNetlink, netlinkExtAck, 1), "ask netlink for error texts");
-  // Without it the kernel ignores a dump's filters and sends everything.
-  checked(set(solNetlink, netlinkGetStrictCheck, 1), "ask netlink for filtered dumps");
-  // struct timeval has two 64-bit fields. A lost acknowledgement must not hang the process.
-  checked(set(solSocket, soRcvtimeo, receiveTimeoutSeconds, 0, 0, 0), "set a receive timeout");
-  if (bufferOctets !== undefined) {
-    // Without CAP_NET_ADMIN in the first user namespace the plain options go as far as allowed.
-    if (set(solSocket, soSndbufforce, bufferOctets) < 0) set(solSocket, soSndbuf, bufferOctets);
-    if (set(solSocket, soRcvbufforce, bufferOctets) < 0) set(solSocket, soRcvbuf, bufferOctets);
-  }
-  // To port 0, the kernel's, which binds the socket too: unbound, it would be sent no multicast. It
-  // takes messages from nobody else now, for in a sandbox there may be others with the privilege to
-  // write to it.
-  checked(systemCalls.connect(fd, kernelAddress), "connect a netlink socket");
-  for (const group of groups) {
-    checked(set(solNetlink, netlinkAddMembership, group), `join the netlink group ${group}`);
-  }
-}
-
-const wordsOf = (words: readonly number[]): Uint8Array =>
-  new Uint8Array(Uint32Array.from(words).buffer);
-
-/** struct sockaddr_nl: family, port, groups. */
-const kernelAddress = wordsOf([afNetlink, 0, 0]);
 
 /** What became of the waiting notifications. */
 export interface Drained {

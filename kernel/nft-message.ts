@@ -8,7 +8,8 @@ import {
   type NftRule,
   nftRuleDigest,
 } from "../core/nft.ts";
-import type { Attributes, Message, MessageBatch } from "./message.ts";
+import type { MessageBatch } from "./message.ts";
+import type { Attributes, Message } from "./received.ts";
 import { writeStatements } from "./nft-expression.ts";
 import { type Boundary, keyFromOctets, keyToOctets } from "./nft-interval.ts";
 

@@ -3,7 +3,7 @@
 import type { Family } from "../core/address.ts";
 import { KernelError, hasErrno } from "../core/error.ts";
 import type { NftTable, ObservedNftTable } from "../core/nft.ts";
-import { MessageBatch } from "./message.ts";
+import { MessageBatch, batchOf } from "./message.ts";
 import type { NetlinkSocket } from "./netlink.ts";
 import { type TableState, writeDifference } from "./nft-difference.ts";
 import { type Interval, intervalsFrom, networksOf } from "./nft-interval.ts";
@@ -78,10 +78,11 @@ export class NftTables {
   }
 
   remove(name: string): void {
-    const batch = new MessageBatch();
-    writeBegin(batch, undefined);
-    writeRemoveTable(batch, name);
-    writeEnd(batch);
+    const batch = batchOf((batch) => {
+      writeBegin(batch, undefined);
+      writeRemoveTable(batch, name);
+      writeEnd(batch);
+    });
     const failure = this.#socket.transact(batch);
     if (failure === undefined || failure.errno === "ENOENT") return;
     const operation = `remove the nftables table "${name}"`;
@@ -149,10 +150,4 @@ export class NftTables {
   #generation(): number {
     return this.#socket.get(batchOf(writeGetGeneration), decodeGeneration) ?? 0;
   }
-}
-
-function batchOf(write: (batch: MessageBatch) => void): MessageBatch {
-  const batch = new MessageBatch();
-  write(batch);
-  return batch;
 }

@@ -25,7 +25,8 @@ import {
   normalRoute,
 } from "../core/network.ts";
 import { addressFamily, familyFrom } from "./family.ts";
-import type { Attributes, Message, MessageBatch } from "./message.ts";
+import type { MessageBatch } from "./message.ts";
+import type { Attributes, Message } from "./received.ts";
 import type { RouteFilter } from "./kernel.ts";
 
 /**

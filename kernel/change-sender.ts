@@ -1,0 +1,204 @@
+// Changes as messages of one batch.
+import { assertNever } from "../core/assert.ts";
+import type { KernelError } from "../core/error.ts";
+import type { IfName } from "../core/names.ts";
+import { type Change, type LinkSettings, isDiscarding } from "../core/network.ts";
+import { writeAddAddress, writeRemoveAddress } from "./address.ts";
+import { changeError } from "./errno.ts";
+import { writeRemoveFdb, writeReplaceFdb } from "./fdb.ts";
+import {
+  linkIndexOf,
+  writeAddVeth,
+  writeAddVxlan,
+  writeAddressGeneration,
+  writeGetLink,
+  writeRemoveLink,
+  writeSetLink,
+} from "./link.ts";
+import { MessageBatch, batchOf } from "./message.ts";
+import { writeRemoveNeighbor, writeReplaceNeighbor } from "./neighbor.ts";
+import type { NetlinkSocket } from "./netlink.ts";
+import { writeAddRoute, writeRemoveRoute } from "./route.ts";
+
+/** Undefined when there is no link of this name. */
+export const indexOf = (socket: NetlinkSocket, name: string): number | undefined =>
+  socket.get(
+    batchOf((batch) => writeGetLink(batch, name)),
+    linkIndexOf,
+  );
+
+/** Which change a message belongs to, and which failures of it are none. */
+interface Origin {
+  readonly change: Change;
+  readonly position: number;
+  readonly tolerated: readonly string[];
+}
+
+/**
+ * Collects changes into one batch. It is sent early only when what follows is about a device that the
+ * batch makes or removes. Even where the caller chose the index of a new device: had it not been made,
+ * because another one has that index, all the rest would be done to that other one.
+ */
+export class ChangeSender {
+  readonly #socket: NetlinkSocket;
+  readonly #batch = new MessageBatch();
+  readonly #origins: Origin[] = [];
+  readonly #indexes = new Map<string, number>();
+  /** Devices that messages not sent yet make, at this index if the caller chose one, or remove. */
+  readonly #unsettled = new Map<string, number | undefined>();
+  #position = 0;
+  #firstFailure: { readonly position: number; readonly error: KernelError } | undefined;
+
+  constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  add(change: Change): void {
+    this.#write(change);
+    this.#position++;
+  }
+
+  /** Sends what is left; throws the first failure of all. */
+  finish(): void {
+    this.#flush();
+    if (this.#firstFailure !== undefined) throw this.#firstFailure.error;
+  }
+
+  #write(change: Change): void {
+    const batch = this.#batch;
+    switch (change.kind) {
+      case "add-veth":
+        writeAddVeth(batch, change);
+        this.#unsettled.set(change.host.name, change.host.index);
+        return this.#written(change);
+      case "add-vxlan":
+        writeAddVxlan(batch, change);
+        this.#unsettled.set(change.name, undefined);
+        return this.#written(change);
+      case "set-link": {
+        if (change.index !== undefined && !this.#unsettled.has(change.device)) {
+          this.#indexes.set(change.device, change.index);
+        }
+        const index = this.#indexOf(change, change.device, []);
+        if (index !== undefined) this.#writeSettings(change, index, change.settings);
+        return;
+      }
+      case "remove-link":
+        writeRemoveLink(batch, change.device);
+        this.#indexes.delete(change.device);
+        this.#unsettled.set(change.device, undefined);
+        return this.#written(change, ["ENODEV"]);
+      case "add-address":
+      case "remove-address":
+        return this.#writeAddress(change);
+      case "add-route":
+      case "replace-route":
+      case "remove-route":
+        return this.#writeRoute(change);
+      default:
+        return this.#writeNeighbor(change);
+    }
+  }
+
+  #writeSettings(change: Change, index: number, settings: LinkSettings): void {
+    const { linkLocal, ...rest } = settings;
+    if (linkLocal !== undefined) {
+      writeAddressGeneration(this.#batch, index, linkLocal);
+      // A device without IPv6 has no link-local address either.
+      this.#written(change, linkLocal ? [] : ["EAFNOSUPPORT"]);
+    }
+    if (Object.values(rest).some((value) => value !== undefined)) {
+      writeSetLink(this.#batch, index, rest);
+      this.#written(change);
+    }
+  }
+
+  #writeAddress(
+    change: Extract<Change, { readonly kind: "add-address" | "remove-address" }>,
+  ): void {
+    const { address, kind } = change;
+    const tolerated = kind === "add-address" ? [] : ["EADDRNOTAVAIL", "ENODEV"];
+    const index = this.#indexOf(change, address.device, tolerated);
+    if (index === undefined) return;
+    (kind === "add-address" ? writeAddAddress : writeRemoveAddress)(this.#batch, address, index);
+    this.#written(change, tolerated);
+  }
+
+  #writeRoute(
+    change: Extract<Change, { readonly kind: "add-route" | "replace-route" | "remove-route" }>,
+  ): void {
+    const { route, kind } = change;
+    const tolerated = kind === "remove-route" ? ["ESRCH", "ENODEV"] : [];
+    const index = isDiscarding(route.type) ? 0 : this.#indexOf(change, route.device, tolerated);
+    if (index === undefined) return;
+    if (kind === "remove-route") writeRemoveRoute(this.#batch, route, index);
+    else writeAddRoute(this.#batch, route, index, kind === "replace-route");
+    this.#written(change, tolerated);
+  }
+
+  #writeNeighbor(
+    change: Extract<Change, { readonly kind: `${string}-neighbor` | `${string}-fdb` }>,
+  ): void {
+    const isRemoval = change.kind === "remove-neighbor" || change.kind === "remove-fdb";
+    const tolerated = isRemoval ? ["ENOENT", "ENODEV"] : [];
+    const { device } = "neighbor" in change ? change.neighbor : change.entry;
+    const index = this.#indexOf(change, device, tolerated);
+    if (index === undefined) return;
+    switch (change.kind) {
+      case "replace-neighbor":
+        writeReplaceNeighbor(this.#batch, change.neighbor, index);
+        break;
+      case "remove-neighbor":
+        writeRemoveNeighbor(this.#batch, change.neighbor, index);
+        break;
+      case "replace-fdb":
+        writeReplaceFdb(this.#batch, change.entry, index);
+        break;
+      case "remove-fdb":
+        writeRemoveFdb(this.#batch, change.entry, index);
+        break;
+      default:
+        assertNever(change);
+    }
+    this.#written(change, tolerated);
+  }
+
+  /** The messages that are new in the batch came from this change. */
+  #written(change: Change, tolerated: readonly string[] = []): void {
+    while (this.#origins.length < this.#batch.count) {
+      this.#origins.push({ change, position: this.#position, tolerated });
+    }
+  }
+
+  /** Undefined, and a failure of the change if that matters, when there is no such device. */
+  #indexOf(change: Change, device: IfName, tolerated: readonly string[]): number | undefined {
+    if (this.#unsettled.has(device)) this.#flush();
+    const known = this.#indexes.get(device);
+    if (known !== undefined) return known;
+    const index = indexOf(this.#socket, device);
+    if (index !== undefined) this.#indexes.set(device, index);
+    else this.#fail({ change, position: this.#position, tolerated }, "ENODEV", "");
+    return index;
+  }
+
+  #flush(): void {
+    const failures = this.#socket.send(this.#batch);
+    for (const { index, errno, kernelMessage } of failures) {
+      const origin = this.#origins[index];
+      if (origin !== undefined) this.#fail(origin, errno, kernelMessage);
+    }
+    // After a failure nothing is taken for granted: names are looked up.
+    for (const [device, index] of failures.length === 0 ? this.#unsettled : []) {
+      if (index !== undefined) this.#indexes.set(device, index);
+    }
+    this.#unsettled.clear();
+    this.#batch.clear();
+    this.#origins.length = 0;
+  }
+
+  #fail({ change, position, tolerated }: Origin, errno: string, kernelMessage: string): void {
+    if (tolerated.includes(errno)) return;
+    if (this.#firstFailure !== undefined && this.#firstFailure.position <= position) return;
+    this.#firstFailure = { position, error: changeError(change, errno, kernelMessage) };
+  }
+}

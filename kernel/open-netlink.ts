@@ -1,0 +1,73 @@
+import type { Protocol } from "netlink/dist/constants.js";
+import { checked } from "./errno.ts";
+import { systemCalls } from "./ffi.ts";
+import { NetlinkSocket } from "./netlink.ts";
+
+// <sys/socket.h>, <linux/netlink.h>.
+const afNetlink = 16;
+const sockRaw = 3;
+const sockCloexec = 0x8_0000;
+const solSocket = 1;
+const soRcvtimeo = 20;
+const soSndbufforce = 32;
+const soRcvbufforce = 33;
+const soSndbuf = 7;
+const soRcvbuf = 8;
+const solNetlink = 270;
+const netlinkAddMembership = 1;
+const netlinkCapAck = 10;
+const netlinkExtAck = 11;
+const netlinkGetStrictCheck = 12;
+
+const receiveTimeoutSeconds = 5;
+
+export interface NetlinkOptions {
+  /** Octets of both socket buffers, past the system's limits where we may. */
+  readonly bufferOctets?: number;
+  /** Multicast groups to join, by number. */
+  readonly groups?: readonly number[];
+}
+
+/** A socket in the calling thread's network namespace, where it stays. */
+export function openNetlink(protocol: Protocol, options: NetlinkOptions = {}): NetlinkSocket {
+  const operation = "open a netlink socket";
+  const type = sockRaw | sockCloexec;
+  const fd = checked(systemCalls.socket(afNetlink, type, protocol), operation);
+  try {
+    configure(fd, options);
+  } catch (thrown) {
+    systemCalls.close(fd);
+    throw thrown;
+  }
+  return new NetlinkSocket(systemCalls, fd);
+}
+
+function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): void {
+  const set = (level: number, option: number, ...words: readonly number[]): number =>
+    systemCalls.setsockopt(fd, level, option, wordsOf(words));
+  // Each of these is older than Linux 5.10, the oldest that fairlead runs on.
+  checked(set(solNetlink, netlinkCapAck, 1), "ask netlink for short acknowledgements");
+  checked(set(solNetlink, netlinkExtAck, 1), "ask netlink for error texts");
+  // Without it the kernel ignores a dump's filters and sends everything.
+  checked(set(solNetlink, netlinkGetStrictCheck, 1), "ask netlink for filtered dumps");
+  // struct timeval has two 64-bit fields. A lost acknowledgement must not hang the process.
+  checked(set(solSocket, soRcvtimeo, receiveTimeoutSeconds, 0, 0, 0), "set a receive timeout");
+  if (bufferOctets !== undefined) {
+    // Without CAP_NET_ADMIN in the first user namespace the plain options go as far as allowed.
+    if (set(solSocket, soSndbufforce, bufferOctets) < 0) set(solSocket, soSndbuf, bufferOctets);
+    if (set(solSocket, soRcvbufforce, bufferOctets) < 0) set(solSocket, soRcvbuf, bufferOctets);
+  }
+  // To port 0, the kernel's, which binds the socket too: unbound, it would be sent no multicast. It
+  // takes messages from nobody else now, for in a sandbox there may be others with the privilege to
+  // write to it.
+  checked(systemCalls.connect(fd, kernelAddress), "connect a netlink socket");
+  for (const group of groups) {
+    checked(set(solNetlink, netlinkAddMembership, group), `join the netlink group ${group}`);
+  }
+}
+
+const wordsOf = (words: readonly number[]): Uint8Array =>
+  new Uint8Array(Uint32Array.from(words).buffer);
+
+/** struct sockaddr_nl: family, port, groups. */
+const kernelAddress = wordsOf([afNetlink, 0, 0]);
