@@ -22,18 +22,29 @@ export function encodeMessage(message: Message): Uint8Array {
 }
 
 /**
- * The octets of a message, cut down to `maxOctets`: first by the additional section, then down to the
- * question with TC set. A part of a record set is never sent: it would be taken for the whole (RFC
- * 2181 section 9), and the empty answer is the least use to an amplifier.
+ * The octets of a message, cut down to `maxOctets`: first by the additional section, without a word;
+ * then with TC set to as many answers as fit. A client ignores those and asks again over TCP (RFC 2181
+ * section 9), but musl before 1.2.4 cannot, and makes do with them.
  */
 export function encodeWithin(message: Message, maxOctets: number): Uint8Array {
   const whole = tryEncode(message, maxOctets);
   if (whole !== undefined) return whole;
   const bare = { ...message, additionals: [] };
-  return (
-    tryEncode(bare, maxOctets) ??
-    encodeMessage({ ...bare, truncated: true, answers: [], authorities: [] })
-  );
+  return tryEncode(bare, maxOctets) ?? encodeTruncated(bare, maxOctets);
+}
+
+function encodeTruncated(message: Message, maxOctets: number): Uint8Array {
+  const { answers } = message;
+  const bare = { ...message, truncated: true, answers: [], authorities: [] };
+  let best = encodeMessage(bare);
+  // Fewer answers never take more room: halve the range.
+  for (let [low, high] = [1, answers.length]; low <= high;) {
+    const count = (low + high) >> 1;
+    const fitting = tryEncode({ ...bare, answers: answers.slice(0, count) }, maxOctets);
+    if (fitting === undefined) high = count - 1;
+    else [best, low] = [fitting, count + 1];
+  }
+  return best;
 }
 
 /** Undefined when the message is longer than `maxOctets`. */

@@ -1,0 +1,24 @@
+// The resolver with the cases' cluster as a process, so that a test can put it into a namespace:
+// node serve.ts ADDRESS CLIENT-CIDR UPSTREAM-PORT. Prints "ready", and its counters for each line read.
+import { createInterface } from "node:readline";
+import { silentLog } from "../../core/log.ts";
+import { startDns } from "../../dns/server.ts";
+import { cidr, ip } from "../support/builders.ts";
+import { fixtureSnapshot } from "./fixture.ts";
+
+const [address = "", clients = "", upstreamPort = ""] = process.argv.slice(2);
+await using server = await startDns({
+  addresses: [ip(address)],
+  port: 53,
+  domain: "cluster.local",
+  ttl: 5,
+  pods: "insecure",
+  upstreams: [{ address: ip("127.0.0.1"), port: Number(upstreamPort) }],
+  clients: [cidr(clients)],
+  log: silentLog,
+});
+server.publish(fixtureSnapshot());
+if (server.listening().length > 0) process.stdout.write("ready\n");
+for await (const _ of createInterface({ input: process.stdin })) {
+  process.stdout.write(`${JSON.stringify(server.counters())}\n`);
+}
