@@ -6,7 +6,12 @@ import { paths } from "../core/paths.ts";
 import { version } from "../core/version.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
-import { readRequestText, standardErrorLog, writeAll } from "../kernel/standard-streams.ts";
+import {
+  inputDeadline,
+  readRequestText,
+  standardErrorLog,
+  writeAll,
+} from "../kernel/standard-streams.ts";
 import { createIpamHandlers } from "./handlers.ts";
 import { openIpam } from "./store.ts";
 
@@ -16,7 +21,8 @@ const log = standardErrorLog("fairlead-ipam");
 const reply = await dispatch(
   {
     environment: process.env,
-    readStdin: () => readRequestText(process.stdin, deadline),
+    readStdin: () =>
+      readRequestText(process.stdin, inputDeadline(process.env["CNI_COMMAND"], deadline)),
     about: formatAbout("fairlead-ipam", version),
   },
   createIpamHandlers({

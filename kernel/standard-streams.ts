@@ -35,6 +35,13 @@ export async function readRequestText(stream: Readable, signal: AbortSignal): Pr
   }
 }
 
+// Runtimes send VERSION with an input that ends at once; its answer needs none.
+const versionInputMs = 200;
+
+/** Until when a verb's input is waited for. */
+export const inputDeadline = (command: string | undefined, deadline: AbortSignal): AbortSignal =>
+  command === "VERSION" ? AbortSignal.timeout(versionInputMs) : deadline;
+
 // A reader that takes nothing for that long is stuck.
 const writeDeadlineMs = 5_000;
 

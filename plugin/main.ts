@@ -12,19 +12,20 @@ import {
 import { deadlines } from "../core/cni/launcher-protocol.ts";
 import type { CniReply } from "../core/cni/types.ts";
 import { version } from "../core/version.ts";
-import { readRequestText, standardErrorLog, writeAll } from "../kernel/standard-streams.ts";
-
-// Runtimes send VERSION with an input that ends at once; nothing else is waited for.
-const versionInputMs = 200;
+import {
+  inputDeadline,
+  readRequestText,
+  standardErrorLog,
+  writeAll,
+} from "../kernel/standard-streams.ts";
 
 const deadline = AbortSignal.timeout(deadlines.handlerMs);
 
 async function serve(): Promise<CniReply> {
-  const isVersion = process.env["CNI_COMMAND"] === "VERSION";
-  const inputDeadline = isVersion ? AbortSignal.timeout(versionInputMs) : deadline;
   const read = await readRequest({
     environment: process.env,
-    readStdin: () => readRequestText(process.stdin, inputDeadline),
+    readStdin: () =>
+      readRequestText(process.stdin, inputDeadline(process.env["CNI_COMMAND"], deadline)),
     about: formatAbout("fairlead", version),
   });
   if (read.kind === "answered") return read.reply;

@@ -6,7 +6,6 @@ import {
   chmodSync,
   copyFileSync,
   cpSync,
-  existsSync,
   linkSync,
   mkdirSync,
   readdirSync,
@@ -45,10 +44,6 @@ console.log(`built dist/ in ${Math.round(performance.now() - startedAt)} ms`);
 async function bundle(): Promise<void> {
   const written = new Set<string>();
   for (const [name, source] of Object.entries(entries)) {
-    if (!existsSync(join(root, source))) {
-      console.log(`skipped ${name}: there is no ${source}`);
-      continue;
-    }
     const { metafile } = await build({
       absWorkingDir: root,
       entryPoints: { [name]: source },

@@ -45,7 +45,7 @@ const nodeScript = `set -e
 mount -t tmpfs none /run
 mount -t tmpfs none /var/lib
 mkdir /run/fairlead
-printf %s "$1" >${paths.nodeFacts}
+[ -z "$1" ] || printf %s "$1" >${paths.nodeFacts}
 ip link set lo up
 ip link add uplink type veth peer name uplink-far
 ip address add 192.0.2.1/24 dev uplink
@@ -54,10 +54,10 @@ ip link set uplink up
 echo ready
 exec cat`;
 
-/** The node of {@link facts}, with its node.json and without a daemon. */
-export async function createTwinNode(): Promise<TwinNode> {
+/** The node of {@link facts}, without a daemon; `nodeFacts` is the text of its node.json. */
+export async function createTwinNode(nodeFacts = formatNodeFacts(facts)): Promise<TwinNode> {
   const unshare = ["unshare", "--mount", "--net", "--propagation", "private"];
-  const holder = await hold([...unshare, "sh", "-c", nodeScript, "node", formatNodeFacts(facts)]);
+  const holder = await hold([...unshare, "sh", "-c", nodeScript, "node", nodeFacts]);
   const enter = ["nsenter", `--target=${holder.pid}`, "--mount", "--net", "--"];
   const started: ChildProcess[] = [];
   return {
