@@ -22,6 +22,19 @@ export interface Link {
   readonly vxlan?: VxlanParameters;
 }
 
+/** Octets of a link's alias: the kernel's IFALIASZ, less one. */
+const longestAlias = 255;
+
+/** The alias as the kernel keeps it: what is too long is cut, for it only tells who a link is for. */
+export function linkAlias(text: string): string {
+  const octets = Buffer.from(text);
+  if (octets.length <= longestAlias) return text;
+  let end = longestAlias;
+  // Not within a character: the octets that continue one start with the bits 10 (RFC 3629).
+  while (((octets[end] ?? 0) & 0xc0) === 0x80) end--;
+  return octets.toString("utf8", 0, end);
+}
+
 export interface VxlanParameters {
   readonly vni: number;
   /** UDP destination port. */

@@ -13,6 +13,7 @@ import {
   type Neighbor,
   type Route,
   isDiscarding,
+  linkAlias,
   localTable,
   normalRoute,
 } from "../core/network.ts";
@@ -209,7 +210,7 @@ export class FakeNamespace implements NetworkNamespace {
     sandbox.#refuseTaken(pod.name);
     if (sandbox.#links.has(pod.index)) throw new Refusal("EBUSY");
     const common = { type: "veth", mtu, isUp: false, group: 0 };
-    const aliased = alias === undefined ? {} : { alias };
+    const aliased = alias === undefined ? {} : { alias: linkAlias(alias) };
     this.#addLink(
       { ...common, ...host, ...aliased, linkIndex: pod.index },
       { namespace: sandbox, index: pod.index },
@@ -230,7 +231,7 @@ export class FakeNamespace implements NetworkNamespace {
       ...(isUp !== undefined && { isUp }),
       ...(mtu !== undefined && { mtu }),
       ...(mac !== undefined && { mac }),
-      ...(alias !== undefined && { alias }),
+      ...(alias !== undefined && { alias: linkAlias(alias) }),
       ...(group !== undefined && { group }),
     };
     if (wasUp && isUp === false) this.#flushDown(found.link.name);

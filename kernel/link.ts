@@ -3,7 +3,14 @@ import { FlagsNew } from "netlink/dist/constants.js";
 import { MessageType } from "netlink/dist/rt/gen_structs.js";
 import { familyOf, macFromBytes } from "../core/address.ts";
 import { type IfName, parseIfName } from "../core/names.ts";
-import type { Change, Link, LinkSettings, VethEnd, VxlanParameters } from "../core/network.ts";
+import {
+  type Change,
+  type Link,
+  type LinkSettings,
+  type VethEnd,
+  type VxlanParameters,
+  linkAlias,
+} from "../core/network.ts";
 import type { MessageBatch } from "./message.ts";
 import type { Attributes, Message } from "./received.ts";
 
@@ -120,7 +127,7 @@ export function writeSetLink(batch: MessageBatch, index: number, settings: LinkS
     writeIfinfo(batch, index, isUp === true ? flagUp : 0, isUp === undefined ? 0 : flagUp);
     if (mtu !== undefined) batch.attributeU32(ifla.mtu, mtu);
     if (mac !== undefined) batch.attributeMac(ifla.address, mac);
-    if (alias !== undefined) batch.attributeText(ifla.alias, alias);
+    if (alias !== undefined) writeAlias(batch, alias);
     if (group !== undefined) batch.attributeU32(ifla.group, group);
     if (rpFilter !== undefined) {
       batch.nested(ifla.afSpec, () =>
@@ -162,8 +169,13 @@ export const writeSetGroup = (batch: MessageBatch, name: IfName, group: number):
 const writeSetAlias = (batch: MessageBatch, name: IfName, alias: string): void =>
   batch.message(MessageType.SETLINK, 0, () => {
     writeIfinfo(batch, 0);
-    batch.attributeText(ifla.name, name).attributeText(ifla.alias, alias);
+    batch.attributeText(ifla.name, name);
+    writeAlias(batch, alias);
   });
+
+/** Without a zero at its end, which would be a part of it. */
+const writeAlias = (batch: MessageBatch, alias: string): MessageBatch =>
+  batch.attributeOctets(ifla.alias, Buffer.from(linkAlias(alias)));
 
 /** Every link of the group at once: one wait for the kernel's read-copy-update, not one per link. */
 export function writeRemoveGroup(batch: MessageBatch, group: number): void {

@@ -81,7 +81,10 @@ export class LinuxNamespace implements NetworkNamespace {
 
   #routesOf(family: Family, filter: RouteFilter, index: number | undefined) {
     try {
-      return this.#dump((batch) => writeGetRoutes(batch, family, filter, index), decodeRoute);
+      return this.#dump(
+        (batch) => writeGetRoutes(batch, family, filter, index),
+        (message) => decodeRoute(message, family),
+      );
     } catch (thrown) {
       // A table is made with its first route.
       if (hasErrno(thrown, "ENOENT")) return [];

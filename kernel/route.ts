@@ -24,7 +24,7 @@ import {
   isDiscarding,
   normalRoute,
 } from "../core/network.ts";
-import { addressFamily, familyFrom } from "./family.ts";
+import { addressFamily } from "./family.ts";
 import type { MessageBatch } from "./message.ts";
 import type { Attributes, Message } from "./received.ts";
 import type { RouteFilter } from "./kernel.ts";
@@ -155,14 +155,16 @@ export interface DecodedRoute {
   toRoute(device: IfName): Route;
 }
 
-/** Undefined for what fairlead never makes: see `NetworkNamespace.routes`. */
-export function decodeRoute(message: Message): DecodedRoute | undefined {
-  const family = familyFrom(message.u8(0));
+/**
+ * Undefined for what fairlead never makes (see `NetworkNamespace.routes`) and for other families: a
+ * kernel without IPv6 answers a question for its routes with those of IPv4.
+ */
+export function decodeRoute(message: Message, family: Family): DecodedRoute | undefined {
   const type = typesByNumber.get(message.u8(7));
   const scope = scopesByNumber.get(message.u8(6));
   const flags = message.u32(8);
-  if (family === undefined || type === undefined || scope === undefined) return undefined;
-  if ((flags & flagCloned) !== 0) return undefined;
+  if (type === undefined || scope === undefined) return undefined;
+  if (message.u8(0) !== addressFamily(family) || (flags & flagCloned) !== 0) return undefined;
   const attributes = message.attributes(rtmsgLength);
   const index = attributes.u32(rta.outputInterface);
   // A multipath route has its devices elsewhere.

@@ -106,6 +106,21 @@ describe.each(kernels)("%s", (_name, openScene) => {
       if (scene.run !== undefined) expect(scene.run("cat", path)).toBe("2\n");
     });
 
+    test.each([
+      ["ascii", `fairlead:${"n".repeat(63)}/${"p".repeat(253)}`, 255],
+      ["other", `fairlead:${"é".repeat(200)}`, 255],
+      ["exactly as long as it may be", "a".repeat(255), 255],
+    ])("an alias that is too long is cut between characters: %s", (_what, alias, octets) => {
+      scene.addUnderlay(underlay);
+      kernel.apply([{ kind: "set-link", device: underlay, settings: { alias } }]);
+      const kept = kernel.link(underlay)?.alias ?? "";
+      expect(alias.startsWith(kept)).toBe(true);
+      expect(Buffer.byteLength(kept)).toBe(octets);
+      if (scene.run !== undefined) {
+        expect(scene.run("cat", `/sys/class/net/${underlay}/ifalias`)).toBe(`${kept}\n`);
+      }
+    });
+
     test("linkLocal: false keeps the kernel from making a link-local address", () => {
       kernel.apply(overlayChanges);
       expect(kernel.addresses(overlay).map(({ address }) => address)).toEqual([
