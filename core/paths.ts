@@ -12,8 +12,15 @@ export const paths = {
   nodeFacts: "/run/fairlead/node.json",
   attachments: "/run/fairlead/attachments",
   attachLock: "/run/fairlead/attach.lock",
+  /** Held while a daemon runs: there is one on a node. */
+  daemonLock: "/run/fairlead/daemon.lock",
   /** One directory per network, in host-local's layout. */
   leases: "/var/lib/cni/networks",
   state: "/var/lib/fairlead",
+  /** Kernel settings as they were before fairlead changed them first. */
+  sysctls: "/var/lib/fairlead/sysctls.json",
   bootId: "/proc/sys/kernel/random/boot_id",
 } as const;
+
+/** The same places, for a test elsewhere. */
+export type Paths = Readonly<Record<keyof typeof paths, string>>;

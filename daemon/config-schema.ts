@@ -124,7 +124,7 @@ const network = v.object({
 const dns = v.object({
   enabled: v.optional(flag, true),
   domain: v.optional(dnsName, "cluster.local"),
-  ttl: v.optional(wholeNumber(0, 86_400), 5),
+  ttl: v.optional(wholeNumber(0, 3600), 5),
   pods: v.optional(oneOf(["insecure", "verified", "disabled"]), "insecure"),
   addresses: v.optional(v.array(ipSchema, "a list of addresses"), ["10.96.0.10"]),
   upstreams: v.optional(

@@ -131,10 +131,7 @@ metrics: { listen: "[::1]:9999" }
       "dns: { upstreams: none }",
       `:1: Cannot use dns.upstreams "none": expected auto or a list of addresses, each with a port where it is not 53`,
     ],
-    [
-      "dns: { ttl: soon }",
-      `:1: Cannot use dns.ttl "soon": expected a whole number from 0 to 86400`,
-    ],
+    ["dns: { ttl: soon }", `:1: Cannot use dns.ttl "soon": expected a whole number from 0 to 3600`],
     ["dns: 7", `:1: Cannot use dns 7: expected a mapping`],
     [
       "metrics: { listen: 9440 }",
@@ -165,7 +162,7 @@ metrics: { listen: "[::1]:9999" }
       `${where}: 3 problems
   line 2: Cannot use network.backend "gre": expected vxlan, direct or auto
   line 3: Unknown key network.mtuu: did you mean "mtu"
-  line 5: Cannot use dns.ttl -1: expected a whole number from 0 to 86400`,
+  line 5: Cannot use dns.ttl -1: expected a whole number from 0 to 3600`,
     );
   });
 });

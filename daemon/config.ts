@@ -16,6 +16,8 @@ import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
 import { checkKeys, type Problem, validate } from "./validate.ts";
 import { formatPath, formatValue, parseYaml, type Path, type YamlDocument } from "./yaml-file.ts";
 
+export type { Listen } from "./config-schema.ts";
+
 export interface Config {
   readonly nodeName: string;
   readonly cluster: { readonly directory: string };

@@ -1,0 +1,226 @@
+// The parts of the daemon, wired: each over the ones before it, and stopped in the reverse order.
+import { readdirSync, readFileSync } from "node:fs";
+import { openAttachLock } from "../attach/lock.ts";
+import { type AttachHandlers, createHandlers } from "../attach/handlers.ts";
+import { openRecords } from "../attach/records.ts";
+import { hostCidr, parseCidr } from "../core/address.ts";
+import type { Clock } from "../core/clock.ts";
+import type { PlanSettings } from "../core/desired/plan.ts";
+import { hasErrno } from "../core/error.ts";
+import type { Log } from "../core/log.ts";
+import type { NodeFacts } from "../core/node-facts.ts";
+import type { Paths } from "../core/paths.ts";
+import { type DnsServer, startDns } from "../dns/server.ts";
+import { openIpam } from "../ipam/store.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { readNodeFacts } from "../kernel/node-facts.ts";
+import { systemRandom } from "../kernel/random.ts";
+import { serveCni } from "./cni-server.ts";
+import type { Config } from "./config.ts";
+import { serveHealth } from "./health.ts";
+import { formatMetrics } from "./metrics.ts";
+import { hintAtMissingNode } from "./missing-node.ts";
+import { nodeFactsOf } from "./node-facts.ts";
+import { NodeFiles } from "./node-files.ts";
+import { type NodeState, Reconciler } from "./reconcile.ts";
+import { readFileIfThere } from "./replace-file.ts";
+import { buildReport } from "./report.ts";
+import { openFileSource } from "./source/file-source.ts";
+import type { Source } from "./source/source.ts";
+import { serveStatus } from "./status.ts";
+import { rememberSysctl } from "./sysctl-record.ts";
+import { findUpstreams, type Upstreams } from "./upstreams.ts";
+
+export interface DaemonContext {
+  readonly config: Config;
+  readonly paths: Paths;
+  /** The node's namespace. Stays the caller's. */
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+// Requests that the plugin serves by itself at this moment come first; each takes 20 s at most.
+const attachLockDeadlineMs = 25_000;
+
+/**
+ * Starts all parts. Resolves when CNI requests and queries are served, which does not wait for the node
+ * to be ready. Disposed, it takes no more requests, finishes those at work and leaves the data path,
+ * the records and node.json as they are.
+ */
+export async function startDaemon(
+  context: DaemonContext,
+  signal: AbortSignal,
+): Promise<AsyncDisposable> {
+  const { config, paths, log, clock } = context;
+  const startedAtMs = clock.monotonicMs();
+  await using stack = new AsyncDisposableStack();
+  const source = stack.use(openFileSource({ directory: config.cluster.directory, log }));
+  const files = stack.use(new NodeFiles({ paths, confDir: config.cni.confDir, log }));
+  let facts: NodeFacts | undefined;
+  const handlers = openHandlers(context, () => facts ?? readNodeFacts(paths));
+  stack.defer(() => handlers.settled());
+  const firstPass = Promise.withResolvers<void>();
+  const bootId = readFileSync(paths.bootId, "utf8").trim();
+  const onPass = ({ plan, isProgrammed }: NodeState): void => {
+    if (plan.local !== undefined && isProgrammed) {
+      facts = nodeFactsOf(config, plan.local, plan.desired, bootId);
+      files.publish(facts);
+    }
+    firstPass.resolve();
+  };
+  const reconciler = stack.use(openReconciler(context, source, onPass));
+  stack.use(await openCniSocket(context, handlers, signal));
+  await Promise.race([firstPass.promise, abortOf(signal)]);
+  // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
+  const dns = await openDns(context, source);
+  if (dns !== undefined) stack.use(dns.stack);
+  const report = () =>
+    buildReport({
+      config,
+      source,
+      state: reconciler.state(),
+      counters: reconciler.counters,
+      files,
+      dns: dns && {
+        counters: dns.server.counters(),
+        listening: dns.server.listening(),
+        ...dns.upstreams,
+      },
+      attachments: countRecords(paths.attachments),
+      uptimeMs: clock.monotonicMs() - startedAtMs,
+    });
+  stack.use(await serveStatus(paths.statusSocket, report, log));
+  const metrics = (): Promise<string> =>
+    formatMetrics({
+      report: report(),
+      reconcile: reconciler.counters,
+      fileRepairs: files.repairs,
+      residentBytes: process.memoryUsage.rss(),
+      cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
+    });
+  const unready = (): readonly string[] => {
+    const { isReady, problems } = report();
+    if (isReady) return [];
+    return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
+  };
+  stack.use(serveHealth({ ...config.metrics, unready, metrics, log }));
+  return stack.move();
+}
+
+function openHandlers(
+  { paths, kernel, clock, log }: DaemonContext,
+  nodeFacts: () => NodeFacts,
+): AttachHandlers {
+  return createHandlers({
+    kernel,
+    ipam: openIpam({ clock, log }),
+    records: openRecords({ directory: paths.attachments, clock, log }),
+    nodeFacts,
+    clock,
+    random: systemRandom,
+    log,
+    reap: "background",
+  });
+}
+
+function openReconciler(
+  { config, paths, kernel, clock, log }: DaemonContext,
+  source: Source,
+  onPass: (state: NodeState) => void,
+): Reconciler {
+  const { nodeName, network } = config;
+  return new Reconciler({
+    kernel,
+    source,
+    settings: planSettings(config),
+    missingNodeHint: (membership, links) =>
+      hintAtMissingNode({ nodeName, network, location: source.location, membership, links }),
+    rememberSysctl: (name, value) => rememberSysctl(paths.sysctls, name, value),
+    onPass,
+    clock,
+    log,
+  });
+}
+
+export const planSettings = ({ nodeName, network, dns }: Config): PlanSettings => ({
+  nodeName,
+  podCidrs: network.podCidrs,
+  backend: network.backend,
+  ...network.vxlan,
+  mtu: network.mtu,
+  interface: network.interface,
+  masquerade: network.masquerade,
+  dnsAddresses: dns.isEnabled ? dns.addresses : [],
+});
+
+/** Requests that are served without a daemon are let finish before the first sweep, and none begins. */
+async function openCniSocket(
+  { paths, clock, log }: DaemonContext,
+  handlers: AttachHandlers,
+  signal: AbortSignal,
+): Promise<AsyncDisposable> {
+  const lock = { path: paths.attachLock, clock, deadlineMs: attachLockDeadlineMs };
+  using _exclusive = await openAttachLock("exclusive", lock, signal);
+  await handlers.sweep(signal);
+  return await serveCni({ socketPath: paths.cniSocket, handlers, log });
+}
+
+interface RunningDns {
+  readonly server: DnsServer;
+  readonly upstreams: Upstreams;
+  /** The resolver, and its subscription. */
+  readonly stack: AsyncDisposableStack;
+}
+
+async function openDns(
+  { config, log }: DaemonContext,
+  source: Source,
+): Promise<RunningDns | undefined> {
+  const { dns, network } = config;
+  if (!dns.isEnabled) return undefined;
+  const upstreams = findUpstreams({
+    configured: dns.upstreams,
+    own: dns.addresses,
+    readFile: readFileIfThere,
+  });
+  for (const warning of upstreams.warnings) log.warn({ warning }, "upstream resolvers");
+  // Pods and other nodes' overlay addresses, and the node itself: it asks from the address it asks at.
+  const loopback = ["127.0.0.0/8", "::1/128"].flatMap((text) => parseCidr(text) ?? []);
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(
+    await startDns({
+      addresses: dns.addresses,
+      port: 53,
+      domain: dns.domain,
+      ttl: dns.ttl,
+      pods: dns.pods,
+      upstreams: upstreams.upstreams,
+      clients: [...network.podCidrs, ...dns.addresses.map(hostCidr), ...loopback],
+      ...bundledWorker(),
+      log,
+    }),
+  );
+  stack.use(source.subscribe(({ snapshot }) => server.publish(snapshot)));
+  server.publish(source.state().snapshot);
+  return { server, upstreams, stack: stack.move() };
+}
+
+// In a bundle the worker is a file beside this one; from the sources the resolver knows its own.
+const bundledWorker = (): { readonly workerUrl?: URL } =>
+  import.meta.url.endsWith(".ts") ? {} : { workerUrl: new URL("./dns-worker.js", import.meta.url) };
+
+function countRecords(directory: string): number {
+  try {
+    return readdirSync(directory).filter((name) => name.endsWith(".json")).length;
+  } catch (error) {
+    if (hasErrno(error, "ENOENT")) return 0;
+    throw error;
+  }
+}
+
+const abortOf = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });

@@ -1,0 +1,62 @@
+// The node's daemon as a process would run it: configuration, log, lock, kernel, then the parts until
+// told to stop.
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { pino } from "pino";
+import type { Log } from "../core/log.ts";
+import { paths } from "../core/paths.ts";
+import { version } from "../core/version.ts";
+import { systemClock } from "../kernel/clock.ts";
+import { tryLock } from "../kernel/flock.ts";
+import type { FileLock } from "../kernel/kernel.ts";
+import { openKernel } from "../kernel/linux.ts";
+import { type Config, loadConfig } from "./config.ts";
+import { startDaemon } from "./daemon.ts";
+
+export interface DaemonOptions {
+  /** Absent: the usual place, where a file that is missing means the defaults. */
+  readonly configPath?: string;
+  /** Aborted: the daemon stops, and leaves the data path as it is. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs the daemon until the signal is aborted. Throws ConfigError when the configuration is wrong, and
+ * an error that says so when another daemon runs on this node. Logs JSON lines to standard error.
+ */
+export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<void> {
+  const config = loadConfig(configPath);
+  const log = openLog(config);
+  using _lock = lockNode();
+  using kernel = openKernel();
+  log.info({ version, network: config.network.name }, "the daemon starts");
+  try {
+    await using _daemon = await startDaemon(
+      { config, paths, kernel, clock: systemClock, log },
+      signal,
+    );
+    log.info({ uptimeMs: Math.round(performance.now()) }, "the daemon serves");
+    if (!signal.aborted) await once(signal, "abort");
+    log.info({}, "the daemon stops");
+  } catch (error) {
+    // Told to stop while it was starting: that is no failure.
+    if (!signal.aborted) throw error;
+  }
+}
+
+function lockNode(): FileLock {
+  mkdirSync(dirname(paths.daemonLock), { recursive: true, mode: 0o755 });
+  const lock = tryLock(paths.daemonLock, "exclusive");
+  if (lock !== undefined) return lock;
+  throw new Error(
+    `Cannot start: another fairlead daemon runs on this node, it holds ${paths.daemonLock}`,
+  );
+}
+
+const openLog = ({ log, nodeName }: Config): Log =>
+  pino(
+    { level: log.level, base: { node: nodeName }, timestamp: pino.stdTimeFunctions.isoTime },
+    // Written at once: what a daemon says last, before it dies, is what one wants to read.
+    pino.destination({ dest: 2, sync: true }),
+  );

@@ -1,0 +1,44 @@
+import { type Ip, isIpv4 } from "../core/address.ts";
+import type { Membership } from "../core/cluster/membership.ts";
+import type { LinkAddresses } from "../core/desired/underlay.ts";
+import { loopbackDevice } from "../core/names.ts";
+import { assignNodeBlocks } from "../ipam/node-blocks.ts";
+import type { NetworkConfig } from "./config.ts";
+
+export interface MissingNodeInput {
+  readonly nodeName: string;
+  readonly network: NetworkConfig;
+  /** Where the source reads. */
+  readonly location: string;
+  readonly membership: Membership;
+  readonly links: readonly LinkAddresses[];
+}
+
+/** What to write where, so that the cluster has this node: a manifest that would do as it is. */
+export function hintAtMissingNode(input: MissingNodeInput): string {
+  const { nodeName, location, membership } = input;
+  const names = [...membership.nodes.keys()].sort();
+  const known = names.length === 0 ? "no node" : names.slice(0, 5).join(", ");
+  const more = names.length > 5 ? ` and ${names.length - 5} more` : "";
+  return `Cannot find Node ${nodeName} in ${location}, which has ${known}${more}: expected a manifest such as ${manifestFor(input)}`;
+}
+
+function manifestFor({ nodeName, network, membership, links }: MissingNodeInput): string {
+  const taken = [...membership.nodes.values()].flatMap(({ podCidrs }) => podCidrs);
+  const plan = { clusterCidrs: network.podCidrs, nodePrefixLength: network.nodePrefixLength };
+  const free = assignNodeBlocks(plan, taken);
+  const podCidrs = free.kind === "assigned" ? free.blocks : ["POD-CIDR"];
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: { name: nodeName },
+    spec: { podCIDRs: podCidrs },
+    status: { addresses: [{ type: "InternalIP", address: likelyAddress(links) ?? "ADDRESS" }] },
+  });
+}
+
+const likelyAddress = (links: readonly LinkAddresses[]): Ip | undefined =>
+  links
+    .filter(({ link }) => link.name !== loopbackDevice && link.isUp)
+    .flatMap(({ addresses }) => addresses.map(({ address }) => address))
+    .find(isIpv4);

@@ -1,0 +1,113 @@
+import type { Ip } from "../core/address.ts";
+import type { StatusProblem, StatusReport } from "../core/status.ts";
+import { version } from "../core/version.ts";
+import type { DnsCounters } from "../dns/server.ts";
+import type { Config, Listen } from "./config.ts";
+import type { NodeState, ReconcileCounters } from "./reconcile.ts";
+import type { Source } from "./source/source.ts";
+
+export interface ReportInput {
+  readonly config: Config;
+  readonly source: Source;
+  /** Undefined before the source's first list. */
+  readonly state: NodeState | undefined;
+  readonly counters: ReconcileCounters;
+  readonly files: { readonly isPublished: boolean; readonly problems: readonly StatusProblem[] };
+  readonly dns:
+    | {
+        readonly counters: DnsCounters;
+        readonly listening: readonly Ip[];
+        readonly upstreams: readonly Listen[];
+        readonly warnings: readonly string[];
+      }
+    | undefined;
+  readonly attachments: number;
+  readonly uptimeMs: number;
+}
+
+/** All that the daemon knows of itself, for people and for metrics. */
+export function buildReport(input: ReportInput): StatusReport {
+  const { config, source, state, counters, files, attachments, uptimeMs } = input;
+  const { snapshot } = source.state();
+  return {
+    version,
+    isReady: (state?.isProgrammed ?? false) && files.isPublished,
+    problems: problemsOf(input),
+    node: nodeStatus(config, state),
+    peers: (state?.plan.peers ?? []).map(({ name, podCidrs, addresses }) => ({
+      name,
+      podCidrs,
+      addresses,
+      path: state?.plan.paths.get(name) ?? "none",
+    })),
+    source: {
+      kind: source.kind,
+      location: source.location,
+      revision: snapshot.revision,
+      isInSync: snapshot.isInSync,
+    },
+    reconcile: {
+      passes: counters.passes,
+      repairs: Object.values(counters.repairs).reduce((sum, count) => sum + count, 0),
+      failures: counters.failures,
+      ...(counters.lastAtMs !== undefined && {
+        lastAt: new Date(counters.lastAtMs).toISOString(),
+        lastMs: counters.lastMs,
+      }),
+    },
+    attachments,
+    dns: dnsStatus(input),
+    uptimeSeconds: Math.round(uptimeMs / 1000),
+  };
+}
+
+function problemsOf({ config, source, state, files, dns }: ReportInput): readonly StatusProblem[] {
+  const inArea =
+    (area: StatusProblem["area"]) =>
+    (message: string): StatusProblem => ({ area, message });
+  const silent = config.dns.addresses.filter((address) => !dns?.listening.includes(address));
+  return [
+    ...(state === undefined && source.state().problems.length === 0
+      ? [inArea("source")(`Waiting for the first list from ${source.location}`)]
+      : []),
+    ...source.state().problems.map(inArea("source")),
+    ...(state?.problems ?? []),
+    ...files.problems,
+    ...(dns?.warnings ?? []).map(inArea("dns")),
+    ...(config.dns.isEnabled
+      ? silent.map((address) => inArea("dns")(`Cannot answer on ${address} yet: it is not bound`))
+      : []),
+  ];
+}
+
+function nodeStatus({ nodeName, network }: Config, state: NodeState | undefined) {
+  const { name, backend, vxlan } = network;
+  const local = state?.plan.local;
+  return {
+    name: nodeName,
+    network: name,
+    podCidrs: local?.node.podCidrs ?? [],
+    addresses: local?.underlay.addresses ?? [],
+    ...(local !== undefined && { interface: local.underlay.device, mtu: local.mtu }),
+    backend,
+    ...vxlan,
+  };
+}
+
+function dnsStatus({ config, dns }: ReportInput): StatusReport["dns"] {
+  const { isEnabled, addresses, domain } = config.dns;
+  return {
+    isEnabled,
+    addresses,
+    domain,
+    upstreams: (dns?.upstreams ?? []).map(({ address, port }) => `${address}#${port}`),
+    counters: dns === undefined ? {} : flatten(dns.counters),
+  };
+}
+
+const flatten = ({ queries, responses, ...counts }: DnsCounters): Record<string, number> => ({
+  udpQueries: queries.udp,
+  tcpQueries: queries.tcp,
+  ...Object.fromEntries(Object.entries(responses).map(([rcode, n]) => [`answers${rcode}`, n])),
+  ...counts,
+});
