@@ -1,5 +1,5 @@
 // The process of the operator's command: the only reader of its arguments, streams and signals.
-import { writeSync } from "node:fs";
+import { writeAll } from "../kernel/standard-streams.ts";
 import { runCommandLine } from "./command-line.ts";
 
 const controller = new AbortController();
@@ -9,8 +9,9 @@ for (const name of ["SIGINT", "SIGTERM"] as const) {
 }
 
 process.exitCode = await runCommandLine(process.argv.slice(2), {
-  stdout: (text) => write(1, text),
-  stderr: (text) => write(2, text),
+  // A reader that went away (`| head`) is no failure of ours.
+  stdout: (text) => void writeAll(1, text),
+  stderr: (text) => void writeAll(2, text),
   environment: process.env,
   replaceProcess: (words, environment): never => {
     if (process.execve === undefined) throw new Error("Cannot replace the process: no execve here");
@@ -18,15 +19,3 @@ process.exitCode = await runCommandLine(process.argv.slice(2), {
   },
   signal: controller.signal,
 });
-
-// Synchronous and complete, so that nothing is cut off at exit; a reader that went away (`| head`)
-// is no failure of ours.
-function write(descriptor: number, text: string): void {
-  const bytes = Buffer.from(text);
-  try {
-    for (let at = 0; at < bytes.length;) at += writeSync(descriptor, bytes, at);
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EPIPE") return;
-    throw error;
-  }
-}
