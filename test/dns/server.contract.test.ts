@@ -2,11 +2,12 @@
 import { join } from "node:path";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
 import type { EndpointSlice, Snapshot } from "../../core/cluster/model.ts";
-import { silentLog } from "../../core/log.ts";
+import { type LogFields, silentLog } from "../../core/log.ts";
 import { startDns } from "../../dns/server.ts";
 import { aSnapshot, cidr, ip } from "../support/builders.ts";
 import { clusterParts, fixtureSnapshot } from "./fixture.ts";
@@ -154,16 +155,46 @@ describe("startDns()", () => {
       await sendUdp(death, Buffer.from("die"), 50).catch(() => {});
       const deadlineMs = performance.now() + 5000;
       while (server.counters().restarts === 0 && performance.now() < deadlineMs) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await delay(20);
       }
       expect(server.counters().restarts).toBe(1);
       expect(errors).toEqual(["Resolver thread ended, starting it again"]);
       while (server.listening().length === 0 && performance.now() < deadlineMs) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await delay(20);
       }
       const answer = await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
       expect(answer.answers).toEqual(["A 10.96.1.1"]);
       expect(server.counters().queries.udp).toBeGreaterThan(queriesBefore);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  test("sends a busy thread one update at a time, and the newest next", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "fairlead-dns-"));
+    try {
+      // Takes 200 ms for an update, and tells its revision before it starts.
+      const source = `
+        import { parentPort, workerData } from "node:worker_threads";
+        const say = (message) => parentPort.postMessage(message);
+        for (const address of workerData.addresses) say({ kind: "state", address, isListening: true });
+        parentPort.on("message", ({ kind, update }) => {
+          if (kind === "stop") return parentPort.close();
+          say({ kind: "log", level: "info", fields: { revision: update.revision }, message: "" });
+          setTimeout(() => say({ kind: "applied", revision: update.revision }), 200);
+        });`;
+      const file = join(directory, "slow.mjs");
+      await writeFile(file, source);
+      const seen: unknown[] = [];
+      const log = { ...silentLog, info: ({ revision }: LogFields) => void seen.push(revision) };
+      await using server = await startTestDns({ workerUrl: pathToFileURL(file), log });
+      for (let revision = 1; revision <= 50; revision++) {
+        server.publish(fixtureSnapshot({ revision }));
+      }
+      const deadlineMs = performance.now() + 5000;
+      while (seen.length < 2 && performance.now() < deadlineMs) await delay(20);
+      await delay(300);
+      expect(seen).toEqual([1, 50]);
     } finally {
       await rm(directory, { recursive: true });
     }

@@ -1,9 +1,14 @@
 // What is not an ordinary query, and TCP: octets against the real sockets.
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { silentLog } from "../../core/log.ts";
 import { SharedCounters } from "../../dns/counters.ts";
 import { listenTcp } from "../../dns/tcp-listener.ts";
+import type { Responder } from "../../dns/responder.ts";
 import type { DnsServer } from "../../dns/server.ts";
 import { serveAddress } from "../../dns/socket.ts";
 import { cidr, ip } from "../support/builders.ts";
@@ -216,7 +221,6 @@ describe("over UDP", () => {
   }, 60_000);
 
   test("a client that may not ask is refused in no more octets than it sent", async () => {
-    const { createSocket } = await import("node:dgram");
     const socket = createSocket("udp4");
     const { promise, resolve } = Promise.withResolvers<Buffer>();
     socket.on("message", resolve);
@@ -253,7 +257,6 @@ describe("over TCP", () => {
   });
 
   test("a client that ends its side still gets its answers", async () => {
-    const { connect } = await import("node:net");
     const socket = connect({ host: testTarget.address, port: testPort });
     socket.end(framed(query(), query()));
     const chunks: Buffer[] = [];
@@ -275,11 +278,14 @@ describe("over TCP", () => {
     expect({ isClosed, answers }).toEqual({ isClosed: true, answers: [] });
   });
 
-  const listen = (limits: Parameters<typeof listenTcp>[0]["limits"]) =>
+  const listen = (
+    limits: Parameters<typeof listenTcp>[0]["limits"],
+    respond: Responder = (packet) => packet,
+  ) =>
     listenTcp({
       address: ip(ownAddress(3)),
       port: testPort,
-      respond: (packet) => packet,
+      respond,
       isAllowed: () => true,
       counters: new SharedCounters(),
       ...(limits && { limits }),
@@ -295,10 +301,51 @@ describe("over TCP", () => {
     expect((await trickle).isClosed).toBe(true);
   });
 
+  test("a connection in use stays open", async () => {
+    await using _listener = await listen({ idleMs: 400 });
+    const socket = connect({ host: other.address, port: other.port });
+    for (let i = 0; i < 6; i++) {
+      socket.write(framed(Buffer.from("ping")));
+      const [chunk] = (await once(socket, "data")) as [Buffer];
+      expect(chunk.subarray(2).toString()).toBe("ping");
+      await delay(150);
+    }
+    socket.destroy();
+  });
+
+  test("a client that ends its side gets also what takes time, out of order", async () => {
+    const slowFirst: Responder = async (packet) => {
+      await delay(String(packet) === "slow" ? 200 : 20);
+      return packet;
+    };
+    await using _listener = await listen({}, slowFirst);
+    const socket = connect({ host: other.address, port: other.port, allowHalfOpen: true });
+    socket.end(framed(Buffer.from("slow"), Buffer.from("fast")));
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(chunk as Buffer);
+    expect(Buffer.concat(chunks)).toEqual(framed(Buffer.from("fast"), Buffer.from("slow")));
+  });
+
+  test("no more queries of one connection are answered at a time than the limit", async () => {
+    let running = 0;
+    let most = 0;
+    const respond: Responder = async (packet) => {
+      most = Math.max(most, ++running);
+      await delay(10);
+      running--;
+      return packet;
+    };
+    await using _listener = await listen({ maxInFlight: 4 }, respond);
+    const packets = Array.from({ length: 40 }, (_, i) => Buffer.from(`q${i}`));
+    const { answers } = await sendTcp(other, [framed(...packets)], { count: 40 });
+    expect(new Set(answers.map(String)).size).toBe(40);
+    expect(most).toBe(4);
+  });
+
   test("at the limit an idle connection makes room for a new one", async () => {
     await using _listener = await listen({ maxConnectionsPerClient: 2, maxConnections: 100 });
     const [first, held] = [sendTcp(other, []), sendTcp(other, [])];
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await delay(100);
     const third = await sendTcp(other, [framed(Buffer.from("hello"))]);
     expect(third.answers.map(String)).toEqual(["hello"]);
     expect((await first).isClosed).toBe(true);
@@ -329,7 +376,7 @@ describe("an address that cannot be bound", () => {
         if (isListening) bound.resolve();
       };
       served = serveAddress({ ...options, onState, log }, stop.signal);
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await delay(300);
       expect(states.length).toBeGreaterThan(1);
       expect(states).not.toContain(true);
     }
