@@ -3,7 +3,7 @@
 //
 //   lab.json                 what was built; its presence says that `lab up` got that far
 //   cluster/                 the manifests; every node sees them as /etc/fairlead/cluster.d
-//   members/<name>/          pins, processes, logs; of a node also its own part of the file system
+//   members/<name>/          process records, logs; of a node also its own part of the file system
 //   pods/<name>.json         what `pod add` gave
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
@@ -30,7 +30,6 @@ export async function createLabDirectory(lab: string, signal: AbortSignal): Prom
   if (readdirSync(lab).length > 0) {
     throw new Error(`Cannot make a lab in ${lab}: it is not empty; is a lab up? ("lab down")`);
   }
-  // Private: a mount namespace can be pinned only where no mount goes on into other namespaces.
   await execute(
     ["mount", "-n", "-t", "tmpfs", "-o", "mode=0700", "--make-private", labMountSource, lab],
     { signal },

@@ -26,8 +26,8 @@ export async function execute(
   return result.stdout;
 }
 
-/** The failure of a command in one line: what ran, how it ended, what it said. */
-export function commandFailure(
+/** In one line: what ran, how it ended, what it said. */
+function commandFailure(
   words: readonly string[],
   result: Pick<Result, "timedOut" | "exitCode" | "signal" | "originalMessage"> & {
     readonly stdout: string;

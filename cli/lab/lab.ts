@@ -14,7 +14,7 @@ import {
   membersOf,
   removeLabDirectory,
 } from "./directory.ts";
-import { type Member, unpin } from "./member.ts";
+import type { Member } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
 import { createNode, nodeFiles } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
@@ -45,6 +45,11 @@ export async function labUp(
   signal: AbortSignal,
 ): Promise<{ readonly lab: Lab; readonly topology: Topology }> {
   if (process.geteuid?.() !== 0) throw new Error("Cannot make a lab without root");
+  if (!isMounted("/")) {
+    throw new Error(
+      'Cannot make a lab in a root that is no mount point: "mount --bind ROOT ROOT" before chroot',
+    );
+  }
   for (const file of [join(plan.artifacts.plugins, "fairlead"), plan.artifacts.command]) {
     if (!existsSync(file)) throw new Error(`Cannot find ${file}: expected it from "./run build"`);
   }
@@ -76,10 +81,7 @@ export async function labDown(directory: string): Promise<boolean> {
   // Not to be interrupted: half a lab taken down is worse than a second's wait.
   const { signal } = new AbortController();
   const wasThere = existsSync(directory) || isMounted(directory);
-  await inParallel(membersOf(directory), async (member) => {
-    await endProcessesOf(member, signal);
-    await unpin(member);
-  });
+  await inParallel(membersOf(directory), (member) => endProcessesOf(member, signal));
   await removeLabDirectory(directory, signal);
   return wasThere;
 }

@@ -1,53 +1,37 @@
 import { spawn } from "node:child_process";
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
-import { enter, type Member, pinOf } from "./member.ts";
+import { enter, findHolder, type Member, namespaceOf } from "./member.ts";
 import {
   endProcesses,
   identify,
-  isAlive,
   processesInMountNamespace,
   type ProcessIdentity,
 } from "./process.ts";
+import { readRecords, writeRecord } from "./process-record.ts";
 
 export interface ProcessStart {
   /** Names its record, and its log. */
   readonly name: string;
   readonly command: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
 }
-
-const recordsOf = (member: Member): string => join(member.directory, "processes");
 
 export const logPath = (member: Member, processName: string): string =>
   join(member.directory, `${processName}.log`);
 
 /** Starts a process in the member that outlives us, its output in its log, and records it. */
-export function startProcess(
-  member: Member,
-  { name, command, environment = {} }: ProcessStart,
-): ProcessIdentity {
+export function startProcess(member: Member, { name, command }: ProcessStart): ProcessIdentity {
   const [file, ...words] = enter(member);
   const log = openSync(logPath(member, name), "a", 0o600);
   try {
     const child = spawn(file, [...words, ...command], {
       detached: true,
       stdio: ["ignore", log, log],
-      env: { ...process.env, ...environment },
     });
     child.unref();
     const identity = child.pid === undefined ? undefined : identify(child.pid);
     if (identity === undefined) throw new Error(`Cannot start ${name} in ${member.name}`);
-    mkdirSync(recordsOf(member), { recursive: true });
-    writeFileSync(join(recordsOf(member), name), `${identity.pid} ${identity.startTicks}\n`);
+    writeRecord(member.directory, name, identity);
     return identity;
   } finally {
     closeSync(log);
@@ -56,23 +40,14 @@ export function startProcess(
 
 /** What lives in the member: the recorded, and whatever else was started there. */
 export function processesOf(member: Member): ProcessIdentity[] {
-  const pin = pinOf(member, "mnt");
-  const inside = existsSync(pin) ? processesInMountNamespace(pin) : [];
+  const holder = findHolder(member);
+  const inside = holder === undefined ? [] : processesInMountNamespace(namespaceOf(holder, "mnt"));
   const known = new Set(inside.map(({ pid }) => pid));
-  // A record whose process is not inside: it was killed on its way in, or somebody removed the pin.
-  return [...inside, ...recorded(member).filter((process) => !known.has(process.pid))];
+  // A record whose process is not inside: on its way in, or left by a holder that was killed.
+  const others = readRecords(member.directory).filter(({ pid }) => !known.has(pid));
+  return [...inside, ...others];
 }
 
-/** Ends whatever lives in the member. */
+/** Ends whatever lives in the member, and with that its namespaces. */
 export const endProcessesOf = (member: Member, signal: AbortSignal): Promise<void> =>
   endProcesses(processesOf(member), signal);
-
-function recorded(member: Member): ProcessIdentity[] {
-  if (!existsSync(recordsOf(member))) return [];
-  return readdirSync(recordsOf(member)).flatMap((name) => {
-    const [pid, startTicks] = readFileSync(join(recordsOf(member), name), "utf8").split(" ");
-    // A record that was cut off when its writer was killed has no start time and matches nothing.
-    const process = { pid: Number(pid), startTicks: Number(startTicks) };
-    return isAlive(process) ? [process] : [];
-  });
-}

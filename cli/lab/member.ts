@@ -1,46 +1,66 @@
-// A member of the lab: a machine of its own as far as network, file system and host name go. Its
-// namespaces are pinned as files (bind mounts of /proc/<pid>/ns/*), so that it needs no process to
-// exist, and outlives the command that made it.
-import { once } from "node:events";
-import { existsSync, mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { execa } from "execa";
-import { commandFailure, execute, type ExecuteOptions } from "./execute.ts";
+// A member of the lab: a machine of its own as far as network, file system and host name go. One idle
+// process, its holder, keeps the namespaces; everything else enters them through it.
+//
+// Not pinned as files: a mount namespace can be bind-mounted only in an older one (mnt_ns_loop in
+// fs/namespace.c), and since Linux 6.18 the numbers that tell their age are handed out per CPU, so that
+// anywhere but in the machine's first mount namespace the pin fails by chance.
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { describeError } from "../../core/error.ts";
+import { execute, type ExecuteOptions } from "./execute.ts";
+import { identify, type ProcessIdentity } from "./process.ts";
+import { readRecord, writeRecord } from "./process-record.ts";
 
 export interface Member {
   readonly name: string;
-  /** Holds the pins `net`, `mnt`, `uts`, and the records and logs of the member's processes. */
+  /** Holds the records and logs of the member's processes, and a node's own files. */
   readonly directory: string;
 }
 
-const namespaceKinds = ["net", "mnt", "uts"] as const;
+const holderName = "holder";
 const setupTimeoutMs = 10_000;
 
 /** The lab directory's source in /proc/self/mountinfo: how any lab's is known. */
 export const labMountSource = "fairlead-lab";
 
-/** The file that holds one of the member's namespaces. */
-export const pinOf = (member: Member, kind: (typeof namespaceKinds)[number]): string =>
-  join(member.directory, kind);
+/** The process that keeps the member's namespaces; undefined when it is not there. */
+export const findHolder = (member: Member): ProcessIdentity | undefined =>
+  readRecord(member.directory, holderName);
+
+/** The file of one of a process's namespaces. */
+export const namespaceOf = ({ pid }: ProcessIdentity, kind: "net" | "mnt" | "uts"): string =>
+  `/proc/${pid}/ns/${kind}`;
+
+export function holderOf(member: Member): ProcessIdentity {
+  const holder = findHolder(member);
+  if (holder === undefined) {
+    throw new Error(`Cannot enter ${member.name}: the process that holds its namespaces is gone`);
+  }
+  return holder;
+}
 
 /** The words to put before a command to run it in the member. */
 export const enter = (member: Member): [string, ...string[]] => [
   "nsenter",
-  `--net=${pinOf(member, "net")}`,
-  `--mount=${pinOf(member, "mnt")}`,
-  `--uts=${pinOf(member, "uts")}`,
+  `--target=${holderOf(member).pid}`,
+  "--net",
+  "--mount",
+  "--uts",
+  // Where the lab was made in a chroot, the root of its mount namespaces is not ours.
+  "--root",
   "--",
 ];
 
-/** As {@link enter}, keeping the machine's file system: for what names a pin. */
+/** As {@link enter}, keeping our own file system. */
 export const enterNetwork = (member: Member): [string, ...string[]] => [
   "nsenter",
-  `--net=${pinOf(member, "net")}`,
+  `--target=${holderOf(member).pid}`,
+  "--net",
   "--",
 ];
 
 export type MemberOrigin =
-  /** A network namespace of its own, and the machine's file system without any lab or namespace pin. */
+  /** A network namespace of its own, and the machine's file system without labs and namespace pins. */
   | { readonly kind: "machine"; readonly lab: string }
   /** The node's file system, and a network namespace by its path there. */
   | { readonly kind: "pod"; readonly node: Member; readonly netns: string };
@@ -55,7 +75,7 @@ export interface MemberSetup {
   readonly args: readonly string[];
 }
 
-/** Makes the namespaces, sets them up, and pins them in the member's directory, which is new. */
+/** Makes the member and its directory, which must not be there, and sets it up. */
 export async function createMember(
   member: Member,
   { origin, script, args }: MemberSetup,
@@ -73,36 +93,55 @@ export async function createMember(
     "--propagation=slave",
     "sh",
     "-euc",
-    ["name=$1; shift", isMachine ? leaveMachine : "", script, isMachine ? leaveLab : "", hold].join(
-      "\n",
-    ),
+    [
+      "name=$1; shift",
+      ...(isMachine ? [leaveMachine, script, leaveLab] : [script]),
+      becomeHolder,
+    ].join("\n"),
     "sh",
     member.name,
     ...(isMachine ? [origin.lab] : []),
     ...args,
   ];
-  const shell = execa(file, words, {
-    cancelSignal: signal,
-    timeout: setupTimeoutMs,
-    reject: false,
-  });
+  const shell = spawn(file, words, { detached: true, stdio: "pipe" });
   try {
-    const isReady = await Promise.race([once(shell.stdout, "data").then(() => true), shell]);
-    if (isReady === true) {
-      const { directory } = member;
-      await execute(["sh", "-euc", pinScript, "sh", directory, String(shell.pid)], { signal });
-    }
+    await untilReady(shell, member.name, signal);
+    const holder = shell.pid === undefined ? undefined : identify(shell.pid);
+    if (holder === undefined) throw new Error(`Cannot hold ${member.name}: its process is gone`);
+    writeRecord(member.directory, holderName, holder);
+    shell.stdin.end("stay\n");
+  } catch (error) {
+    shell.kill("SIGKILL");
+    throw error;
   } finally {
-    shell.stdin.end();
+    for (const pipe of [shell.stdout, shell.stderr]) pipe.destroy();
+    shell.unref();
   }
-  const result = await shell;
-  signal.throwIfAborted();
-  if (result.failed) throw commandFailure([`setting up ${member.name}`], result);
+}
+
+/** Resolves with the shell's first word, that everything is set up; throws what it said instead. */
+function untilReady(
+  shell: ChildProcessWithoutNullStreams,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(setupTimeoutMs)]);
+  let said = "";
+  shell.stderr.on("data", (chunk) => void (said += String(chunk)));
+  return new Promise((resolve, reject) => {
+    const fail = (reason: unknown): void =>
+      reject(new Error(`Cannot set ${name} up: ${said.trim() || describeError(reason)}`));
+    shell.stdout.once("data", () => resolve());
+    shell.once("error", fail);
+    shell.once("close", (status) => fail(new Error(`exit status ${status}`)));
+    deadline.addEventListener("abort", () => fail(deadline.reason), { once: true });
+    if (deadline.aborted) fail(deadline.reason);
+  });
 }
 
 // A mount namespace keeps alive whatever is mounted in it: pins of network namespaces, of real pods
-// below /run or of any lab, must not be among it. The lab's own files stay for a while, without pins,
-// since a bind mount takes no mounts along.
+// below /run for one, must not be among it. The lab's own files stay for a while, without what is
+// mounted among them, since a bind mount takes no mounts along.
 const leaveMachine = `
 lab=/mnt
 mount -n --bind "$1" "$lab"
@@ -122,27 +161,13 @@ mount -n -t sysfs sysfs /sys`;
 
 const leaveLab = `umount -n --lazy "$lab"`;
 
-// Until the pins are there, the namespaces live by this shell; it goes when its input ends, and that
-// ends with whoever holds the other side, however it ends.
-const hold = `
+// The answer says that the holder is recorded and will be found again. It does not come when whoever
+// should send it was killed: then nobody needs a holder.
+const becomeHolder = `
 echo "$name" >/proc/sys/kernel/hostname
 echo ready
-read -r line || true`;
-
-const pinScript = `
-for kind in ${namespaceKinds.join(" ")}; do
-  : >"$1/$kind"
-  mount -n --bind "/proc/$2/ns/$kind" "$1/$kind"
-done`;
-
-/** Gives up the pins: with its last process, the member is gone. */
-export async function unpin(member: Member): Promise<void> {
-  for (const kind of namespaceKinds) {
-    const pin = pinOf(member, kind);
-    // Not mounted: it was killed between making the file and pinning. Nothing to give up.
-    if (existsSync(pin)) await execa("umount", ["-n", "--lazy", pin], { reject: false });
-  }
-}
+read -r answer
+exec sleep infinity </dev/null >/dev/null 2>&1`;
 
 /** Runs a command in the member; resolves with its output, throws what it said when it fails. */
 export const runIn = (

@@ -11,7 +11,7 @@ import {
 import { dirname, join } from "node:path";
 import * as v from "valibot";
 import { clusterOf, memberOf, podsOf } from "./directory.ts";
-import { createMember, type Member, runIn, unpin } from "./member.ts";
+import { createMember, type Member, runIn } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
 import { formatHosts, formatPodManifest, formatResolvConf } from "./pod-text.ts";
 import {
@@ -159,7 +159,6 @@ async function createPodMember(
 
 async function removeMember(member: Member, signal: AbortSignal): Promise<void> {
   await endProcessesOf(member, signal);
-  await unpin(member);
   rmSync(member.directory, { recursive: true, force: true });
 }
 

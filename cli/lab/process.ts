@@ -28,9 +28,13 @@ export function identify(pid: number): ProcessIdentity | undefined {
 export const isAlive = ({ pid, startTicks }: ProcessIdentity): boolean =>
   identify(pid)?.startTicks === startTicks;
 
-/** Every process in the mount namespace that `pin` holds. */
-export function processesInMountNamespace(pin: string): ProcessIdentity[] {
-  const { dev, ino } = statSync(pin);
+/**
+ * Every process in the mount namespace of this file; none when it is our own, for those in it are the
+ * machine's.
+ */
+export function processesInMountNamespace(file: string): ProcessIdentity[] {
+  const { dev, ino } = statSync(file);
+  if (ino === statSync("/proc/self/ns/mnt").ino) return [];
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {

@@ -108,18 +108,18 @@ export function linkOf(topology: Topology, node: LabNode): LabLink {
 /** `address/prefix` of an address on a link. */
 const onLink = (address: Ip, link: LabLink): string => `${address}/${cidrPrefixLength(link.cidr)}`;
 
-/** Where a namespace's pin is, for `ip link … netns`. */
-export type NetnsPath = (member: string) => string;
+/** What `ip link … netns` takes for a member's namespace: a pid, or a path. */
+export type NetnsOf = (member: string) => string;
 
 /** `ip -batch` lines for the router: bridges, and the cables into every other namespace. */
-export function routerCommands(topology: Topology, netnsPath: NetnsPath): string[] {
+export function routerCommands(topology: Topology, netnsOf: NetnsOf): string[] {
   const bridge = (link: LabLink): string[] => [
     `link add ${link.bridge} type bridge`,
     `address add ${onLink(link.router, link)} dev ${link.bridge}`,
     `link set ${link.bridge} up`,
   ];
   const cable = (port: string, member: string, link: LabLink): string[] => [
-    `link add ${port} type veth peer name ${nodeInterface} netns ${netnsPath(member)}`,
+    `link add ${port} type veth peer name ${nodeInterface} netns ${netnsOf(member)}`,
     `link set ${port} master ${link.bridge} up`,
   ];
   return [

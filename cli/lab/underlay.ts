@@ -2,7 +2,7 @@
 import { memberOf } from "./directory.ts";
 import { execute } from "./execute.ts";
 import { waitForListener } from "./listener.ts";
-import { createMember, enterNetwork, type Member, pinOf } from "./member.ts";
+import { createMember, enterNetwork, holderOf, type Member } from "./member.ts";
 import { startProcess } from "./member-process.ts";
 import {
   nodeCommands,
@@ -36,11 +36,10 @@ export async function cableUp(
   command: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const netnsPath = (name: string): string => pinOf(memberOf(lab, name), "net");
+  const netns = (name: string): string => String(holderOf(memberOf(lab, name)).pid);
   const batch = (member: Member, lines: readonly string[]): Promise<string> =>
-    // The pins that the cables lead to are files of the machine.
     execute([...enterNetwork(member), "ip", "-batch", "-"], { signal, input: lines.join("\n") });
-  await batch(memberOf(lab, "router"), routerCommands(topology, netnsPath));
+  await batch(memberOf(lab, "router"), routerCommands(topology, netns));
   const outside = memberOf(lab, "outside");
   await batch(outside, outsideCommands(topology));
   for (const node of topology.nodes) {
@@ -78,10 +77,14 @@ async function startOutside(
     name: "echo",
     command: [command, "lab", "serve", "--port", String(outsidePort)],
   });
-  await waitForListener(dns, { protocol: "udp", port: 53, what: "The DNS server outside" }, signal);
   await waitForListener(
-    echo,
-    { protocol: "tcp", port: outsidePort, what: "The echo server outside" },
+    outside,
+    { protocol: "udp", port: 53, process: dns, what: "The DNS server outside" },
+    signal,
+  );
+  await waitForListener(
+    outside,
+    { protocol: "tcp", port: outsidePort, process: echo, what: "The echo server outside" },
     signal,
   );
 }

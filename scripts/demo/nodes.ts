@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { nodeOf } from "../../cli/lab/lab.ts";
-import { type Member, pinOf, runIn } from "../../cli/lab/member.ts";
+import { holderOf, type Member, namespaceOf, runIn } from "../../cli/lab/member.ts";
 import { parseManifest } from "../../daemon/source/manifest.ts";
 import type { StatusReport } from "../../core/status.ts";
 import type { Claim } from "./claim.ts";
@@ -22,7 +22,10 @@ function claimApart(nodes: readonly Member[]): Claim {
   const kinds = ["net", "mnt", "uts"] as const;
   const distinct = kinds.map((kind) => {
     const own = statSync(`/proc/self/ns/${kind}`).ino;
-    return new Set([own, ...nodes.map((node) => statSync(pinOf(node, kind)).ino)]).size - 1;
+    return (
+      new Set([own, ...nodes.map((node) => statSync(namespaceOf(holderOf(node), kind)).ino)]).size -
+      1
+    );
   });
   return {
     text: "nodes have network, mount and UTS namespaces of their own",

@@ -104,12 +104,13 @@ export async function startServers(
   await Promise.all(
     pods.map(async (pod) => {
       const port = portOf(pod);
-      const server = startProcess(memberOf(lab, pod.name), {
+      const member = memberOf(lab, pod.name);
+      const process = startProcess(member, {
         name: "echo",
         command: [command, "lab", "serve", "--port", String(port)],
       });
       const what = `The echo server in ${pod.name}`;
-      await waitForListener(server, { protocol: "tcp", port, what }, signal);
+      await waitForListener(member, { protocol: "tcp", port, process, what }, signal);
     }),
   );
 }
