@@ -38,6 +38,7 @@ function commandTree(context: CliContext): Command {
     .exitOverride()
     .configureOutput({ writeOut: context.stdout, writeErr: context.stderr })
     .helpCommand(true);
+  addDaemon(program, context);
   addStatus(program, context);
   addInstall(program, context);
   addLabCommands(program, context);
@@ -49,6 +50,20 @@ function commandTree(context: CliContext): Command {
       context.stdout(options.json ? `${JSON.stringify({ version })}\n` : `${version}\n`);
     });
   return program;
+}
+
+function addDaemon(program: Command, context: CliContext): void {
+  program
+    .command("daemon")
+    .description("join this node to the overlay, serve CNI requests and names, until stopped")
+    .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
+    .action(async ({ config }: { config?: string }) => {
+      const { runDaemon } = await import("../daemon/main.ts");
+      await runDaemon({
+        ...(config === undefined ? {} : { configPath: config }),
+        signal: context.signal,
+      });
+    });
 }
 
 function addStatus(program: Command, context: CliContext): void {

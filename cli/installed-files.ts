@@ -10,6 +10,7 @@ import {
 import { dirname, join } from "node:path";
 import { homeMarker } from "../core/cni/launcher-home.ts";
 import { paths } from "../core/paths.ts";
+import { isOurs as isOurConflist } from "../daemon/conflist.ts";
 import type { InstallLayout } from "./install-layout.ts";
 
 // Each function returns the paths it removed, as the installed system has them.
@@ -31,19 +32,8 @@ export function removeInstalledFiles(layout: InstallLayout): string[] {
 
 /** The conflist with our mark; one without it is the operator's. */
 export function removeManagedConflist({ root, cniConf }: InstallLayout): string[] {
-  return removeIf(root, join(cniConf, paths.conflist), (file) => {
-    try {
-      const conflist: unknown = JSON.parse(readFileSync(file, "utf8"));
-      return (
-        typeof conflist === "object" &&
-        conflist !== null &&
-        "managedBy" in conflist &&
-        conflist.managedBy === "fairlead"
-      );
-    } catch {
-      return false;
-    }
-  });
+  const path = join(cniConf, paths.conflist);
+  return removeIf(root, path, (file) => isOurConflist(readFileSync(file, "utf8")));
 }
 
 /** What the daemon and the plugin kept: run, state, and the leases of these networks. */

@@ -2,17 +2,18 @@ import { existsSync } from "node:fs";
 import { openAttachLock } from "../attach/lock.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
 import { openRecords, type RecordList } from "../attach/records.ts";
-import { hasErrno } from "../core/error.ts";
 import { silentLog } from "../core/log.ts";
 import { paths } from "../core/paths.ts";
 import { systemClock } from "../kernel/clock.ts";
+import { tryLock } from "../kernel/flock.ts";
+import type { FileLock, Kernel } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/linux.ts";
+import { readSysctlRecord } from "../daemon/sysctl-record.ts";
 import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
 import { type InstallLayout, installedLayout } from "./install-layout.ts";
 import type { UninstallOptions } from "./install-options.ts";
 import { removeInstalledFiles, removeManagedConflist, removeNodeState } from "./installed-files.ts";
 import { removeKernelObjects } from "./kernel-objects.ts";
-import { readStatus } from "./status.ts";
 import { formatTable } from "./table.ts";
 
 const attachLockDeadlineMs = 5000;
@@ -37,18 +38,19 @@ async function removeFromNode(
   { force = false }: UninstallOptions,
   context: CliContext,
 ): Promise<string[]> {
-  await refuseWhileDaemonRuns(context.signal);
   // Nothing of ours is there: nor should we make it, only to remove it.
   const isThere = existsSync(paths.run);
+  using _daemonLock = isThere ? lockOutDaemon() : undefined;
   // From here no request without a daemon begins, and those that had begun are done.
-  const options = { path: paths.attachLock, clock: systemClock, deadlineMs: attachLockDeadlineMs };
-  using _lock = isThere ? await openAttachLock("exclusive", options, context.signal) : undefined;
+  const lock = { path: paths.attachLock, clock: systemClock, deadlineMs: attachLockDeadlineMs };
+  using _attachLock = isThere ? await openAttachLock("exclusive", lock, context.signal) : undefined;
   const attachments = isThere ? listAttachments() : { records: [], unreadable: [] };
   if (!force) refuseWhileAttached(attachments, context);
   using kernel = openKernel();
   return [
     ...removeManagedConflist(layout),
     ...(await removeKernelObjects(kernel)),
+    ...restoreSysctls(kernel),
     ...removeNodeState(networksOf(attachments)),
   ];
 }
@@ -56,16 +58,20 @@ async function removeFromNode(
 const listAttachments = (): RecordList =>
   openRecords({ directory: paths.attachments, clock: systemClock, log: silentLog }).list();
 
-async function refuseWhileDaemonRuns(signal: AbortSignal): Promise<void> {
-  try {
-    await readStatus(paths.statusSocket, signal);
-  } catch (error) {
-    if (error instanceof Error && hasErrno(error.cause, "ENOENT", "ECONNREFUSED")) return;
-    throw new Error("Cannot tell whether the daemon is stopped", { cause: error });
-  }
+function lockOutDaemon(): FileLock {
+  const lock = tryLock(paths.daemonLock, "exclusive");
+  if (lock !== undefined) return lock;
   throw new Error(
     "Cannot uninstall under a running daemon: stop it first (systemctl stop fairlead)",
   );
+}
+
+/** Kernel settings as they were before fairlead changed them first. */
+function restoreSysctls(kernel: Kernel): string[] {
+  return [...readSysctlRecord(paths.sysctls)].map(([name, value]) => {
+    kernel.writeSysctl(name, value);
+    return `our value of ${name}, which is ${value} again`;
+  });
 }
 
 function refuseWhileAttached({ records, unreadable }: RecordList, context: CliContext): void {

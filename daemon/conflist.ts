@@ -37,6 +37,6 @@ export function ensureConflist(path: string, text: string): ConflistOutcome {
   return "written";
 }
 
-// Ours is written by rename: what is empty or cut short is what a power failure left of it.
-const isOurs = (text: string): boolean =>
+/** Ours is written by rename: what is empty or cut short is what a power failure left of it. */
+export const isOurs = (text: string): boolean =>
   text.trim() === "" || /"managedBy"\s*:\s*"fairlead"/.test(text);

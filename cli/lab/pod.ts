@@ -1,15 +1,8 @@
 import { randomBytes } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import * as v from "valibot";
+import { replaceFile } from "../../daemon/replace-file.ts";
 import { clusterOf, memberOf, podsOf } from "./directory.ts";
 import { createMember, type Member, runIn } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
@@ -80,8 +73,8 @@ export async function addPod(
     addresses: outcome.result.ips.map(({ address }) => address.split("/")[0] ?? address),
     addMs: outcome.runs.reduce((sum, { ms }) => sum + ms, 0),
   };
-  writeWhole(join(podsOf(lab), `${name}.json`), JSON.stringify(record));
-  writeWhole(manifestPath(lab, record), formatPodManifest(record));
+  replaceFile(join(podsOf(lab), `${name}.json`), JSON.stringify(record), 0o600);
+  replaceFile(manifestPath(lab, record), formatPodManifest(record), 0o644);
   undo.move();
   return record;
 }
@@ -171,11 +164,3 @@ const removeSandbox = async (node: Member, netns: string, signal: AbortSignal): 
 
 const manifestPath = (lab: string, pod: Pick<LabPod, "namespace" | "name">): string =>
   join(clusterOf(lab), `pod-${pod.namespace}-${pod.name}.yaml`);
-
-/** By another name first, so that a reader never sees half a file. */
-function writeWhole(file: string, text: string): void {
-  const temporary = join(dirname(file), `.${randomBytes(4).toString("hex")}.tmp`);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(temporary, text);
-  renameSync(temporary, file);
-}
