@@ -42,7 +42,6 @@ export const Rcode = {
 export const ExtendedError = {
   other: 0,
   notReady: 14,
-  prohibited: 18,
   notAuthoritative: 20,
   noReachableAuthority: 22,
 } as const;

@@ -36,8 +36,8 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     nameservers: start.addresses,
   });
   const upstreams = withoutOwn(start.upstreams, start);
-  if (upstreams.length < start.upstreams.length) {
-    log.warn({ upstreams: start.upstreams }, "Upstream is this resolver itself and is not used");
+  for (const upstream of start.upstreams.filter((upstream) => !upstreams.includes(upstream))) {
+    log.warn({ ...upstream }, "Upstream is this resolver itself and is not used");
   }
   const forward = forwardHandler({
     upstreams,
