@@ -9,6 +9,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { homeMarker } from "../core/cni/launcher-home.ts";
+import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
 import { isOurs as isOurConflist } from "../daemon/conflist.ts";
 import type { InstallLayout } from "./install-layout.ts";
@@ -45,8 +46,23 @@ export function removeNodeState(networks: ReadonlySet<string>): string[] {
 function removeIf(root: string, path: string, isOurs: (file: string) => boolean): string[] {
   const file = join(root, path);
   if (lstatSync(file, { throwIfNoEntry: false }) === undefined || !isOurs(file)) return [];
-  rmSync(file, { recursive: true });
-  return [path];
+  return removeTree(file) ? [path] : [];
+}
+
+/** Says whether it removed anything: a directory that something is mounted on stays, emptied. */
+function removeTree(path: string): boolean {
+  if (!lstatSync(path).isDirectory()) {
+    rmSync(path);
+    return true;
+  }
+  const removed = readdirSync(path).map((name) => removeTree(join(path, name)));
+  try {
+    rmdirSync(path);
+    return true;
+  } catch (error) {
+    if (!hasErrno(error, "EBUSY")) throw error;
+    return removed.includes(true);
+  }
 }
 
 function removeIfEmpty(directory: string, path: string): string[] {

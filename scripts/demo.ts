@@ -28,7 +28,8 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.once(name, () => controller.abort(new Error(`stopped by ${name}`)));
+    // Not once: taking the lab away is bounded, and is not to be cut short by impatience.
+    process.on(name, () => controller.abort(new Error(`stopped by ${name}`)));
   }
   const startedAt = performance.now();
   const seconds = (): string => ((performance.now() - startedAt) / 1000).toFixed(1);

@@ -30,7 +30,30 @@ describe("the demo's story", () => {
   });
 
   test("makes every claim there is to make", () => {
-    expect(claims.map((claim) => claim.text)).toMatchInlineSnapshot();
+    expect(claims.map((claim) => claim.text)).toMatchInlineSnapshot(`
+      [
+        "nodes have network, mount and UTS namespaces of their own",
+        "a daemon on each node is ready and has no problem (fairlead status)",
+        "each daemon read 3 Nodes, 3 Services, 2 EndpointSlices and knows its peers",
+        "two pods per node are attached, with addresses of their node's pod CIDR",
+        "ADD, plugin processes from start to end",
+        "each pod pings each other pod",
+        "each pod sends each other pod 64 KiB over TCP, and gets them back",
+        "each pod keeps its own source address inside the cluster (as the TCP peer sees it)",
+        "packets between nodes on both sides of the router travel as VXLAN (capture)",
+        "packets between nodes on one link travel as they are (capture)",
+        "the outside has no route to any pod (ip route get)",
+        "pods reach the outside, which sees their node's address (masquerading)",
+        "pods resolve a headless service: dig db.demo.svc.cluster.local A",
+        "pods resolve a ClusterIP service: getent web.demo.svc.cluster.local",
+        "pods resolve a name by the search path: getent web",
+        "pods resolve a reverse name: dig -x 10.244.1.3",
+        "pods resolve an outside name, through the upstream: getent outside.example",
+        "DEL, plugin processes from start to end",
+        "after DEL no interface, address, route, neighbor, rule, lease, record or process is left",
+        "after the lab no namespace, mount or file is left, and the machine's network is untouched",
+      ]
+    `);
   });
 });
 

@@ -1,6 +1,6 @@
 // `fairlead lab` as its user has it: the built command, in processes of its own.
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { waitFor } from "../../cli/lab/wait.ts";
@@ -81,6 +81,7 @@ describe("a lab that is up", () => {
   });
 
   test("pod add attaches, pod rm detaches and ends what runs in the pod", async () => {
+    const withoutPod = lab.processes();
     const added = lab.run("pod", "add", "hello", "--node", "node-b", "--label", "app=x", "--json");
     expect(JSON.parse(added.stdout)).toMatchObject({
       name: "hello",
@@ -108,10 +109,11 @@ describe("a lab that is up", () => {
 
     const before = lab.processes();
     lab.run("exec", "hello", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 &");
-    expect(lab.processes().length).toBe(before.length + 1);
+    const [started] = lab.processes().filter((pid) => !before.includes(pid));
+    expect(readFileSync(`/proc/${started}/cmdline`, "utf8")).toBe("sleep\u00001000\u0000");
     const removed = lab.run("pod", "rm", "hello");
     expect(removed.stdout).toMatch(/^removed pod hello \(DEL \d+\.\d ms\)\n$/);
-    expect(lab.processes()).toEqual(before);
+    expect(lab.processes()).toEqual(withoutPod);
     expect(readdirSync(`${lab.directory}/cluster`)).not.toContain("pod-default-hello.yaml");
     await waitFor(
       () =>
