@@ -140,7 +140,8 @@ describe("writeAll()", () => {
     const blocking = openSync(fifo, "w");
     const fd = openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK);
     closeSync(blocking);
-    return { fd, printed: text(reader.stdout) };
+    const ended = new Promise((resolve) => reader.once("exit", resolve));
+    return { fd, printed: text(reader.stdout), ended };
   }
 
   test("waits for a reader of a pipe that does not block", async () => {
@@ -151,8 +152,8 @@ describe("writeAll()", () => {
   });
 
   test("gives up on one that is gone", async () => {
-    const { fd, printed } = openPipe("gone", "true");
-    await printed;
+    const { fd, ended } = openPipe("gone", "true");
+    await ended;
     expect(writeAll(fd, "x")).toBe(false);
     closeSync(fd);
   });
