@@ -62,10 +62,15 @@ export async function startDaemon(
   stack.defer(() => handlers.settled());
   const firstPass = Promise.withResolvers<void>();
   const bootId = readFileSync(paths.bootId, "utf8").trim();
+  let isServing = false;
+  // The conflist brings the runtime's requests and the pods' queries: it waits for who answers them.
+  const publish = (): void => {
+    if (isServing && facts !== undefined) files.publish(facts);
+  };
   const onPass = ({ plan, isProgrammed }: NodeState): void => {
     if (plan.local !== undefined && isProgrammed) {
       facts = nodeFactsOf(config, plan.local, plan.desired, bootId);
-      files.publish(facts);
+      publish();
     }
     firstPass.resolve();
   };
@@ -105,6 +110,8 @@ export async function startDaemon(
     return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
   };
   stack.use(serveHealth({ ...config.metrics, unready, metrics, log }));
+  isServing = true;
+  publish();
   return stack.move();
 }
 
