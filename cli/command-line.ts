@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { Command, CommanderError } from "commander";
 import { describeError } from "../core/error.ts";
 import { version } from "../core/version.ts";
@@ -59,8 +60,11 @@ function addDaemon(program: Command, context: CliContext): void {
     .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
     .action(async ({ config }: { config?: string }) => {
       const { runDaemon } = await import("../daemon/main.ts");
+      const configPath = config === undefined ? {} : { configPath: resolve(config) };
+      // A daemon keeps no directory busy, and needs none that may go.
+      process.chdir("/");
       await runDaemon({
-        ...(config === undefined ? {} : { configPath: config }),
+        ...configPath,
         signal: context.signal,
       });
     });

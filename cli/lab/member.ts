@@ -46,8 +46,10 @@ export const enter = (member: Member): [string, ...string[]] => [
   "--net",
   "--mount",
   "--uts",
-  // Where the lab was made in a chroot, the root of its mount namespaces is not ours.
+  // Where the lab was made in a chroot, the root of its mount namespaces is not ours, and the working
+  // directory would be outside.
   "--root",
+  "--wd",
   "--",
 ];
 
@@ -165,6 +167,7 @@ const leaveLab = `umount -n --lazy "$lab"`;
 // should send it was killed: then nobody needs a holder.
 const becomeHolder = `
 echo "$name" >/proc/sys/kernel/hostname
+cd /
 echo ready
 read -r answer
 exec sleep infinity </dev/null >/dev/null 2>&1`;
