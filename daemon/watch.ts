@@ -13,11 +13,14 @@ export interface WatchTiming {
 
 interface Watched {
   readonly watcher: FSWatcher;
-  readonly inode: bigint;
+  readonly identity: string;
 }
 
-const inodeOf = (path: string): bigint | undefined =>
-  statSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+/** Inode numbers are used again at once: the time of birth tells a directory from its successor. */
+function identityOf(path: string): string | undefined {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats && `${stats.dev} ${stats.ino} ${stats.birthtimeNs}`;
+}
 
 export class DirectoryWatch implements Disposable {
   readonly #onChange: () => void;
@@ -38,9 +41,9 @@ export class DirectoryWatch implements Disposable {
    * before went unseen. One that cannot be watched is looked at in time.
    */
   follow(directories: ReadonlySet<string>): boolean {
-    for (const [directory, { watcher, inode }] of this.#watched) {
+    for (const [directory, { watcher, identity }] of this.#watched) {
       // Another directory, or none, has taken the name: notifications would be of the old one.
-      if (directories.has(directory) && inode === inodeOf(directory)) continue;
+      if (directories.has(directory) && identity === identityOf(directory)) continue;
       watcher.close();
       this.#watched.delete(directory);
     }
@@ -55,13 +58,13 @@ export class DirectoryWatch implements Disposable {
   }
 
   #open(directory: string): boolean {
-    const inode = inodeOf(directory);
-    if (inode === undefined) return false;
+    const identity = identityOf(directory);
+    if (identity === undefined) return false;
     try {
       const watcher = watch(directory, () => this.#notice());
       // Closed by itself after an error; follow() opens it again.
       watcher.on("error", () => void this.#watched.delete(directory));
-      this.#watched.set(directory, { watcher, inode });
+      this.#watched.set(directory, { watcher, identity });
       return true;
     } catch {
       return false; // Not there any more, or no watches left.

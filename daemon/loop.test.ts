@@ -1,0 +1,87 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type LoopReason, ReconcileLoop } from "./loop.ts";
+
+const timing = { pauseMs: 10, resyncMs: 1000, backoffMs: 100, backoffMaxMs: 400 };
+
+describe("ReconcileLoop", () => {
+  beforeEach(() => void vi.useFakeTimers({ now: 0 }));
+  afterEach(() => void vi.useRealTimers());
+
+  function start(pass: () => boolean = () => true, takesMs = 0) {
+    const passes: string[] = [];
+    const clock = { nowMs: () => Date.now(), monotonicMs: () => Date.now() };
+    const loop = new ReconcileLoop(
+      (reason: LoopReason) => {
+        passes.push(`${Date.now()} ${reason}`);
+        vi.setSystemTime(Date.now() + takesMs);
+        return pass();
+      },
+      clock,
+      timing,
+    );
+    return { loop, passes };
+  }
+
+  test("starts at once, and makes one pass of a burst", () => {
+    const { loop, passes } = start();
+    loop.request("news");
+    loop.request("event");
+    vi.advanceTimersByTime(1);
+    expect(passes).toEqual(["0 news"]);
+    for (let i = 0; i < 100; i++) loop.request("event");
+    vi.advanceTimersByTime(50);
+    expect(passes).toEqual(["0 news", "10 event"]);
+  });
+
+  test("resyncs when nothing happens", () => {
+    const { loop, passes } = start();
+    loop.request("news");
+    vi.advanceTimersByTime(2500);
+    expect(passes).toEqual(["0 news", "1000 resync", "2000 resync"]);
+  });
+
+  test("rests four times as long as a pass took", () => {
+    const { loop, passes } = start(() => true, 20);
+    loop.request("event");
+    vi.advanceTimersByTime(1);
+    loop.request("event");
+    vi.advanceTimersByTime(200);
+    expect(passes).toEqual(["0 event", "100 event"]);
+  });
+
+  test("backs off while passes fail, up to a bound, and goes back when one succeeds", () => {
+    let isFailing = true;
+    const { loop, passes } = start(() => !isFailing);
+    loop.request("news");
+    vi.advanceTimersByTime(1500);
+    expect(passes.map((line) => Number(line.split(" ")[0]))).toEqual([
+      0, 100, 300, 700, 1100, 1500,
+    ]);
+    isFailing = false;
+    vi.advanceTimersByTime(400);
+    loop.request("event");
+    vi.advanceTimersByTime(10);
+    expect(passes.slice(-2)).toEqual(["1900 event", "1910 event"]);
+  });
+
+  test("while backing off waits with events, not with news", () => {
+    const { loop, passes } = start(() => false);
+    loop.request("news");
+    vi.advanceTimersByTime(1);
+    loop.request("event");
+    vi.advanceTimersByTime(50);
+    expect(passes).toEqual(["0 news"]);
+    loop.request("news");
+    vi.advanceTimersByTime(1);
+    expect(passes).toEqual(["0 news", "51 news"]);
+  });
+
+  test("does nothing after it is disposed", () => {
+    const { loop, passes } = start();
+    loop.request("news");
+    loop[Symbol.dispose]();
+    loop.request("news");
+    vi.advanceTimersByTime(5000);
+    expect(passes).toEqual([]);
+  });
+});

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { settleMembership } from "../core/cluster/membership.ts";
+import { ifName, interfaceCidr } from "../test/support/builders.ts";
+import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
+import { parseConfig } from "./config.ts";
+import { hintAtMissingNode } from "./missing-node.ts";
+import { parseManifest } from "./source/manifest.ts";
+
+test("hintAtMissingNode() gives a manifest that would do", () => {
+  const { network } = parseConfig("", "test", { nodeName: "node-d" });
+  const device = (name: string, index: number, address: string) => ({
+    link: { name: ifName(name), index, mtu: 1500, isUp: true, group: 0 },
+    addresses: [{ device: ifName(name), ...interfaceCidr(address) }],
+  });
+  const hint = hintAtMissingNode({
+    nodeName: "node-d",
+    network,
+    location: "/etc/fairlead/cluster.d",
+    membership: settleMembership([nodeA, nodeB, nodeC], network.podCidrs),
+    links: [device("lo", 1, "127.0.0.1/8"), device("eth0", 2, "172.30.1.14/24")],
+  });
+  expect(hint).toBe(
+    'Cannot find Node node-d in /etc/fairlead/cluster.d, which has node-a, node-b, node-c: expected a manifest such as {"apiVersion":"v1","kind":"Node","metadata":{"name":"node-d"},"spec":{"podCIDRs":["10.244.0.0/24"]},"status":{"addresses":[{"type":"InternalIP","address":"172.30.1.14"}]}}',
+  );
+  expect(parseManifest(hint.slice(hint.indexOf("{")))).toMatchObject({
+    objects: [{ value: { object: { name: "node-d", podCidrs: ["10.244.0.0/24"] } } }],
+  });
+});

@@ -1,0 +1,270 @@
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import type { DesiredNode } from "../core/desired/node-state.ts";
+import { silentLog } from "../core/log.ts";
+import { nftTableName, vxlanDevice } from "../core/names.ts";
+import { systemClock } from "../kernel/clock.ts";
+import { createFakeKernel } from "../kernel/fake.ts";
+import { aNode, aSnapshot, cidr, ifName, ip, mac } from "../test/support/builders.ts";
+import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
+import { createFakeSource } from "../test/support/source.ts";
+import { parseConfig } from "./config.ts";
+import { planSettings } from "./daemon.ts";
+import { type NodeState, Reconciler } from "./reconcile.ts";
+
+const timing = { pauseMs: 1, resyncMs: 20, fullMs: 40, backoffMs: 5, backoffMaxMs: 20 };
+const waiting = { timeout: 2000, interval: 1 };
+
+function scene(yaml = "") {
+  const kernel = createFakeKernel();
+  const source = createFakeSource();
+  const eth0 = kernel.addDevice({ name: ifName("eth0"), mac: mac("02:00:00:00:00:11") });
+  kernel.apply([
+    {
+      kind: "add-address",
+      address: { device: eth0.name, address: ip("172.30.1.11"), prefixLength: 24 },
+    },
+    {
+      kind: "add-route",
+      route: {
+        destination: cidr("172.30.1.0/24"),
+        device: eth0.name,
+        metric: 0,
+        table: 254,
+        type: "unicast",
+        scope: "link",
+        protocol: 2,
+      },
+    },
+  ]);
+  const remembered: string[] = [];
+  const states: NodeState[] = [];
+  const reconciler = new Reconciler({
+    kernel,
+    source,
+    settings: planSettings(parseConfig(yaml, "test", { nodeName: "node-a" })),
+    missingNodeHint: ({ nodes }) => `no node-a among ${nodes.size}`,
+    rememberSysctl: (name, value) => void remembered.push(`${name} ${value}`),
+    onPass: (state) => void states.push(state),
+    clock: systemClock,
+    log: silentLog,
+    timing,
+  });
+  onTestFinished(() => reconciler[Symbol.dispose]());
+  const reaches = (check: (state: NodeState) => boolean): Promise<NodeState> =>
+    vi.waitFor(() => {
+      const state = reconciler.state();
+      if (state !== undefined && check(state)) return state;
+      throw new Error(JSON.stringify(state?.problems));
+    }, waiting);
+  return {
+    kernel,
+    source,
+    reconciler,
+    remembered,
+    states,
+    reaches,
+    programmed: () => reaches(({ isProgrammed }) => isProgrammed),
+    has: (destination: string) =>
+      vi.waitFor(() => expect(destinations()).toContain(destination), waiting),
+    lacks: (destination: string) =>
+      vi.waitFor(() => expect(destinations()).not.toContain(destination), waiting),
+  };
+
+  function destinations(): string[] {
+    return kernel.routes({ protocol: 76 }).map((route) => route.destination);
+  }
+}
+
+const problemsOf = ({ problems }: NodeState): string[] =>
+  problems.map(({ area, message }) => `${area}: ${message}`);
+
+describe("Reconciler", () => {
+  test("does nothing before the source's first list", async () => {
+    const { kernel, reconciler } = scene();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(reconciler.state()).toBeUndefined();
+    expect(kernel.routes({ protocol: 76 })).toEqual([]);
+  });
+
+  test("programs the node, and remembers what a setting was", async () => {
+    const { source, programmed, kernel, remembered, reconciler } = scene();
+    source.setNodes(nodeA, nodeB, nodeC);
+    const { problems } = await programmed();
+    expect(problems).toEqual([]);
+    expect(kernel.link(vxlanDevice)?.mtu).toBe(1450);
+    expect(kernel.observeNft(nftTableName)?.chains.has("postrouting")).toBe(true);
+    expect(kernel.readSysctl("net.ipv4.ip_forward")).toBe("1");
+    expect(remembered).toEqual(["net/ipv4/ip_forward 0"]);
+    expect(Object.values(reconciler.counters.repairs)).toEqual([0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  test("follows the cluster, in steps and back", async () => {
+    const { source, has, lacks, programmed } = scene();
+    source.setNodes(nodeA);
+    await programmed();
+    source.setNodes(nodeA, nodeC);
+    await has("10.244.3.0/24");
+    source.setNodes(nodeA, nodeB);
+    await has("10.244.2.0/24");
+    await lacks("10.244.3.0/24");
+  });
+
+  test("counts what it puts back, by kind, and nothing else", async () => {
+    const { source, programmed, kernel, reconciler, has } = scene();
+    source.setNodes(nodeA, nodeC);
+    const { plan } = await programmed();
+    const { repairs } = reconciler.counters;
+    const route = plan.desired.routes.find(({ destination }) => destination === "10.244.3.0/24")!;
+    kernel.apply([{ kind: "remove-route", route }]);
+    await vi.waitFor(() => expect(repairs.route).toBe(1), waiting);
+    kernel.removeNft(nftTableName);
+    await vi.waitFor(() => expect(repairs.nftables).toBe(1), waiting);
+    kernel.writeSysctl("net.ipv4.ip_forward", "0");
+    await vi.waitFor(() => expect(repairs.sysctl).toBe(1), waiting);
+    source.setNodes(nodeA, nodeB, nodeC);
+    await has("10.244.2.0/24");
+    expect(repairs).toEqual({
+      link: 0,
+      address: 0,
+      neighbor: 0,
+      fdb: 0,
+      route: 1,
+      nftables: 1,
+      sysctl: 1,
+    });
+  });
+
+  test("removes nothing before the source is in sync", async () => {
+    const { source, has, lacks, programmed } = scene();
+    source.setNodes(nodeA, nodeC);
+    await programmed();
+    source.set(aSnapshot({ nodes: [nodeA, nodeB], isInSync: false }));
+    await has("10.244.2.0/24");
+    await has("10.244.3.0/24");
+    source.setNodes(nodeA, nodeB);
+    await lacks("10.244.3.0/24");
+  });
+
+  test("leaves all as it is when the cluster loses this node, or all nodes", async () => {
+    const { source, has, reaches, kernel, programmed } = scene();
+    source.setNodes(nodeA, nodeC);
+    await programmed();
+    source.setNodes();
+    const state = await reaches(({ isProgrammed }) => !isProgrammed);
+    expect(problemsOf(state)).toEqual(["node: no node-a among 0"]);
+    await has("10.244.3.0/24");
+    expect(kernel.fdb(vxlanDevice)).toHaveLength(1);
+    source.setNodes(nodeA, nodeC);
+    expect((await programmed()).problems).toEqual([]);
+  });
+
+  test("waits for this node, and answers on the service address meanwhile", async () => {
+    const { source, has, programmed, reaches, kernel } = scene();
+    source.setNodes(nodeB);
+    expect(problemsOf(await reaches(() => true))).toEqual(["node: no node-a among 1"]);
+    await has("10.96.0.10/32");
+    expect(kernel.link(vxlanDevice)).toBeUndefined();
+    source.setNodes(nodeA, nodeB);
+    await programmed();
+  });
+
+  test("waits for the underlay's address", async () => {
+    const { source, reaches, programmed, kernel } = scene();
+    source.setNodes({ ...nodeA, addresses: [ip("172.30.1.99")] });
+    const state = await reaches(() => true);
+    expect(problemsOf(state)).toEqual([
+      "node: Cannot find an interface with address 172.30.1.99 of this Node: there are eth0 172.30.1.11/24",
+    ]);
+    const address = { device: ifName("eth0"), address: ip("172.30.1.99"), prefixLength: 24 };
+    kernel.apply([{ kind: "add-address", address }]);
+    await programmed();
+  });
+
+  test("reports a foreign device under our name, leaves it alone, and recovers when it goes", async () => {
+    const { source, reaches, programmed, kernel, has } = scene();
+    kernel.addDevice({ name: vxlanDevice, mac: mac("02:00:00:00:00:99"), type: "dummy" });
+    source.setNodes(nodeA, nodeB, nodeC);
+    const state = await reaches(({ problems }) => problems.length > 0);
+    expect(problemsOf(state)).toEqual([
+      "kernel: Cannot make fl-vxlan: a dummy device of this name is there that fairlead did not make; expected it removed or renamed",
+    ]);
+    await has("10.244.2.0/24");
+    expect(kernel.link(vxlanDevice)?.type).toBe("dummy");
+    kernel.apply([{ kind: "remove-link", device: vxlanDevice }]);
+    await programmed();
+    expect(kernel.link(vxlanDevice)?.type).toBe("vxlan");
+  });
+
+  test("names a refusal of the kernel, does the rest, and tries again", async () => {
+    const { source, reaches, programmed, kernel, reconciler } = scene();
+    let isRefused = true;
+    const refuse = (): void =>
+      kernel.failNext((change) => {
+        const isUp = change.kind === "set-link" && change.settings.isUp === true;
+        if (isUp && isRefused) queueMicrotask(refuse);
+        return isUp && isRefused;
+      }, "EADDRINUSE");
+    refuse();
+    source.setNodes(nodeA, nodeB);
+    const state = await reaches(({ problems }) => problems.length > 0);
+    expect(problemsOf(state)).toEqual([
+      'kernel: Cannot apply "ip link set dev fl-vxlan up": EADDRINUSE: another program or device uses UDP port 4789 of network.vxlan.port',
+    ]);
+    expect(kernel.observeNft(nftTableName)).toBeDefined();
+    isRefused = false;
+    expect((await programmed()).problems).toEqual([]);
+    expect(reconciler.counters.failures).toBeGreaterThan(0);
+    expect(reconciler.counters.repairs.link).toBe(0);
+  });
+
+  test("names the loser of an overlap, and goes on with the others", async () => {
+    const { source, programmed, has } = scene();
+    source.setNodes(nodeA, nodeC, aNode("node-z", "172.30.1.19", "10.244.3.0/25"));
+    const { problems, plan } = await programmed();
+    expect(problems).toEqual([
+      {
+        area: "cluster",
+        message:
+          "Cannot use pod CIDR 10.244.3.0/25 of Node node-z: it overlaps that of the older Node node-c",
+      },
+    ]);
+    expect(plan.paths.get("node-z")).toBe("none");
+    await has("10.244.3.0/24");
+  });
+
+  test("is not ready while its own pod CIDR is another node's", async () => {
+    const { source, reaches } = scene();
+    source.setNodes(
+      { ...nodeA, createdAtMs: 2 },
+      { ...nodeB, podCidrs: nodeA.podCidrs, createdAtMs: 1 },
+    );
+    const state = await reaches(() => true);
+    expect(state.isProgrammed).toBe(false);
+    expect(problemsOf(state)).toEqual([
+      "cluster: Cannot use pod CIDR 10.244.1.0/24 of Node node-a: it overlaps that of the older Node node-b",
+    ]);
+  });
+
+  test("makes the table without the tunnel and the exceptions for backend direct", async () => {
+    const { source, programmed, kernel } = scene(
+      "network: { backend: direct, masquerade: { except: [192.0.2.0/24] } }",
+    );
+    source.setNodes(nodeA, nodeB);
+    await programmed();
+    const table = kernel.observeNft(nftTableName);
+    expect([...table!.chains.keys()]).toEqual(["postrouting"]);
+    expect(table!.sets.get("inside4")).toContain("192.0.2.0/24");
+  });
+
+  test("comes to rest: no pass but for time when nothing changes", async () => {
+    const { source, programmed, states } = scene();
+    source.setNodes(nodeA, nodeB, nodeC);
+    await programmed();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const before = states.length;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(states.length - before).toBeLessThanOrEqual(200 / timing.resyncMs);
+    const plans: DesiredNode[] = states.slice(before).map(({ plan }) => plan.desired);
+    expect(new Set(plans).size).toBe(1);
+  });
+});

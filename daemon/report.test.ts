@@ -1,0 +1,165 @@
+import { describe, expect, test } from "vitest";
+import { planNode } from "../core/desired/plan.ts";
+import { settleMembership } from "../core/cluster/membership.ts";
+import { version } from "../core/version.ts";
+import { aSnapshot, ifName, interfaceCidr, ip } from "../test/support/builders.ts";
+import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
+import { createFakeSource } from "../test/support/source.ts";
+import { parseConfig } from "./config.ts";
+import { planSettings } from "./daemon.ts";
+import { formatMetrics } from "./metrics.ts";
+import { buildReport, type ReportInput } from "./report.ts";
+
+const config = parseConfig("", "test", { nodeName: "node-a" });
+const snapshot = aSnapshot({ nodes: [nodeA, nodeB, nodeC] });
+const eth0 = ifName("eth0");
+const plan = planNode({
+  settings: planSettings(config),
+  membership: settleMembership(snapshot.nodes.values(), config.network.podCidrs),
+  links: [
+    {
+      link: { name: eth0, index: 2, mtu: 1500, isUp: true, group: 0 },
+      addresses: [{ device: eth0, ...interfaceCidr("172.30.1.11/24") }],
+    },
+  ],
+  missingNodeHint: "",
+});
+const counters = {
+  passes: 7,
+  failures: 1,
+  repairs: { link: 0, address: 0, neighbor: 2, fdb: 1, route: 0, nftables: 0, sysctl: 0 },
+  lastAtMs: Date.UTC(2026, 0, 31),
+  lastMs: 1.5,
+};
+const dnsCounters = {
+  queries: { udp: 5, tcp: 1 },
+  responses: { NOERROR: 4 },
+  forwarded: 1,
+  refused: 0,
+  dropped: 0,
+  errors: 0,
+  restarts: 0,
+};
+
+function input(more: Partial<ReportInput> = {}): ReportInput {
+  const source = createFakeSource();
+  source.set(snapshot);
+  return {
+    config,
+    source,
+    state: { snapshot, plan, isProgrammed: true, problems: plan.problems },
+    counters,
+    files: { isPublished: true, problems: [] },
+    dns: {
+      counters: dnsCounters,
+      listening: [ip("10.96.0.10")],
+      upstreams: [{ address: ip("192.0.2.53"), port: 53 }],
+      warnings: [],
+    },
+    attachments: 3,
+    uptimeMs: 61_499,
+    ...more,
+  };
+}
+
+describe("buildReport()", () => {
+  test("tells everything of a node that is well", () => {
+    expect(buildReport(input())).toEqual({
+      version,
+      isReady: true,
+      problems: [],
+      node: {
+        name: "node-a",
+        network: "fairlead",
+        podCidrs: ["10.244.1.0/24"],
+        addresses: ["172.30.1.11"],
+        interface: "eth0",
+        mtu: 1450,
+        backend: "auto",
+        vni: 1,
+        port: 4789,
+      },
+      peers: [
+        { name: "node-b", podCidrs: ["10.244.2.0/24"], addresses: ["172.30.1.12"], path: "direct" },
+        { name: "node-c", podCidrs: ["10.244.3.0/24"], addresses: ["172.30.2.13"], path: "vxlan" },
+      ],
+      source: { kind: "file", location: "/test", revision: 1, isInSync: true },
+      reconcile: {
+        passes: 7,
+        repairs: 3,
+        failures: 1,
+        lastAt: "2026-01-31T00:00:00.000Z",
+        lastMs: 1.5,
+      },
+      attachments: 3,
+      dns: {
+        isEnabled: true,
+        addresses: ["10.96.0.10"],
+        domain: "cluster.local",
+        upstreams: ["192.0.2.53#53"],
+        counters: {
+          udpQueries: 5,
+          tcpQueries: 1,
+          answersNOERROR: 4,
+          forwarded: 1,
+          refused: 0,
+          dropped: 0,
+          errors: 0,
+          restarts: 0,
+        },
+      },
+      uptimeSeconds: 61,
+    });
+  });
+
+  test("is not ready before the plan is in the kernel and the conflist in its place", () => {
+    const half = { snapshot, plan, isProgrammed: false, problems: [] };
+    expect(buildReport(input({ state: half })).isReady).toBe(false);
+    const files = { isPublished: false, problems: [] };
+    expect(buildReport(input({ files })).isReady).toBe(false);
+  });
+
+  test("says what it waits for before the source's first list", () => {
+    const source = createFakeSource();
+    const { isReady, problems, node } = buildReport(input({ state: undefined, source }));
+    expect([isReady, node.podCidrs]).toEqual([false, []]);
+    expect(problems).toEqual([
+      { area: "source", message: "Waiting for the first list from /test" },
+    ]);
+  });
+
+  test("names an address on which nobody answers yet", () => {
+    const dns = { counters: dnsCounters, listening: [], upstreams: [], warnings: ["no upstream"] };
+    expect(buildReport(input({ dns })).problems).toEqual([
+      { area: "dns", message: "no upstream" },
+      { area: "dns", message: "Cannot answer on 10.96.0.10 yet: it is not bound" },
+    ]);
+  });
+});
+
+test("formatMetrics() is Prometheus' text, every name ours", async () => {
+  const text = await formatMetrics({
+    report: buildReport(input()),
+    reconcile: counters,
+    fileRepairs: 4,
+    residentBytes: 1e8,
+    cpuSeconds: 0.25,
+  });
+  const samples = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  expect(
+    samples.filter((line) => !/^fairlead_[a-z_]+(\{[a-z]+="[^"]*"\})? [\d.e+]+$/.test(line)),
+  ).toEqual([]);
+  expect(samples).toEqual(
+    expect.arrayContaining([
+      "fairlead_ready 1",
+      'fairlead_peers{path="vxlan"} 1',
+      'fairlead_repairs_total{kind="neighbor"} 2',
+      'fairlead_repairs_total{kind="file"} 4',
+      "fairlead_reconcile_last_duration_seconds 0.0015",
+      'fairlead_dns_total{counter="udpQueries"} 5',
+      "fairlead_attachments 3",
+    ]),
+  );
+  const named = new Set(samples.map((line) => line.split(/[ {]/)[0]));
+  for (const name of named) expect(text).toContain(`# HELP ${name} `);
+});
