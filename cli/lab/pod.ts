@@ -1,15 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import * as v from "valibot";
 import { replaceFile } from "../../daemon/replace-file.ts";
 import { clusterOf, memberOf, podsOf } from "./directory.ts";
-import { createMember, type Member, runIn } from "./member.ts";
+import { createMember, runIn } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
 import { formatHosts, formatPodManifest, formatResolvConf } from "./pod-text.ts";
 import {
-  type AddOutcome,
   addToNetwork,
+  type PluginRun,
   removeFromNetwork,
   type Runtime,
   type RuntimeAttachment,
@@ -39,47 +39,52 @@ export interface PodWish {
 
 const ifName = "eth0";
 
-/** A sandbox, its network by CNI, and its namespaces; all or nothing. */
+/**
+ * A sandbox, its network by CNI, and its namespaces. Recorded before anything is made, so that
+ * `removePod` undoes whatever was done, of a failure here as of a command that was killed.
+ */
 export async function addPod(
   lab: string,
   runtime: Runtime,
-  wish: PodWish,
+  { name, namespace, labels }: PodWish,
   signal: AbortSignal,
 ): Promise<LabPod> {
-  const { name, namespace, labels } = wish;
-  const pod = memberOf(lab, name);
-  if (existsSync(pod.directory)) throw new Error(`Cannot add pod "${name}": the lab has a ${name}`);
+  const member = memberOf(lab, name);
+  if (existsSync(member.directory) || existsSync(recordPath(lab, name))) {
+    throw new Error(`Cannot add pod "${name}": the lab has a ${name}`);
+  }
+  const { node } = runtime;
   const containerId = randomBytes(32).toString("hex");
-  const netnsName = `cni-${containerId.slice(0, 12)}`;
-  const sandbox = { containerId, netns: `/run/netns/${netnsName}` };
-  const attachment = attachmentOf({ ...wish, ...sandbox });
+  const netns = `/run/netns/cni-${containerId.slice(0, 12)}`;
+  const identity = { name, namespace, node: node.name, labels: { ...labels }, containerId, netns };
+  const begun: LabPod = { ...identity, addresses: [], addMs: 0 };
+  writeRecord(lab, begun);
 
   await using undo = new AsyncDisposableStack();
-  // A cancelled ADD is undone all the same, so undoing does not listen to the signal.
+  // What was cancelled is undone all the same: undoing does not listen to the signal.
   const never = new AbortController().signal;
-  await runIn(runtime.node, ["ip", "netns", "add", netnsName], { signal });
-  undo.defer(() => removeSandbox(runtime.node, sandbox.netns, never));
-  await runIn(runtime.node, ["ip", "-n", netnsName, "link", "set", "lo", "up"], { signal });
-  undo.defer(async () => void (await removeFromNetwork(runtime, attachment, never)));
-  const outcome = await addToNetwork(runtime, attachment, signal);
-  undo.defer(() => removeMember(pod, never));
-  await createPodMember(pod, runtime.node, { netns: sandbox.netns, outcome }, signal);
-  const record: LabPod = {
-    name,
-    namespace,
-    labels: { ...labels },
-    node: runtime.node.name,
-    ...sandbox,
-    addresses: outcome.result.ips.map(({ address }) => address.split("/")[0] ?? address),
-    addMs: outcome.runs.reduce((sum, { ms }) => sum + ms, 0),
-  };
-  replaceFile(join(podsOf(lab), `${name}.json`), JSON.stringify(record), 0o600);
-  replaceFile(manifestPath(lab, record), formatPodManifest(record), 0o644);
+  undo.defer(async () => void (await removePod(lab, runtime, begun, never)));
+  await runIn(node, ["ip", "netns", "add", basename(netns)], { signal });
+  await runIn(node, ["ip", "-n", basename(netns), "link", "set", "lo", "up"], { signal });
+  const { result, runs } = await addToNetwork(runtime, attachmentOf(begun), signal);
+  const addresses = result.ips.map(({ address }) => address.split("/")[0] ?? address);
+  await createMember(
+    member,
+    {
+      origin: { kind: "pod", node, netns },
+      script: podScript,
+      args: [formatResolvConf(result.dns), formatHosts(name, addresses)],
+    },
+    signal,
+  );
+  const pod: LabPod = { ...begun, addresses, addMs: sumOf(runs) };
+  replaceFile(manifestPath(lab, pod), formatPodManifest(pod), 0o644);
+  writeRecord(lab, pod);
   undo.move();
-  return record;
+  return pod;
 }
 
-/** Ends the pod's processes, detaches it by CNI, and removes what was made for it. */
+/** Ends the pod's processes, detaches it by CNI, and removes what was made for it, as far as it is there. */
 export async function removePod(
   lab: string,
   runtime: Runtime,
@@ -90,11 +95,19 @@ export async function removePod(
   rmSync(manifestPath(lab, pod), { force: true });
   await endProcessesOf(member, signal);
   const runs = await removeFromNetwork(runtime, attachmentOf(pod), signal);
-  await removeMember(member, signal);
-  await removeSandbox(runtime.node, pod.netns, signal);
-  rmSync(join(podsOf(lab), `${pod.name}.json`), { force: true });
-  return { delMs: runs.reduce((sum, { ms }) => sum + ms, 0) };
+  const removeNetns = `[ ! -e "$1" ] || ip netns del "$(basename "$1")"`;
+  await runIn(runtime.node, ["sh", "-c", removeNetns, "sh", pod.netns], { signal });
+  rmSync(member.directory, { recursive: true, force: true });
+  rmSync(recordPath(lab, pod.name));
+  return { delMs: sumOf(runs) };
 }
+
+const sumOf = (runs: readonly PluginRun[]): number => runs.reduce((sum, { ms }) => sum + ms, 0);
+
+const recordPath = (lab: string, name: string): string => join(podsOf(lab), `${name}.json`);
+
+const writeRecord = (lab: string, pod: LabPod): void =>
+  replaceFile(recordPath(lab, pod.name), JSON.stringify(pod), 0o600);
 
 /** Every pod of the lab, by name. */
 export function podsIn(lab: string): LabPod[] {
@@ -131,36 +144,6 @@ echo "$name" >/run/hostname
 for file in resolv.conf hosts hostname; do
   mount -n --bind "/run/$file" "/etc/$file"
 done`;
-
-async function createPodMember(
-  pod: Member,
-  node: Member,
-  { netns, outcome }: { readonly netns: string; readonly outcome: AddOutcome },
-  signal: AbortSignal,
-): Promise<void> {
-  const addresses = outcome.result.ips.map(({ address }) => address.split("/")[0] ?? address);
-  await createMember(
-    pod,
-    {
-      origin: { kind: "pod", node, netns },
-      script: podScript,
-      args: [formatResolvConf(outcome.result.dns), formatHosts(pod.name, addresses)],
-    },
-    signal,
-  );
-}
-
-async function removeMember(member: Member, signal: AbortSignal): Promise<void> {
-  await endProcessesOf(member, signal);
-  rmSync(member.directory, { recursive: true, force: true });
-}
-
-const removeSandbox = async (node: Member, netns: string, signal: AbortSignal): Promise<void> => {
-  const name = netns.slice(netns.lastIndexOf("/") + 1);
-  await runIn(node, ["sh", "-c", `[ ! -e "$1" ] || ip netns del "$2"`, "sh", netns, name], {
-    signal,
-  });
-};
 
 const manifestPath = (lab: string, pod: Pick<LabPod, "namespace" | "name">): string =>
   join(clusterOf(lab), `pod-${pod.namespace}-${pod.name}.yaml`);

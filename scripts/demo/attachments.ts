@@ -11,42 +11,36 @@ import { linesLeft, observeNode, type ObservedNodes, remainsDeadlineMs } from ".
 import type { Stage } from "./stage.ts";
 
 const namespace = "demo";
+/** What the launcher takes at least before it serves a request without the daemon. */
+const withoutDaemonMs = 1000;
 
 /** Point 3: web and db on each node, in this order, so that they get the addresses in the manifests. */
 export async function addPods(
   stage: Stage,
 ): Promise<{ readonly pods: readonly LabPod[]; readonly claims: readonly Claim[] }> {
   const { lab, cluster, signal } = stage;
-  const byNode = await Promise.all(
-    lab.nodes.map(async (node, index) => {
-      const pods: LabPod[] = [];
-      for (const app of ["web", "db"]) {
-        const wish = { name: `${app}-${index}`, namespace, labels: { app } };
-        const pod = await addPod(lab.directory, runtimeOf(lab, node), wish, signal);
-        stage.report(
-          `${pod.name}: ${pod.addresses.join(" ")} on ${node} (ADD ${pod.addMs.toFixed(1)} ms)`,
-        );
-        pods.push(pod);
-      }
-      return pods;
-    }),
-  );
-  const pods = byNode.flat();
+  const pods: LabPod[] = [];
+  // One after the other, so that the times are those of an ADD and not of six at once.
+  for (const [index, node] of lab.nodes.entries()) {
+    for (const app of ["web", "db"]) {
+      const wish = { name: `${app}-${index}`, namespace, labels: { app } };
+      const pod = await addPod(lab.directory, runtimeOf(lab, node), wish, signal);
+      stage.report(
+        `${pod.name}: ${pod.addresses.join(" ")} on ${node} (ADD ${pod.addMs.toFixed(1)} ms)`,
+      );
+      pods.push(pod);
+    }
+  }
   const misplaced = pods.filter(({ node, addresses: [address = ""] }) => {
     const ip = parseIp(address);
     const cidrs = cluster.nodes.find(({ name }) => name === node)?.podCidrs ?? [];
     return ip === undefined || !cidrs.some((cidr) => cidrContains(cidr, ip));
   });
   const distinct = new Set(pods.flatMap(({ addresses }) => addresses)).size;
+  const addTimes = pods.map(({ addMs }) => addMs);
   stage.show(
     "Pods, each attached by executing dist/cni/fairlead with the node's conflist",
-    formatTable(
-      [
-        ["POD", "NODE", "ADDRESS", "ADD ms"],
-        ...pods.map((pod) => [pod.name, pod.node, pod.addresses.join(" "), pod.addMs.toFixed(1)]),
-      ],
-      "  ",
-    ),
+    formatTimesByPod(pods, addTimes, "ADD"),
   );
   return {
     pods,
@@ -63,13 +57,31 @@ export async function addPods(
           pods.length === lab.nodes.length * 2,
       },
       {
-        text: "ADD, plugin processes from start to end",
-        seen: `${formatTimes(pods.map(({ addMs }) => addMs))}; ${await emptyProcess(stage)}`,
-        isTrue: true,
+        text: "each ADD is served by the daemon (the launcher waits a second before it does without)",
+        seen: `${formatTimes(addTimes)}; ${await emptyProcess(stage)}`,
+        isTrue: addTimes.every((ms) => ms < withoutDaemonMs),
       },
     ],
   };
 }
+
+const formatTimesByPod = (
+  pods: readonly LabPod[],
+  times: readonly number[],
+  verb: string,
+): string =>
+  formatTable(
+    [
+      ["POD", "NODE", "ADDRESS", `${verb} ms`],
+      ...pods.map(({ name, node, addresses }, index) => [
+        name,
+        node,
+        addresses.join(" "),
+        times[index]?.toFixed(1) ?? "",
+      ]),
+    ],
+    "  ",
+  );
 
 /** What any process costs that is started in a node as the plugins are: the floor of the times. */
 async function emptyProcess({ lab, signal }: Stage): Promise<string> {
@@ -90,18 +102,15 @@ export async function removePods(
   pods: readonly LabPod[],
   before: ObservedNodes,
 ): Promise<Claim[]> {
-  const { lab, signal } = stage;
+  const { lab, show, signal } = stage;
   const processes = pods.flatMap((pod) => processesOf(memberOf(lab.directory, pod.name)));
-  const times: number[] = [];
-  await Promise.all(
-    lab.nodes.map(async (node) => {
-      for (const pod of pods.filter((candidate) => candidate.node === node)) {
-        const { delMs } = await removePod(lab.directory, runtimeOf(lab, node), pod, signal);
-        stage.report(`${pod.name}: detached (DEL ${delMs.toFixed(1)} ms)`);
-        times.push(delMs);
-      }
-    }),
-  );
+  const delTimes: number[] = [];
+  for (const pod of pods) {
+    const { delMs } = await removePod(lab.directory, runtimeOf(lab, pod.node), pod, signal);
+    stage.report(`${pod.name}: detached (DEL ${delMs.toFixed(1)} ms)`);
+    delTimes.push(delMs);
+  }
+  show("Pods, each detached in the same way", formatTimesByPod(pods, delTimes, "DEL"));
   const left = await Promise.all(
     lab.nodes.map(async (name) => {
       const observe = (): Promise<readonly string[]> => observeNode(nodeOf(lab, name), signal);
@@ -117,9 +126,9 @@ export async function removePods(
   const compared = [...before.values()].reduce((sum, lines) => sum + lines.length, 0);
   return [
     {
-      text: "DEL, plugin processes from start to end",
-      seen: formatTimes(times),
-      isTrue: times.length === pods.length,
+      text: "each DEL is served by the daemon",
+      seen: formatTimes(delTimes),
+      isTrue: delTimes.every((ms) => ms < withoutDaemonMs),
     },
     {
       text: "after DEL no interface, address, route, neighbor, rule, lease, record or process is left",

@@ -1,7 +1,6 @@
 import { statSync } from "node:fs";
 import { nodeOf } from "../../cli/lab/lab.ts";
 import { holderOf, type Member, namespaceOf, runIn } from "../../cli/lab/member.ts";
-import { parseManifest } from "../../daemon/source/manifest.ts";
 import type { StatusReport } from "../../core/status.ts";
 import type { Claim } from "./claim.ts";
 import type { Stage } from "./stage.ts";
@@ -47,11 +46,6 @@ function claimReady(reports: readonly StatusReport[]): Claim {
 }
 
 function claimCluster({ cluster, topology }: Stage, reports: readonly StatusReport[]): Claim {
-  const kinds = [...cluster.files.values()].flatMap((text) => {
-    const manifest = parseManifest(text);
-    return manifest.kind === "valid" ? manifest.objects.map(({ value }) => value.kind) : [];
-  });
-  const count = (kind: string): number => kinds.filter((other) => other === kind).length;
   const linkOf = (name: string): number | undefined =>
     topology.nodes.find((node) => node.name === name)?.link;
   const expectedOf = (name: string): string =>
@@ -73,11 +67,17 @@ function claimCluster({ cluster, topology }: Stage, reports: readonly StatusRepo
   const wrong = reports.filter((report) => seenOf(report) !== expectedOf(report.node.name));
   const [first] = wrong;
   return {
-    text: `each daemon read ${count("Node")} Nodes, ${count("Service")} Services, ${count("EndpointSlice")} EndpointSlices and knows its peers`,
+    text: `each daemon has the ${cluster.nodes.length} Nodes of the manifests: pod CIDRs, and the path to each peer`,
     seen:
       first === undefined
-        ? `as expected on ${reports.length} nodes`
+        ? countPaths(reports)
         : `${first.node.name}: ${seenOf(first)}; expected ${expectedOf(first.node.name)}`,
     isTrue: wrong.length === 0,
   };
+}
+
+function countPaths(reports: readonly StatusReport[]): string {
+  const paths = reports.flatMap(({ peers }) => peers.map(({ path }) => path));
+  const count = (wanted: string): number => paths.filter((path) => path === wanted).length;
+  return `${count("direct")} direct, ${count("vxlan")} vxlan, ${count("none")} none`;
 }

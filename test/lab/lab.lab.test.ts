@@ -4,7 +4,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { waitFor } from "../../cli/lab/wait.ts";
-import { traceOfLab } from "../../scripts/demo/remains.ts";
+import { memberOf } from "../../cli/lab/directory.ts";
+import { linesLeft, observeNode, traceOfLab } from "../../scripts/demo/remains.ts";
 import { type TestLab, testLab } from "../support/lab.ts";
 
 const signal = new AbortController().signal;
@@ -127,6 +128,33 @@ describe("a lab that is up", () => {
       stderr: expect.stringContaining("it has none"),
     });
   });
+
+  test.each([40, 70, 90, 110, 130, 160])(
+    "pod rm cleans up after a pod add that was killed after %d ms",
+    async (ms) => {
+      const observe = (): Promise<readonly string[]> =>
+        observeNode(memberOf(lab.directory, "node-c"), signal);
+      const [before, processes] = [await observe(), lab.processes()];
+      const adding = lab.start("pod", "add", "half", "--node", "node-c");
+      const exited = once(adding, "exit");
+      await delay(ms);
+      adding.kill("SIGKILL");
+      await exited;
+      // Too early for anything, even a record: there is no pod then.
+      expect([0, 1]).toContain(lab.run("pod", "rm", "half").status);
+      expect(lab.run("pod", "rm", "half").stderr).toContain("it has none");
+      const left = await linesLeft(before, observe, { deadlineMs: 3000, signal });
+      // The plugin may have outlived its killed runtime by a moment; the second DEL is then its end.
+      expect(left).toEqual([]);
+      await waitFor(() => (lab.processes().length === processes.length ? true : undefined), {
+        what: "a process of the pod stays",
+        deadlineMs: 2000,
+        signal,
+      });
+      expect(lab.run("pod", "add", "half", "--node", "node-c").status).toBe(0);
+      expect(lab.run("pod", "rm", "half").status).toBe(0);
+    },
+  );
 
   test("is not disturbed by a second lab", async () => {
     const second = await testLab();
