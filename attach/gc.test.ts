@@ -11,7 +11,7 @@ import {
   createNode,
   forever,
 } from "../test/attach/fixture.ts";
-import { cidr } from "../test/support/builders.ts";
+import { cidr, mac } from "../test/support/builders.ts";
 
 let kernel: FakeKernel;
 let node: TestNode;
@@ -26,6 +26,7 @@ const gc = (validAttachments?: { containerId: string; ifName: string }[]) =>
     aNetworkRequest(validAttachments === undefined ? {} : { validAttachments }),
     forever,
   );
+const rangesOfNode = { ranges: [[{ subnet: cidr("10.244.1.0/24") }]], requestedIps: [] };
 const containers = () => node.records.list().records.map(({ key }) => key.containerId);
 const addBoth = async (): Promise<void> => {
   await node.handlers.add(aRequest(), forever);
@@ -94,6 +95,37 @@ describe("gc()", () => {
     expect((await node.ipam.leases("fairlead")).map((lease) => lease.containerId)).toEqual(["c1"]);
   });
 
+  test("leaves an attachment that is made while it waits for the kernel", async () => {
+    const lost = aRequest({ containerId: "lost" }).key;
+    await node.ipam.reserve({ ...rangesOfNode, key: lost }, forever);
+    const device = hostInterfaceName(lost);
+    kernel.addDevice({ name: device, mac: mac("02:00:00:00:00:02") });
+    const late = aRequest({ containerId: "c2" });
+    using other = createNode(
+      {
+        ...kernel,
+        reap: async (devices) => {
+          await node.handlers.add(late, forever);
+          await kernel.reap(devices);
+        },
+      },
+      {},
+      node.directory,
+    );
+    await other.handlers.gc(aNetworkRequest({ validAttachments: [] }), forever);
+    expect(kernel.link(device)).toBeUndefined();
+    const leases = await node.ipam.leases("fairlead");
+    expect(leases.map(({ containerId }) => containerId)).toEqual(["c2"]);
+  });
+
+  test("leaves a lease that a request at work has just been given", async () => {
+    const { key } = aRequest();
+    using _lock = await node.records.lock(key, forever);
+    await node.ipam.reserve({ ...rangesOfNode, key }, forever);
+    await gc([]);
+    expect(await node.ipam.leases("fairlead")).toHaveLength(1);
+  });
+
   test("goes on after a failure, and reports them together", async () => {
     await addBoth();
     const third = { ...aRequest().key, ifName: "eth1" };
@@ -127,6 +159,15 @@ describe("sweep()", () => {
     kernel.addSandbox("/run/netns/c2");
     expect(await sweep()).toEqual({ attachments: 2, interfaces: 0 });
     expect(node.leftovers()).toEqual([]);
+  });
+
+  test("leaves one whose path names another namespace here, while its own lives", async () => {
+    await addBoth();
+    const record = node.records.read(aRequest().key)!;
+    const sandbox = { ...record.sandbox, path: "/run/netns/c2" };
+    node.records.write({ ...record, sandbox });
+    expect(await sweep()).toEqual({ attachments: 0, interfaces: 0 });
+    expect(kernel.link(hostInterfaceName(aRequest().key))).toMatchObject({ isUp: true });
   });
 
   test("leaves the living, and one whose sandbox only cannot be seen from here", async () => {

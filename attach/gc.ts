@@ -1,11 +1,12 @@
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { NetConf, NetworkRequest } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
-import { attachmentHash } from "../core/names.ts";
+import { type AttachmentKey, attachmentHash } from "../core/names.ts";
+import type { Lease } from "../ipam/ipam.ts";
 import { type Owner, validityOf } from "../ipam/lease.ts";
 import { forward, hasOwnIpam, ownIpam, releaseAddresses } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
-import { detach, removeInterface } from "./del.ts";
+import { detach } from "./del.ts";
 import type { AttachmentRecord } from "./records.ts";
 
 /** The kernel removes interfaces together: sixteen in the time of one. */
@@ -48,7 +49,14 @@ export async function gc(
         .map((record) => attempt(() => removeStale(scope, request, record, signal))),
     );
   }
-  if (hasOwnIpam(conf)) await attempt(() => collectLeases(scope, conf, listed, signal));
+  if (hasOwnIpam(conf)) {
+    const isListed = validityOf(listed);
+    await attempt(async () => {
+      for (const lease of await ownIpam(scope, conf).leases(conf.name, signal)) {
+        if (!isListed(lease)) await attempt(() => removeUnrecorded(scope, conf, lease, signal));
+      }
+    });
+  }
   await attempt(() => forward(scope, "GC", request, signal));
   if (failures.length > 0) throw together(conf.name, failures);
 }
@@ -91,28 +99,37 @@ async function removeStale(
 }
 
 /**
- * Leases of attachments that have no record: the interface is known by the name that follows from the
- * lease, and goes before the address. What has a record is in use, or failed to be removed above.
+ * Attachments of which only the lease is left: the interface is known by the name that follows from
+ * it. What has a record is in use, or failed to be removed before. Nothing is taken from the time when
+ * the leases were listed: an ADD that began meanwhile has the lock, or its record.
  */
-async function collectLeases(
+async function removeUnrecorded(
   scope: AttachScope,
   conf: NetConf,
-  listed: readonly Owner[],
+  lease: Lease,
   signal: AbortSignal,
 ): Promise<void> {
-  const network = conf.name;
-  const ipam = ownIpam(scope, conf);
-  const recorded = scope.records.list().records.map(({ key }) => key);
-  const isValid = validityOf([...listed, ...recorded.filter((key) => key.network === network)]);
-  for (const lease of await ipam.leases(network, signal)) {
-    const { containerId, ifName } = lease;
-    if (ifName === "" || isValid(lease)) continue;
-    await removeInterface(scope, { network, containerId, ifName }, undefined, "wait");
-  }
-  const freed = await ipam.collect(network, isValid, signal);
-  if (freed.length > 0) {
-    scope.log.info({ network, addresses: freed.map(({ address }) => address) }, "GC freed leases");
-  }
+  const { address, containerId, ifName } = lease;
+  const key = { network: conf.name, containerId, ifName };
+  using lock = scope.records.tryLock(key);
+  if (lock === undefined || isRecorded(scope, key)) return;
+  await detach(scope, {
+    key,
+    wiring: undefined,
+    release: () => ownIpam(scope, conf).release(key, signal),
+    reap: "wait",
+  });
+  scope.log.info({ ...key, address }, "GC freed a lease without a record");
+}
+
+// The oldest format of a lease names no interface: it may be of any attachment of its container.
+function isRecorded({ records }: AttachScope, key: AttachmentKey): boolean {
+  if (key.ifName !== "") return records.read(key) !== undefined;
+  return records
+    .list()
+    .records.some(
+      (record) => record.key.network === key.network && record.key.containerId === key.containerId,
+    );
 }
 
 const hashIn = (network: string, { containerId, ifName }: Owner): string =>

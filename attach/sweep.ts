@@ -47,8 +47,8 @@ export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<Sw
 }
 
 /**
- * True when the path now names another namespace, or none while the pair is gone too: it ends with its
- * namespace. A path alone proves nothing, the runtime's mount namespace may not be ours.
+ * True when the path no longer names the namespace and the pair is gone too: it ends with its
+ * namespace. A path alone proves nothing, for the runtime's mount and PID namespaces may not be ours.
  */
 async function isSandboxGone(
   { kernel, clock }: AttachScope,
@@ -58,7 +58,7 @@ async function isSandboxGone(
 ): Promise<boolean> {
   try {
     using found = kernel.openSandbox(sandbox.path);
-    return !isSameNamespace(found.identity, sandbox);
+    if (isSameNamespace(found.identity, sandbox)) return false;
   } catch (cause) {
     if (!(cause instanceof KernelError)) throw cause;
   }
