@@ -162,6 +162,13 @@ describe("a repeated add()", () => {
     ]);
   });
 
+  test("frees the first addresses when the configuration keeps its leases elsewhere by now", async () => {
+    await add(aRequest());
+    const ipam = { ...otherRange, dataDir: join(node.directory, "elsewhere") };
+    expect(addressesOf(await add(aRequest({ conf: { ipam } })))).toEqual(["10.9.0.2"]);
+    expect(await node.ipam.leases("fairlead")).toEqual([]);
+  });
+
   test("takes a record that is torn as absent", async () => {
     const first = await add(aRequest());
     const [file] = node.leftovers();
@@ -308,6 +315,16 @@ describe("a network of its own", () => {
       { dst: interfaceCidr("10.0.0.0/8"), gw: ip("169.254.1.1"), priority: 20, table: 0 },
     ]);
   });
+});
+
+test("routes that differ in their gateways alone are one", async () => {
+  const dst = interfaceCidr("10.0.0.0/8");
+  const routes = [
+    { dst, gw: ip("10.9.0.1") },
+    { dst, gw: ip("10.9.0.9") },
+  ];
+  const result = await add(aRequest({ conf: { name: "other", ipam: { ...otherRange, routes } } }));
+  expect(result.routes).toEqual([{ dst, gw: ip("169.254.1.1") }]);
 });
 
 describe("interface indexes", () => {

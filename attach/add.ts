@@ -120,14 +120,16 @@ async function problemsOf(
   ];
 }
 
-/** What an earlier ADD left, but for our own leases: `reserve` gives them again. */
+/** What an earlier ADD left, but for leases that `reserve` gives again. */
 async function clearPrevious(
   scope: AttachScope,
   { request, previous }: Repetition,
   signal: AbortSignal,
 ): Promise<void> {
   await removeInterface(scope, request.key, previous.wired?.wiring, "wait");
-  if (!hasOwnIpam(request.conf)) await releaseAddresses(scope, request, previous, signal);
+  const { ipam } = request.conf;
+  const isKept = hasOwnIpam(request.conf) && previous.ipam.dataDir === ipam.dataDir;
+  if (!isKept) await releaseAddresses(scope, request, previous, signal);
 }
 
 // With a deadline of its own: the request's signal may be why the ADD failed.
@@ -162,6 +164,4 @@ function podOf({ args }: AttachmentRequest): PodName | undefined {
   return isName(namespace) && isName(name) ? { namespace, name } : undefined;
 }
 
-// The kernel keeps 255 octets (IFALIASZ).
-const aliasOf = ({ namespace, name }: PodName): string =>
-  `fairlead:${namespace}/${name}`.slice(0, 255);
+const aliasOf = ({ namespace, name }: PodName): string => `fairlead:${namespace}/${name}`;

@@ -46,6 +46,14 @@ describe("check()", () => {
     });
   });
 
+  test("accepts a route of table 0, which the kernel keeps in the main table", async () => {
+    const routes = [{ dst: interfaceCidr("10.0.0.0/8"), table: 0 }];
+    const ipam = { type: "fairlead-ipam", ranges: [], routes, requestedIps: [] };
+    const request = aRequest({ containerId: "c2", conf: { ipam } });
+    const prevResult = await node.handlers.add(request, forever);
+    await node.handlers.check({ ...request, conf: { ...request.conf, prevResult } }, forever);
+  });
+
   test("needs prevResult", async () =>
     await expect(node.handlers.check(aRequest(), forever)).rejects.toMatchObject({
       code: CniCode.invalidConfig,

@@ -8,7 +8,7 @@ import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
-import { type Wiring, planAdd, planRetraction } from "./plan.ts";
+import { type Wiring, planAdd } from "./plan.ts";
 
 export interface PairRequest {
   readonly request: AttachmentRequest;
@@ -68,8 +68,7 @@ async function makeWay(
   sandbox: Sandbox,
   wiring: Wiring,
 ): Promise<boolean> {
-  const { kernel } = scope;
-  const host = kernel.link(hostInterfaceName(key));
+  const host = scope.kernel.link(hostInterfaceName(key));
   // The pair itself was made; what exists already is somebody's route, or address.
   if (host?.index === wiring.hostIndex) return false;
   if (host !== undefined) {
@@ -78,12 +77,8 @@ async function makeWay(
     await removeInterface(scope, key, undefined, "wait");
     return true;
   }
-  if (sandbox.link(key.ifName) === undefined) {
-    // One of the indexes is taken: others are drawn.
-    const holder = kernel.links().find(({ index }) => index === wiring.hostIndex);
-    if (holder !== undefined) kernel.apply(planRetraction(key, wiring, holder.name));
-    return true;
-  }
+  // One of the indexes is taken: others are drawn.
+  if (sandbox.link(key.ifName) === undefined) return true;
   throw new CniError(
     CniCode.interfaceTaken,
     `Cannot add interface "${key.ifName}" to "${netns}": it has one already that is not this attachment's`,

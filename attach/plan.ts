@@ -177,26 +177,7 @@ export function planDel(key: AttachmentKey, wiring: Wiring | undefined): readonl
   ];
 }
 
-/**
- * Takes back what the host batch hung on `device`, after add-veth failed because that device has the
- * chosen index: the kernel goes on with the rest of a batch.
- */
-export function planRetraction(
-  key: AttachmentKey,
-  wiring: Wiring,
-  device: IfName,
-): readonly Change[] {
-  const { routes, neighbors } = wire(key, wiring).host;
-  return [
-    ...routes.map((route): Change => ({ kind: "remove-route", route: { ...route, device } })),
-    ...neighbors.map((neighbor): Change => ({
-      kind: "remove-neighbor",
-      neighbor: { ...neighbor, device },
-    })),
-  ];
-}
-
-export function podInterfaceName(key: AttachmentKey): IfName {
+function podInterfaceName(key: AttachmentKey): IfName {
   const name = parseIfName(key.ifName);
   invariant(name !== undefined, `"${key.ifName}" is an interface name`);
   return name;
@@ -212,12 +193,21 @@ export function podRoutes(
 ): readonly PodRoute[] {
   const families = familiesOf(addresses);
   if (routes.length > 0) {
-    return routes.filter(({ destination }) => families.includes(familyOf(destination)));
+    return distinct(routes.filter(({ destination }) => families.includes(familyOf(destination))));
   }
   return families.map((family) => ({
     destination: cidrOf(nextHop[family], 0),
     ...(key.ifName !== firstInterface && { metric: attachmentMetric(key) }),
   }));
+}
+
+// All lead through the one next hop, so routes that differed in their gateways alone are the same.
+function distinct(routes: readonly PodRoute[]): readonly PodRoute[] {
+  const byKey = routes.map(
+    (route) =>
+      [`${route.destination} ${route.metric ?? 0} ${route.table || mainTable}`, route] as const,
+  );
+  return [...new Map(byKey).values()];
 }
 
 const contents = (end: WiredEnd): readonly Change[] => [

@@ -80,7 +80,8 @@ export interface Route {
 /**
  * The route in the form in which the kernel's are observed, so that what was asked for compares equal
  * with what is there: an IPv6 metric of 1024 is 0, the scope of an IPv6 route follows from its type
- * and gateway, the device of a blackhole is `lo`, and `onlink` is either true or absent.
+ * and gateway, table 0 (RT_TABLE_UNSPEC) is the main one, the device of a blackhole is `lo`, and
+ * `onlink` is either true or absent.
  */
 export function normalRoute(route: Route): Route {
   const { onlink, ...rest } = route;
@@ -89,6 +90,7 @@ export function normalRoute(route: Route): Route {
     ...rest,
     ...(onlink === true && { onlink }),
     device: isDiscarding(route.type) ? loopbackDevice : route.device,
+    table: route.table === 0 ? mainTable : route.table,
     metric: isIpv6 && route.metric === ipv6DefaultMetric ? 0 : route.metric,
     scope: isIpv6 ? ipv6Scope(route) : route.scope,
   };

@@ -1,7 +1,14 @@
 // What every Kernel promises of routes. Each test runs against the fake and against Linux.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { loopbackDevice } from "../../core/names.ts";
-import { type Change, type Neighbor, type Route, localTable } from "../../core/network.ts";
+import {
+  type Change,
+  type Neighbor,
+  type Route,
+  localTable,
+  mainTable,
+  normalRoute,
+} from "../../core/network.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { ifName, ip, mac } from "../support/builders.ts";
 import {
@@ -105,6 +112,14 @@ describe.each(kernels)("routes of %s", (_name, openScene) => {
     kernel.apply([{ kind: "remove-route", route }]);
     expect(kernel.routes({ protocol: 76 })).toEqual([]);
     kernel.apply([{ kind: "remove-route", route }]);
+  });
+
+  test.each(["10.244.4.0/24", "fd00:4::/64"])("%s of table 0 is in the main one", (destination) => {
+    const route = aRoute(destination, overlay, { table: 0 });
+    kernel.apply([{ kind: "add-route", route }]);
+    expect(kernel.routes({ table: mainTable, protocol: 76 })).toEqual([normalRoute(route)]);
+    kernel.apply([{ kind: "remove-route", route }]);
+    expect(kernel.routes({ protocol: 76 })).toEqual([]);
   });
 
   test("replace changes the next hop of the same destination and metric", () => {
