@@ -39,7 +39,7 @@ export async function serveCni(options: CniServerOptions): Promise<AsyncDisposab
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     // A close follows; that of a launcher that was killed is nothing to report.
-    socket.on("error", (error) => log.debug({ error }, "CNI connection failed"));
+    socket.on("error", (err) => log.debug({ err }, "CNI connection failed"));
     const request = serveConnection(socket, context)
       .catch((error: unknown) => {
         log.warn({ problem: describeError(error) }, "CNI connection refused");
@@ -50,7 +50,7 @@ export async function serveCni(options: CniServerOptions): Promise<AsyncDisposab
   });
   server.maxConnections = connectionLimit;
   await listen(server, socketPath);
-  server.on("error", (error) => log.error({ error }, "CNI socket failed"));
+  server.on("error", (err) => log.error({ err }, "CNI socket failed"));
 
   return {
     [Symbol.asyncDispose]: async () => {

@@ -3,7 +3,7 @@ import { writeSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import { limits } from "../core/cni/launcher-protocol.ts";
-import { hasErrno } from "../core/error.ts";
+import { describeError, hasErrno } from "../core/error.ts";
 import type { Log, LogFields } from "../core/log.ts";
 
 /**
@@ -66,10 +66,14 @@ export function writeAll(fd: number, text: string): boolean {
   return true;
 }
 
+// JSON has no errors: they would all be {}.
+const errorAsText = (_key: string, value: unknown): unknown =>
+  value instanceof Error ? describeError(value) : value;
+
 /** One line per message on standard error, which runtimes put into their own log. */
 export function standardErrorLog(program: string): Log {
   const line = (level: string) => (fields: LogFields, message: string) => {
-    writeAll(2, `${program}: ${level}: ${message} ${JSON.stringify(fields)}\n`);
+    writeAll(2, `${program}: ${level}: ${message} ${JSON.stringify(fields, errorAsText)}\n`);
   };
   return { debug: () => {}, info: line("info"), warn: line("warn"), error: line("error") };
 }
