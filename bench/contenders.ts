@@ -1,5 +1,5 @@
 // Run inside one lab node by bench/cni.ts: times ADD and DEL of each contender, one after the other in
-// every round, and prints one JSON object. A plugin is executed as a container runtime executes it.
+// every round, and writes one JSON object. A plugin is executed as a container runtime executes it.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 
@@ -9,7 +9,9 @@ interface Contender {
   readonly conf: Readonly<Record<string, unknown>>;
 }
 
-const rounds = Number(process.argv[2] ?? "30");
+const [roundsText = "30", output = "/dev/stdout", launcher = "/opt/cni/bin/fairlead"] =
+  process.argv.slice(2);
+const rounds = Number(roundsText);
 const referenceDir = "/usr/lib/cni";
 const hostLocal = (subnet: string) => ({
   type: "host-local",
@@ -18,10 +20,10 @@ const hostLocal = (subnet: string) => ({
 });
 
 const contenders: readonly Contender[] = [
-  { name: "true (spawn alone)", plugin: "/bin/true", conf: {} },
+  { name: "cat (a process that does nothing)", plugin: "/bin/cat", conf: {} },
   {
     name: "fairlead",
-    plugin: "/opt/cni/bin/fairlead",
+    plugin: launcher,
     conf: { type: "fairlead", name: "fairlead", ipam: { type: "fairlead-ipam" } },
   },
   {
@@ -66,13 +68,13 @@ for (let round = 0; round < rounds; round++) {
 }
 rmSync("/run/bench-leases", { recursive: true });
 // A file, not standard output: Debian's plugins may write there too.
-writeFileSync(process.argv[3] ?? "/dev/stdout", JSON.stringify(Object.fromEntries(times)));
+writeFileSync(output, JSON.stringify(Object.fromEntries(times)));
 
 /** Milliseconds from before the spawn to the plugin's exit. */
 function call(contender: Contender, command: "ADD" | "DEL", id: string): number {
   const input = JSON.stringify({ cniVersion: "1.0.0", ...contender.conf });
   const start = process.hrtime.bigint();
-  const { status, stdout, stderr } = spawnSync(contender.plugin, {
+  const { status, stdout, stderr, error } = spawnSync(contender.plugin, {
     input,
     env: {
       PATH: process.env["PATH"],
@@ -80,11 +82,12 @@ function call(contender: Contender, command: "ADD" | "DEL", id: string): number 
       CNI_CONTAINERID: id,
       CNI_NETNS: `/run/netns/${id}`,
       CNI_IFNAME: "eth0",
-      CNI_PATH: `/opt/cni/bin:${referenceDir}`,
+      CNI_PATH: referenceDir,
     },
     encoding: "utf8",
   });
   const elapsedMs = Number(process.hrtime.bigint() - start) / 1e6;
+  if (error !== undefined) throw error;
   if (status !== 0) throw new Error(`${contender.name} ${command} failed: ${stdout}${stderr}`);
   return elapsedMs;
 }

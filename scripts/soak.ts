@@ -1,0 +1,37 @@
+// ./run soak [NAME]: the full counts of what ./run test only samples, seeded, with figures.
+// FAIRLEAD_SEED=N replays a run.
+import { spawnSync } from "node:child_process";
+import { soakKills } from "../test/ipam/soak-kill.ts";
+
+const seed = Number(process.env["FAIRLEAD_SEED"] ?? Date.now() % 2 ** 31);
+
+/** Each throws when something was lost or left; what it returns is printed. */
+const soaks: Readonly<Record<string, () => unknown>> = {
+  /** Processes killed while they reserve and release in one lease directory. */
+  ipam: () => soakKills({ count: 1_000, seed }),
+  /** ADD and DEL killed on the real kernel. */
+  attach: () => runTest("test/attach/kill.lab.test.ts", { FAIRLEAD_KILLS: "200" }),
+};
+
+const [wanted] = process.argv.slice(2);
+if (wanted !== undefined && soaks[wanted] === undefined) {
+  console.error(`soak: there is no "${wanted}": expected ${Object.keys(soaks).join(", ")}`);
+  process.exit(2);
+}
+console.log(`seed ${seed}`);
+for (const [name, soak] of Object.entries(soaks)) {
+  if (wanted !== undefined && wanted !== name) continue;
+  const startedAt = performance.now();
+  const figures = await Promise.resolve(soak());
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  console.log(`${name}: nothing lost, nothing left, in ${seconds} s`, figures ?? "");
+}
+
+function runTest(file: string, environment: Readonly<Record<string, string>>): void {
+  const { status } = spawnSync(
+    "node_modules/.bin/vitest",
+    ["run", "--project", "lab", "--testTimeout=600000", file],
+    { stdio: "inherit", env: { ...process.env, ...environment } },
+  );
+  if (status !== 0) throw new Error(`${file} failed`);
+}
