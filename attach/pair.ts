@@ -1,9 +1,10 @@
+import { setTimeout } from "node:timers/promises";
 import { familyOf } from "../core/address.ts";
 import type { Random } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { AttachmentRequest } from "../core/cni/types.ts";
 import { hasErrno } from "../core/error.ts";
-import { hostInterfaceName, loopbackDevice } from "../core/names.ts";
+import { type AttachmentKey, hostInterfaceName, loopbackDevice } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
@@ -23,6 +24,8 @@ const attemptLimit = 8;
 // thousand pods one ADD in a million draws an index that is taken.
 const firstIndex = 2 ** 20;
 const indexCount = 2 ** 30;
+// Twice the second after which the kernel looks at carriers at the latest (linkwatch).
+const runningDeadlineMs = 2_000;
 
 /**
  * Makes the veth pair and all that hangs on it. Throws CniError interfaceTaken when the sandbox has
@@ -39,6 +42,7 @@ export async function makePair(
     try {
       scope.kernel.apply(plan.host);
       applyInSandbox(sandbox, plan.sandbox, request.key.ifName);
+      await whenRunning(scope, request.key);
       return chosen;
     } catch (cause) {
       const isTaken = hasErrno(cause, "EEXIST", "EBUSY") && attempt < attemptLimit;
@@ -50,6 +54,19 @@ export async function makePair(
         );
       }
     }
+  }
+}
+
+/** ADD's answer promises that packets arrive. The interface that was set up first has to be waited for. */
+async function whenRunning({ kernel, clock, log }: AttachScope, key: AttachmentKey): Promise<void> {
+  const device = hostInterfaceName(key);
+  const giveUpAtMs = clock.monotonicMs() + runningDeadlineMs;
+  while (!kernel.isRunning(device)) {
+    if (clock.monotonicMs() >= giveUpAtMs) {
+      log.warn({ ...key, device }, "a new interface does not carry packets yet");
+      return;
+    }
+    await setTimeout(1);
   }
 }
 

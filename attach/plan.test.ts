@@ -58,6 +58,7 @@ describe("planAdd()", () => {
       ip link set dev eth0 up
       ip address add 10.244.1.7/32 dev eth0
       ip address add fd00:10:244:1::7/128 dev eth0
+      ip -6 route add local fd00:10:244:1::7/128 dev eth0 proto 76 scope host table local
       ip route add 0.0.0.0/0 via 169.254.1.1 dev eth0 onlink proto 76
       ip -6 route add ::/0 via fe80::1 dev eth0 onlink proto 76
       ip neighbor replace 169.254.1.1 lladdr e2:69:7c:77:ce:48 dev eth0 nud permanent

@@ -32,6 +32,7 @@ import {
   type InterfaceAddress,
   type Neighbor,
   type Route,
+  localTable,
   mainTable,
   normalRoute,
 } from "../core/network.ts";
@@ -121,7 +122,10 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
         address,
         prefixLength: familyOf(address) === 4 ? 32 : 128,
       })),
-      routes: podRoutes(key, wiring).map((route) => podRoute(pod, route)),
+      routes: [
+        ...addresses.filter((address) => familyOf(address) === 6).map((ip) => ownRoute(pod, ip)),
+        ...podRoutes(key, wiring).map((route) => podRoute(pod, route)),
+      ],
       neighbors: familiesOf(addresses).map((family) => permanent(pod, nextHop[family], macs.host)),
     },
   };
@@ -240,6 +244,18 @@ function podRoute(device: IfName, { destination, metric, table }: PodRoute): Rou
     scope: "global",
   });
 }
+
+// The kernel makes the same route for an IPv6 address, but in a work queue: packets that come before,
+// for up to 70 ms where namespaces come and go, are refused.
+const ownRoute = (device: IfName, address: Ip): Route =>
+  normalRoute({
+    ...routeDefaults,
+    destination: hostCidr(address),
+    device,
+    table: localTable,
+    type: "local",
+    scope: "host",
+  });
 
 const routeDefaults = {
   metric: 0,

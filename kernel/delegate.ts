@@ -5,6 +5,7 @@ export const delegateTo = (namespace: NetworkNamespace): NetworkNamespace => ({
   apply: (changes) => namespace.apply(changes),
   links: () => namespace.links(),
   link: (name) => namespace.link(name),
+  isRunning: (device) => namespace.isRunning(device),
   addresses: (device) => namespace.addresses(device),
   routes: (filter) => namespace.routes(filter),
   neighbors: (device) => namespace.neighbors(device),

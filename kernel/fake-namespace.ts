@@ -95,6 +95,13 @@ export class FakeNamespace implements NetworkNamespace {
     return this.#find(name)?.link;
   }
 
+  isRunning(device: IfName): boolean {
+    const found = this.#find(device);
+    if (found === undefined || !found.link.isUp) return false;
+    const { peer } = found;
+    return peer === undefined || peer.namespace.#links.get(peer.index)?.link.isUp === true;
+  }
+
   addresses(device: IfName): readonly InterfaceAddress[] {
     return this.#addresses.filter((address) => address.device === device);
   }

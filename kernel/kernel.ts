@@ -18,6 +18,11 @@ export interface NetworkNamespace {
   links(): readonly Link[];
   /** One link by name, or undefined. */
   link(name: string): Link | undefined;
+  /**
+   * Whether the device carries packets. Behind `isUp` and a carrier by milliseconds: the kernel takes
+   * note of a carrier in a work queue, and what is sent before is dropped.
+   */
+  isRunning(device: IfName): boolean;
   // Of a device that does not exist there is nothing: an empty list.
   addresses(device: IfName): readonly InterfaceAddress[];
   /** Each as `normalRoute` has it. Left out: multipath, multicast and broadcast routes, cache entries. */

@@ -15,7 +15,7 @@ import type { MessageBatch } from "./message.ts";
 import type { Attributes, Message } from "./received.ts";
 
 /** struct ifinfomsg: family, type, index, flags, mask of the flags to change. */
-export const ifinfoLength = 16;
+const ifinfoLength = 16;
 
 const ifla = {
   address: 1,
@@ -42,10 +42,12 @@ const devconfRpFilter = 8;
 const inet6AddressGeneration = 8;
 const addressGeneration = { eui64: 0, none: 1 } as const;
 const flagUp = 1;
+/** IFF_RUNNING: RFC 2863's operational state, netdevice(7). */
+const flagRunning = 0x40;
 // RTEXT_FILTER_SKIP_STATS: statistics are most of a link message, and nobody reads them here.
 const withoutStatistics = 8;
 
-export function writeIfinfo(batch: MessageBatch, index: number, flags = 0, mask = 0): void {
+function writeIfinfo(batch: MessageBatch, index: number, flags = 0, mask = 0): void {
   batch.u8(0).u8(0).u16(0).u32(index).u32(flags).u32(mask);
 }
 
@@ -184,6 +186,8 @@ export function writeRemoveGroup(batch: MessageBatch, group: number): void {
     batch.attributeU32(ifla.group, group);
   });
 }
+
+export const decodeIsRunning = (message: Message): boolean => (message.u32(8) & flagRunning) !== 0;
 
 export const linkIndexOf = (message: Message): number => message.u32(4);
 

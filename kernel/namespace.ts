@@ -7,7 +7,7 @@ import { decodeAddress, writeGetAddresses } from "./address.ts";
 import { ChangeSender, indexOf } from "./change-sender.ts";
 import { bridgeFamily, decodeFdbEntry } from "./fdb.ts";
 import type { NetworkNamespace, RouteFilter } from "./kernel.ts";
-import { decodeLink, writeGetLink } from "./link.ts";
+import { decodeIsRunning, decodeLink, writeGetLink } from "./link.ts";
 import { type MessageBatch, batchOf } from "./message.ts";
 import type { Message } from "./received.ts";
 import { decodeNeighbor, writeGetNeighbors } from "./neighbor.ts";
@@ -40,6 +40,11 @@ export class LinuxNamespace implements NetworkNamespace {
       batchOf((batch) => writeGetLink(batch, name)),
       decodeLink,
     );
+  }
+
+  isRunning(device: IfName): boolean {
+    const request = batchOf((batch) => writeGetLink(batch, device));
+    return this.#socket.get(request, decodeIsRunning) ?? false;
   }
 
   addresses(device: IfName): readonly InterfaceAddress[] {

@@ -5,12 +5,16 @@
 //   pod 2 eth0 ── fl… ┘
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type Ip, familyOf, ipToBytes } from "../../core/address.ts";
 import { CniCode } from "../../core/cni/error.ts";
 import type { AttachmentRequest, CniResult } from "../../core/cni/types.ts";
 import { hostInterfaceName } from "../../core/names.ts";
+import { errnoName } from "../../kernel/errno.ts";
+import { systemCalls } from "../../kernel/ffi.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { openKernel } from "../../kernel/linux.ts";
+import { openNamespace, runInNamespace } from "../../kernel/netns.ts";
 import { cidr } from "../support/builders.ts";
 import { type TestNamespace, createNamespace } from "../support/netns.ts";
 import {
@@ -56,6 +60,23 @@ const addressesOf = (result: CniResult) => result.ips.map((given) => given.addre
 const ping = (from: TestNamespace, address: string, ...more: string[]): string =>
   from.run("ping", "-c1", "-W2", ...more, address);
 
+/** Sends one datagram to a port on which nobody listens. */
+function openUdp(from: TestNamespace, address: Ip): Disposable & { error(): string } {
+  const [inet6, datagram, dontWait] = [10, 2, 0x40];
+  const isIpv6 = familyOf(address) === 6;
+  using namespace = openNamespace(from.path);
+  const fd = runInNamespace(namespace, () => systemCalls.socket(isIpv6 ? inet6 : 2, datagram, 0));
+  // struct sockaddr_in and sockaddr_in6: family, port 9 (discard), [flow,] address.
+  const port = [isIpv6 ? inet6 : 2, 0, 0, 9, ...(isIpv6 ? [0, 0, 0, 0] : [])];
+  const end = Uint8Array.from([...port, ...ipToBytes(address), 0, 0, 0, 0, 0, 0, 0, 0]);
+  expect(systemCalls.connect(fd, end.subarray(0, isIpv6 ? 28 : 16))).toBe(0);
+  systemCalls.send(fd, Uint8Array.of(0), 1);
+  return {
+    error: () => errnoName(systemCalls.recv(fd, new Uint8Array(1), dontWait)),
+    [Symbol.dispose]: () => void systemCalls.close(fd),
+  };
+}
+
 describe("two dual-stack pods", () => {
   test("reach each other and the node, and the node reaches them", async () => {
     const [one, two] = [createSandbox(), createSandbox()];
@@ -73,6 +94,19 @@ describe("two dual-stack pods", () => {
     // Nobody had to ask for a MAC, and the pod made no address of its own.
     expect(one.run("ip", "neighbor")).not.toMatch(/REACHABLE|STALE|DELAY/);
     expect(one.run("ip", "-6", "address", "show", "dev", "eth0", "scope", "link")).toBe("");
+  });
+
+  // One packet each, sent in the moment of ADD's answer: by chance some would arrive, not sixty.
+  test("take the node's very first packet", async () => {
+    for (let i = 0; i < 30; i++) {
+      for (const address of addressesOf(await add(requestFor(createSandbox())))) {
+        using socket = openUdp(host, address);
+        await vi.waitFor(() => expect(socket.error()).toBe("ECONNREFUSED"), {
+          timeout: 1_000,
+          interval: 1,
+        });
+      }
+    }
   });
 
   test("leave nothing behind", async () => {

@@ -134,8 +134,10 @@ test("the steps are those of two batches, two record writes and one reservation"
       "add-address",
       "add-route",
       "add-route",
+      "add-route",
       "replace-neighbor",
       "replace-neighbor",
+      "kernel.isRunning",
     ]
   `);
   expect(delSteps).toMatchInlineSnapshot(`

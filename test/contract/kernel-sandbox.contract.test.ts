@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Mac } from "../../core/address.ts";
 import type { IfName } from "../../core/names.ts";
 import type { Change } from "../../core/network.ts";
@@ -43,7 +43,7 @@ describe.each(kernels)("%s", (_name, openScene) => {
   const hostRoute = aRoute("10.244.1.7/32", hostEnd.name);
 
   describe("a sandbox", () => {
-    test("is attached by one batch on the node and one inside", () => {
+    test("is attached by one batch on the node and one inside", async () => {
       using sandbox = kernel.openSandbox(path);
       kernel.apply([
         addVeth(sandbox.fd),
@@ -63,12 +63,15 @@ describe.each(kernels)("%s", (_name, openScene) => {
           },
         },
       ]);
+      expect(kernel.isRunning(hostEnd.name)).toBe(false);
       sandbox.apply([
         setUp(podEnd.name),
         { kind: "add-address", address: podAddress },
         { kind: "add-route", route: defaultRoute },
         { kind: "replace-neighbor", neighbor: { ...nextHop, isPermanent: true } },
       ]);
+      await vi.waitFor(() => expect(kernel.isRunning(hostEnd.name)).toBe(true));
+      expect(kernel.isRunning(ifName("none0"))).toBe(false);
       expect(kernel.link(hostEnd.name)).toEqual({
         ...hostEnd,
         type: "veth",
