@@ -138,9 +138,8 @@ export function nearestWord(word: string, known: readonly string[]): string | un
     .map((candidate) => ({ candidate, distance: editDistance(lower, candidate.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const [best] = ranked;
-  return best !== undefined && best.distance <= Math.max(2, word.length / 3)
-    ? best.candidate
-    : undefined;
+  const farthest = word.length < 4 ? 1 : Math.max(2, word.length / 3);
+  return best !== undefined && best.distance <= farthest ? best.candidate : undefined;
 }
 
 // Levenshtein's distance, one row at a time.
