@@ -33,12 +33,6 @@ export function parseIp(text: string): Ip | undefined {
   return ipFromBytes(ipv6ToBytes(text));
 }
 
-/** As {@link parseIp}, only for IPv4. */
-export const parseIpv4 = (text: string): Ipv4 | undefined => {
-  const ip = parseIp(text);
-  return ip !== undefined && isIpv4(ip) ? ip : undefined;
-};
-
 export const isIpv4 = (ip: Ip): ip is Ipv4 => !ip.includes(":");
 export const familyOf = (addressOrCidr: Ip | Cidr): Family => (addressOrCidr.includes(":") ? 6 : 4);
 

@@ -1,6 +1,6 @@
 // The Linux network objects that fairlead observes and changes: one vocabulary for the pure
-// calculation (attach/plan, core/desired), the kernel module and its fake.
-import { type Cidr, type Family, type Ip, type Mac, familyOf } from "./address.ts";
+// calculation (attach/wiring, core/desired), the kernel module and its fake.
+import { type Cidr, type Ip, type Mac, familyOf } from "./address.ts";
 import { type IfName, loopbackDevice } from "./names.ts";
 
 /** A network interface as the kernel reports it. */
@@ -180,6 +180,3 @@ export type Change =
   | { readonly kind: "remove-neighbor"; readonly neighbor: Neighbor }
   | { readonly kind: "replace-fdb"; readonly entry: FdbEntry }
   | { readonly kind: "remove-fdb"; readonly entry: FdbEntry };
-
-/** The default route's destination. */
-export const defaultDestination = (family: Family): string => (family === 4 ? "0.0.0.0/0" : "::/0");

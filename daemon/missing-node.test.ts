@@ -1,10 +1,26 @@
 import { expect, test } from "vitest";
 import { settleMembership } from "../core/cluster/membership.ts";
-import { ifName, interfaceCidr } from "../test/support/builders.ts";
+import { cidr, ifName, interfaceCidr } from "../test/support/builders.ts";
 import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
 import { parseConfig } from "./config.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
 import { parseManifest } from "./source/manifest.ts";
+
+test("hintAtMissingNode() says so when no pod CIDR is left", () => {
+  const config = "network: { podCIDRs: [10.244.0.0/23] }";
+  const { network } = parseConfig(config, "test", { nodeName: "node-d" });
+  const membership = settleMembership(
+    [
+      { ...nodeA, podCidrs: [cidr("10.244.0.0/24")] },
+      { ...nodeB, podCidrs: [cidr("10.244.1.0/24")] },
+    ],
+    network.podCidrs,
+  );
+  const input = { nodeName: "node-d", network, location: "cluster.d", membership, links: [] };
+  expect(hintAtMissingNode(input)).toMatch(
+    /"POD-CIDR".*\. No pod CIDR is left for a node: all 2 blocks of \/24 in 10\.244\.0\.0\/23 are taken$/,
+  );
+});
 
 test("hintAtMissingNode() gives a manifest that would do", () => {
   const { network } = parseConfig("", "test", { nodeName: "node-d" });

@@ -2,7 +2,7 @@ import { type Ip, isIpv4 } from "../core/address.ts";
 import type { Membership } from "../core/cluster/membership.ts";
 import type { LinkAddresses } from "../core/desired/underlay.ts";
 import { loopbackDevice } from "../core/names.ts";
-import { assignNodeBlocks } from "../ipam/node-blocks.ts";
+import { type NodeBlocks, assignNodeBlocks, describeExhaustion } from "../ipam/node-blocks.ts";
 import type { NetworkConfig } from "./config.ts";
 
 export interface MissingNodeInput {
@@ -20,13 +20,18 @@ export function hintAtMissingNode(input: MissingNodeInput): string {
   const names = [...membership.nodes.keys()].sort();
   const known = names.length === 0 ? "no node" : names.slice(0, 5).join(", ");
   const more = names.length > 5 ? ` and ${names.length - 5} more` : "";
-  return `Cannot find Node ${nodeName} in ${location}, which has ${known}${more}: expected a manifest such as ${manifestFor(input)}`;
+  const free = freeBlocks(input);
+  const lack = free.kind === "exhausted" ? `. ${describeExhaustion(free)}` : "";
+  return `Cannot find Node ${nodeName} in ${location}, which has ${known}${more}: expected a manifest such as ${manifestFor(input, free)}${lack}`;
 }
 
-function manifestFor({ nodeName, network, membership, links }: MissingNodeInput): string {
+function freeBlocks({ network, membership }: MissingNodeInput): NodeBlocks {
   const taken = [...membership.nodes.values()].flatMap(({ podCidrs }) => podCidrs);
   const plan = { clusterCidrs: network.podCidrs, nodePrefixLength: network.nodePrefixLength };
-  const free = assignNodeBlocks(plan, taken);
+  return assignNodeBlocks(plan, taken);
+}
+
+function manifestFor({ nodeName, links }: MissingNodeInput, free: NodeBlocks): string {
   const podCidrs = free.kind === "assigned" ? free.blocks : ["POD-CIDR"];
   return JSON.stringify({
     apiVersion: "v1",

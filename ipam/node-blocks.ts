@@ -1,10 +1,10 @@
 // Which part of the cluster CIDR is which node's. Pure: the same blocks taken give the same answer.
+import IpCidr from "ip-cidr";
 import {
   type Cidr,
   cidrBase,
   cidrLast,
   cidrOf,
-  cidrPrefixLength,
   cidrsOverlap,
   familyOf,
   ipFromBigInt,
@@ -84,8 +84,9 @@ function* freeBlocks(
       .map((cidr) => ({ first: ipToBigInt(cidrBase(cidr)), last: ipToBigInt(cidrLast(cidr)) }))
       .sort((a, b) => (a.first < b.first ? -1 : 1));
     let ahead = 0;
-    let start = ipToBigInt(cidrBase(cluster));
-    for (const end = start + step * blockCount(cluster, prefixLength); start < end;) {
+    const [first, last] = boundsOf(cluster);
+    let start = first;
+    while (start + step - 1n <= last) {
       while ((obstacles[ahead]?.last ?? start) < start) ahead++;
       const obstacle = obstacles[ahead];
       if (obstacle === undefined || obstacle.first >= start + step) {
@@ -100,7 +101,12 @@ const blockSize = (cluster: Cidr, prefixLength: number): bigint =>
   1n << BigInt((familyOf(cluster) === 4 ? 32 : 128) - prefixLength);
 
 // None when a block would be larger than the cluster CIDR.
-const blockCount = (cluster: Cidr, prefixLength: number): bigint =>
-  prefixLength < cidrPrefixLength(cluster)
-    ? 0n
-    : 1n << BigInt(prefixLength - cidrPrefixLength(cluster));
+function blockCount(cluster: Cidr, prefixLength: number): bigint {
+  const [first, last] = boundsOf(cluster);
+  return (last - first + 1n) / blockSize(cluster, prefixLength);
+}
+
+// Of the one or two cluster CIDRs. The thousands of networks that are taken are measured by
+// core/address, which takes a twentieth of the 18 µs.
+const boundsOf = (cluster: Cidr): readonly [first: bigint, last: bigint] =>
+  new IpCidr(cluster).toRange<bigint>({ type: "bigInteger" });

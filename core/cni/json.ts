@@ -111,8 +111,6 @@ export const readInteger =
 export const readOptionalIp: Reader<Ip | undefined> = (at) =>
   at.value === "" ? undefined : parsed(at, parseIp, "an IP address");
 
-export const readIp: Reader<Ip> = (at) => parsed(at, parseIp, "an IP address");
-
 /** A MAC address of six octets, or undefined for "". */
 export const readMac: Reader<Mac | undefined> = (at) =>
   at.value === "" ? undefined : parsed(at, parseMac, "a MAC address of six octets");

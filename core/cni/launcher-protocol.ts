@@ -7,7 +7,7 @@
 // Reply:    magic "FLrp", kind, exit status, length of standard output and standard error; the two.
 import type { CniReply, Environment } from "./types.ts";
 
-export const protocolVersion = 1;
+const protocolVersion = 1;
 
 /** Octets. Linux refuses an environment larger than that, a configuration has a few kilobytes. */
 export const limits = {

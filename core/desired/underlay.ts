@@ -1,5 +1,5 @@
 import { type Cidr, type Family, cidrContains, cidrOf, familyOf, type Ip } from "../address.ts";
-import { type IfName, interfacePrefix } from "../names.ts";
+import { type IfName, interfacePrefix, isPodHostInterface } from "../names.ts";
 import type { InterfaceAddress, Link } from "../network.ts";
 
 /** The device and the addresses over which this node and its peers reach each other. */
@@ -27,7 +27,7 @@ export type UnderlayChoice =
 
 /** False for what fairlead itself made: nothing of ours carries the underlay. */
 export const isUnderlayCandidate = (link: Link): boolean =>
-  !link.name.startsWith(`${interfacePrefix}-`) && !/^fl[0-9a-f]{12}$/.test(link.name);
+  !link.name.startsWith(`${interfacePrefix}-`) && !isPodHostInterface(link.name);
 
 /**
  * The interface that carries an address of the local Node object, or the one that the configuration
