@@ -9,7 +9,7 @@ import type { AttachScope } from "./context.ts";
 import { detach, removeInterface } from "./del.ts";
 import { differences, leaseDifferences } from "./observe.ts";
 import { makePair } from "./pair.ts";
-import type { PodRoute } from "./plan.ts";
+import type { PodRoute } from "./wiring.ts";
 import type { AttachmentRecord, PodName } from "./records.ts";
 import { podDns, resultOf } from "./result.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";

@@ -4,7 +4,7 @@ import type { AttachmentKey } from "../core/names.ts";
 import { forward } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { differences, leaseDifferences } from "./observe.ts";
-import type { Wiring } from "./plan.ts";
+import type { Wiring } from "./wiring.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
 
 /**

@@ -3,7 +3,8 @@ import { hasErrno } from "../core/error.ts";
 import { type AttachmentKey, hostInterfaceName } from "../core/names.ts";
 import { releaseAddresses } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
-import { type Wiring, planDel } from "./plan.ts";
+import { planDel } from "./plan.ts";
+import type { Wiring } from "./wiring.ts";
 
 /**
  * Ends an attachment, or what a killed ADD left of one. Works from the key and the record alone: the

@@ -5,7 +5,7 @@ import { validityOf } from "../ipam/lease.ts";
 import type { NetworkNamespace } from "../kernel/kernel.ts";
 import { hasOwnIpam, ownIpam } from "./addresses.ts";
 import type { AttachContext } from "./context.ts";
-import { type WiredEnd, type Wiring, wire } from "./plan.ts";
+import { type WiredEnd, type Wiring, wire } from "./wiring.ts";
 
 /**
  * What of an attachment is not as ADD made it, each in one line; empty when it is whole. What others

@@ -9,7 +9,8 @@ import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
-import { type Wiring, planAdd } from "./plan.ts";
+import { planAdd } from "./plan.ts";
+import type { Wiring } from "./wiring.ts";
 
 export interface PairRequest {
   readonly request: AttachmentRequest;

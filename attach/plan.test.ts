@@ -3,7 +3,8 @@ import { formatChange } from "../core/format-change.ts";
 import { attachmentMetric } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import { cidr, ip } from "../test/support/builders.ts";
-import { type Wiring, planAdd, planDel, podRoutes } from "./plan.ts";
+import { planAdd, planDel } from "./plan.ts";
+import { type Wiring, podRoutes } from "./wiring.ts";
 
 const key = { network: "fairlead", containerId: "c1", ifName: "eth0" };
 const wiring: Wiring = {

@@ -21,7 +21,7 @@ import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/nam
 import { cidrSchema, ipSchema, wholeNumber } from "../core/schema.ts";
 import { openLock, tryLock } from "../kernel/flock.ts";
 import type { FileLock, NamespaceIdentity } from "../kernel/kernel.ts";
-import type { Wiring } from "./plan.ts";
+import type { Wiring } from "./wiring.ts";
 
 export interface AttachmentRecord {
   readonly key: AttachmentKey;

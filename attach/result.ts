@@ -3,7 +3,7 @@ import { type AttachmentKey, attachmentMacs, hostInterfaceName } from "../core/n
 import type { NodeFacts } from "../core/node-facts.ts";
 import { familyOf, parseInterfaceCidr } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
-import { type Wiring, nextHop, podRoutes, wire } from "./plan.ts";
+import { type Wiring, nextHop, podRoutes, wire } from "./wiring.ts";
 
 /** The ADD's answer: the host interface, the pod's, and what the pod interface carries. */
 export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns: Dns): CniResult {

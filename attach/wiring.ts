@@ -1,0 +1,214 @@
+// What one attachment looks like in the kernel, calculated once: ADD turns it into changes (plan.ts),
+// CHECK compares it with what is there, DEL removes it.
+//
+//   pod eth0 ── 10.244.1.7/32 ─────── veth ─────── flXXXXXXXXXXXX, no address ── node
+//   default via 169.254.1.1 onlink                 10.244.1.7/32 scope link src <node>
+//   neighbor 169.254.1.1 = host MAC                neighbor 10.244.1.7 = pod MAC
+//
+// IPv6 is the same with fe80::1 as the next hop. Nobody carries the next hop's address: the permanent
+// neighbor entry answers for it, so neither end ever asks (no ARP, no neighbor discovery, no bridge).
+import {
+  type Cidr,
+  type Family,
+  type Ip,
+  type Mac,
+  cidrOf,
+  familyOf,
+  hostCidr,
+  parseIp,
+} from "../core/address.ts";
+import { invariant } from "../core/assert.ts";
+import {
+  type AttachmentKey,
+  type IfName,
+  attachmentMacs,
+  attachmentMetric,
+  hostInterfaceName,
+  parseIfName,
+  routeProtocol,
+} from "../core/names.ts";
+import {
+  type InterfaceAddress,
+  type Neighbor,
+  type Route,
+  localTable,
+  mainTable,
+  normalRoute,
+} from "../core/network.ts";
+
+/** How an attachment is wired to its node: all that the plan is calculated from, beside its key. */
+export interface Wiring {
+  /** The pod's, one per range set; each is used as /32 or /128. */
+  readonly addresses: readonly Ip[];
+  /** What the pod reaches through its next hop; empty: everything. */
+  readonly routes: readonly PodRoute[];
+  /** The node's, at most one per family is used: preferred source towards the pod. */
+  readonly nodeAddresses: readonly Ip[];
+  /** Octets, at both ends. */
+  readonly mtu: number;
+  readonly hostIndex: number;
+  readonly podIndex: number;
+  /** Link alias of the host interface: `fairlead:<namespace>/<pod>`. */
+  readonly alias?: string;
+}
+
+/** A route inside the pod. */
+export interface PodRoute {
+  readonly destination: Cidr;
+  readonly metric?: number;
+  readonly table?: number;
+}
+
+/** One end of the attachment as it is to be. */
+export interface WiredEnd {
+  readonly device: IfName;
+  readonly index: number;
+  readonly peerIndex: number;
+  readonly mac: Mac;
+  readonly addresses: readonly InterfaceAddress[];
+  readonly routes: readonly Route[];
+  readonly neighbors: readonly Neighbor[];
+}
+
+export interface WiredPair {
+  readonly host: WiredEnd;
+  readonly pod: WiredEnd;
+}
+
+/** The pod's only neighbor: link-local, the same for every pod of every node. */
+export const nextHop: Readonly<Record<Family, Ip>> = {
+  4: literalIp("169.254.1.1"),
+  6: literalIp("fe80::1"),
+};
+
+/** What every runtime calls a pod's first interface. */
+const firstInterface = "eth0";
+
+/** The families of the addresses, each once, in their order. */
+const familiesOf = (addresses: readonly Ip[]): readonly Family[] => [
+  ...new Set(addresses.map(familyOf)),
+];
+
+/** Both ends as they are to be. Pure; `key.ifName` is a legal name, as the dispatcher checked. */
+export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
+  const macs = attachmentMacs(key);
+  const host = hostInterfaceName(key);
+  const pod = podInterfaceName(key);
+  const { addresses, hostIndex, podIndex } = wiring;
+  return {
+    host: {
+      device: host,
+      index: hostIndex,
+      peerIndex: podIndex,
+      mac: macs.host,
+      addresses: [],
+      routes: addresses.map((address) => hostRoute(host, address, wiring.nodeAddresses)),
+      neighbors: addresses.map((address) => permanent(host, address, macs.pod)),
+    },
+    pod: {
+      device: pod,
+      index: podIndex,
+      peerIndex: hostIndex,
+      mac: macs.pod,
+      addresses: addresses.map((address) => ({
+        device: pod,
+        address,
+        prefixLength: familyOf(address) === 4 ? 32 : 128,
+      })),
+      routes: [
+        ...addresses.filter((address) => familyOf(address) === 6).map((ip) => ownRoute(pod, ip)),
+        ...podRoutes(key, wiring).map((route) => podRoute(pod, route)),
+      ],
+      neighbors: familiesOf(addresses).map((family) => permanent(pod, nextHop[family], macs.host)),
+    },
+  };
+}
+
+function podInterfaceName(key: AttachmentKey): IfName {
+  const name = parseIfName(key.ifName);
+  invariant(name !== undefined, `"${key.ifName}" is an interface name`);
+  return name;
+}
+
+/**
+ * The routes that the pod gets: what IPAM asks for, in the families it has, else a default each. An
+ * interface beside the first takes second place by a metric that no other has.
+ */
+export function podRoutes(
+  key: AttachmentKey,
+  { addresses, routes }: Pick<Wiring, "addresses" | "routes">,
+): readonly PodRoute[] {
+  const families = familiesOf(addresses);
+  if (routes.length > 0) {
+    return distinct(routes.filter(({ destination }) => families.includes(familyOf(destination))));
+  }
+  return families.map((family) => ({
+    destination: cidrOf(nextHop[family], 0),
+    ...(key.ifName !== firstInterface && { metric: attachmentMetric(key) }),
+  }));
+}
+
+// All lead through the one next hop, so routes that differed in their gateways alone are the same.
+function distinct(routes: readonly PodRoute[]): readonly PodRoute[] {
+  const byKey = routes.map(
+    (route) =>
+      [`${route.destination} ${route.metric ?? 0} ${route.table || mainTable}`, route] as const,
+  );
+  return [...new Map(byKey).values()];
+}
+
+function hostRoute(device: IfName, address: Ip, nodeAddresses: readonly Ip[]): Route {
+  const source = nodeAddresses.find((candidate) => familyOf(candidate) === familyOf(address));
+  return normalRoute({
+    ...routeDefaults,
+    destination: hostCidr(address),
+    device,
+    ...(source !== undefined && { source }),
+    scope: "link",
+  });
+}
+
+function podRoute(device: IfName, { destination, metric, table }: PodRoute): Route {
+  return normalRoute({
+    ...routeDefaults,
+    destination,
+    device,
+    gateway: nextHop[familyOf(destination)],
+    onlink: true,
+    ...(metric !== undefined && { metric }),
+    ...(table !== undefined && { table }),
+    scope: "global",
+  });
+}
+
+// The kernel makes the same route for an IPv6 address, but in a work queue: packets that come before,
+// for up to 70 ms where namespaces come and go, are refused.
+const ownRoute = (device: IfName, address: Ip): Route =>
+  normalRoute({
+    ...routeDefaults,
+    destination: hostCidr(address),
+    device,
+    table: localTable,
+    type: "local",
+    scope: "host",
+  });
+
+const routeDefaults = {
+  metric: 0,
+  table: mainTable,
+  type: "unicast",
+  protocol: routeProtocol,
+} as const;
+
+const permanent = (device: IfName, address: Ip, mac: Mac): Neighbor => ({
+  device,
+  address,
+  mac,
+  isPermanent: true,
+});
+
+function literalIp(text: string): Ip {
+  const ip = parseIp(text);
+  invariant(ip !== undefined, `"${text}" is an address`);
+  return ip;
+}
