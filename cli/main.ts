@@ -8,7 +8,7 @@ for (const name of ["SIGINT", "SIGTERM"] as const) {
   process.once(name, () => controller.abort(new Error(`Stopped by ${name}`)));
 }
 
-process.exitCode = await runCommandLine(process.argv.slice(2), {
+const status = await runCommandLine(process.argv.slice(2), {
   // A reader that went away (`| head`) is no failure of ours.
   stdout: (text) => void writeAll(1, text),
   stderr: (text) => void writeAll(2, text),
@@ -19,3 +19,5 @@ process.exitCode = await runCommandLine(process.argv.slice(2), {
   },
   signal: controller.signal,
 });
+// Everything is written. What a part left open must not keep a stopped daemon alive.
+process.exit(status);

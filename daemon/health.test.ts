@@ -44,6 +44,21 @@ describe("serveHealth()", () => {
     expect((await get("/"))[0]).toBe(404);
   });
 
+  test("does not listen any more when it is stopped before it did", async () => {
+    const port = await freePort();
+    const listen = { address: ip("127.0.0.1"), port };
+    const health = serveHealth({
+      listen,
+      unready: () => [],
+      metrics: async () => "",
+      log: silentLog,
+    });
+    await health[Symbol.asyncDispose]();
+    // Well after the look-up of the address, which is what it was stopped in.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow("fetch failed");
+  });
+
   test("does not end the daemon when its port is taken", async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));

@@ -26,14 +26,20 @@ export function serveHealth(options: HealthOptions): AsyncDisposable {
     },
   );
   let retry: NodeJS.Timeout | undefined;
+  let isDisposed = false;
   const open = (): void => void server.listen(listen.port, listen.address);
   server.on("error", (error) => {
     log.warn({ ...listen, problem: describeError(error) }, "cannot listen for probes");
-    retry = setTimeout(open, retryMs);
+    if (!isDisposed) retry = setTimeout(open, retryMs);
+  });
+  // Told to stop before it listened: the server opens all the same, and would keep the process.
+  server.on("listening", () => {
+    if (isDisposed) server.close();
   });
   open();
   return {
     [Symbol.asyncDispose]: async () => {
+      isDisposed = true;
       clearTimeout(retry);
       if (!server.listening) return;
       server.closeAllConnections();
