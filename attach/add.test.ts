@@ -202,6 +202,20 @@ describe("add() refuses, and leaves nothing,", () => {
       message: 'Cannot open CNI_NETNS "/run/netns/none": it does not exist',
     }));
 
+  test("the node's own namespace, but for who insists", async () => {
+    const { identity, [Symbol.dispose]: close } = kernel.openSandbox("/run/netns/c1");
+    close();
+    using other = createNode({ ...kernel, identity });
+    await expect(other.handlers.add(aRequest(), forever)).rejects.toMatchObject({
+      code: CniCode.invalidNetns,
+    });
+    expectNothingOpen();
+    const environment = { CNI_NETNS_OVERRIDE: "True" };
+    expect((await other.handlers.add(aRequest({ environment }), forever)).ips).toHaveLength(1);
+    await other.handlers.del(aRequest(), forever);
+    await other.handlers.settled();
+  });
+
   test("a network that is not the daemon's and has no ranges", async () =>
     await expect(add(aRequest({ conf: { name: "other" } }))).rejects.toMatchObject({
       code: CniCode.invalidConfig,
@@ -243,7 +257,12 @@ describe("add() refuses, and leaves nothing,", () => {
         },
       },
     ]);
-    await expect(add(aRequest())).rejects.toMatchObject({ code: CniCode.internal });
+    const draws = [1, 2];
+    using once = createNode(kernel, { random: { below: () => draws.shift()! } });
+    await expect(once.handlers.add(aRequest(), forever)).rejects.toMatchObject({
+      code: CniCode.internal,
+    });
+    expect(draws).toEqual([]);
     expect(kernel.routes({ protocol: 4 })).toHaveLength(1);
   });
 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CniCode } from "../core/cni/error.ts";
 import type { CniResult } from "../core/cni/types.ts";
+import { hostInterfaceName } from "../core/names.ts";
 import type { FakeKernel } from "../kernel/fake.ts";
 import {
   type TestNode,
@@ -52,6 +53,17 @@ describe("check()", () => {
     const request = aRequest({ containerId: "c2", conf: { ipam } });
     const prevResult = await node.handlers.add(request, forever);
     await node.handlers.check({ ...request, conf: { ...request.conf, prevResult } }, forever);
+  });
+
+  test("takes a pair for another one by either end's index", async () => {
+    const { key } = aRequest();
+    const record = node.records.read(key)!;
+    const wiring = { ...record.wired!.wiring, podIndex: 7 };
+    node.records.write({ ...record, wired: { wiring, dns: {} } });
+    expect(await problemsOf(check())).toBe(
+      `node: interface "${hostInterfaceName(key)}" is not the one that ADD made\n` +
+        'sandbox: interface "eth0" is not the one that ADD made',
+    );
   });
 
   test("needs prevResult", async () =>

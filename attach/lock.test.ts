@@ -67,6 +67,13 @@ describe("withAttachLock()", () => {
     expect(free).toBeDefined();
   });
 
+  test("lets requests be at work side by side", async () => {
+    using node = createNode(createFakeMachine());
+    const handlers = withAttachLock(node.handlers, options());
+    using _other = await openAttachLock("shared", options(), forever);
+    expect((await handlers.add(aRequest(), forever)).ips).toHaveLength(1);
+  });
+
   test("lets STATUS answer while a daemon starts", async () => {
     using node = createNode(createFakeMachine());
     const handlers = withAttachLock(node.handlers, options());

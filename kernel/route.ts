@@ -44,7 +44,6 @@ const rta = {
   via: 18,
 } as const;
 const flagOnlink = 4;
-const flagCloned = 0x200;
 
 const typeNumbers: Readonly<Record<RouteType, number>> = {
   unicast: KernelType.UNICAST,
@@ -164,7 +163,7 @@ export function decodeRoute(message: Message, family: Family): DecodedRoute | un
   const scope = scopesByNumber.get(message.u8(6));
   const flags = message.u32(8);
   if (type === undefined || scope === undefined) return undefined;
-  if (message.u8(0) !== addressFamily(family) || (flags & flagCloned) !== 0) return undefined;
+  if (message.u8(0) !== addressFamily(family)) return undefined;
   const attributes = message.attributes(rtmsgLength);
   const index = attributes.u32(rta.outputInterface);
   // A multipath route has its devices elsewhere.

@@ -252,6 +252,12 @@ describe("dispatch() reports a handler's failure", () => {
     expect(errorOf(reply)).toMatchObject({ code, msg: `Cannot finish ${command} in time` });
   });
 
+  test("with a code of its own keeps it when time has run out besides", async () => {
+    const error = new CniError(CniCode.invalidConfig, "Invalid mtu");
+    const { reply } = await failing(error, "ADD", AbortSignal.abort());
+    expect(errorOf(reply)).toMatchObject({ code: CniCode.invalidConfig, msg: "Invalid mtu" });
+  });
+
   test("of DEL without the words that containerd takes for success", async () => {
     const error = new Error("link not found", { cause: new Error("no such file or directory") });
     const { reply } = await failing(error, "DEL");

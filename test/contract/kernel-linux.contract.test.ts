@@ -5,11 +5,14 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
+import { Protocol } from "netlink/dist/constants.js";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { NftTable } from "../../core/nft.ts";
 import { tryLock } from "../../kernel/flock.ts";
 import type { KernelEvent } from "../../kernel/kernel.ts";
 import { openKernel } from "../../kernel/linux.ts";
+import { systemCalls } from "../../kernel/ffi.ts";
+import { openNetlink } from "../../kernel/open-netlink.ts";
 import { openNamespace, runInNamespace } from "../../kernel/netns.ts";
 import { ifName, ip } from "../support/builders.ts";
 import { createNamespace } from "../support/netns.ts";
@@ -70,6 +73,19 @@ describe("entering a namespace", () => {
     expect({ signal, stdout, stderr }).toMatchObject({ signal: "SIGABRT", stdout: "" });
     expect(stderr).toContain("fairlead: cannot leave a network namespace: EBADF");
   });
+});
+
+test("a netlink socket waits 5 s at most, and has the kernel filter its dumps", () => {
+  const [socketLevel, receiveTimeout, netlinkLevel, strictCheck] = [1, 20, 270, 12];
+  using socket = openNetlink(Protocol.ROUTE);
+  const timeout = new BigInt64Array(2);
+  const optionOf = (level: number, option: number, value: Uint8Array): number =>
+    systemCalls.getsockopt(socket.fd, level, option, value);
+  expect(optionOf(socketLevel, receiveTimeout, new Uint8Array(timeout.buffer))).toBe(0);
+  expect([...timeout]).toEqual([5n, 0n]);
+  const isStrict = new Uint8Array(4);
+  expect(optionOf(netlinkLevel, strictCheck, isStrict)).toBe(0);
+  expect(isStrict[0]).toBe(1);
 });
 
 test("a watcher that is drowned in notifications says so once, and goes on", async () => {
@@ -171,6 +187,30 @@ describe("a lock between processes", () => {
       expect([flockOf("--shared", path), flockOf("--exclusive", path)]).toEqual([1, 1]);
     }
     expect(flockOf("--exclusive", path)).toBe(0);
+  });
+
+  test("admits one process at a time, though each removes the file", async () => {
+    const path = lockFile();
+    const script = `
+      import { mkdirSync, rmSync, rmdirSync } from "node:fs";
+      import { tryLock } from "./kernel/flock.ts";
+      const endsAtMs = performance.now() + 1000;
+      while (performance.now() < endsAtMs) {
+        using lock = tryLock("${path}", "exclusive");
+        if (lock === undefined) continue;
+        mkdirSync("${path}.inside");
+        rmdirSync("${path}.inside");
+        rmSync("${path}");
+      }
+    `;
+    const run = async (): Promise<unknown> => {
+      const child = spawn(process.execPath, ["--input-type=module", "-e", script], {
+        stdio: ["ignore", "ignore", "inherit"],
+      });
+      const [status]: unknown[] = await once(child, "exit");
+      return status;
+    };
+    expect(await Promise.all([run(), run(), run()])).toEqual([0, 0, 0]);
   });
 
   test("is free when its holder is killed", async () => {
