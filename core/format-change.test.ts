@@ -90,6 +90,10 @@ const changes: readonly Change[] = [
       isPermanent: true,
     },
   },
+  {
+    kind: "replace-shaping",
+    shaping: { device: ifName("eth0"), rate: 125_000, burst: 2_500, limit: 5_625 },
+  },
 ];
 
 test("formatChange() gives the line that iproute2 would take", () =>
@@ -105,7 +109,8 @@ test("formatChange() gives the line that iproute2 would take", () =>
     ip route del local 10.96.0.10/32 dev lo proto 76 scope host table local
     ip route add 10.244.2.0/24 via inet6 fe80::1 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 3
     ip neighbor replace 169.254.1.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent
-    bridge fdb del 02:00:00:00:00:04 dev fl-vxlan dst 192.0.2.2 self"
+    bridge fdb del 02:00:00:00:00:04 dev fl-vxlan dst 192.0.2.2 self
+    tc qdisc replace dev eth0 root tbf rate 125000bps burst 2500b limit 5625b"
   `));
 
 describe("normalRoute()", () => {

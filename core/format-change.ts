@@ -7,13 +7,14 @@ import {
   type LinkSettings,
   type Neighbor,
   type Route,
+  type Shaping,
   type VxlanParameters,
   localTable,
   mainTable,
 } from "./network.ts";
 
 /**
- * The change as the one `ip` or `bridge` line that would do the same: for logs, errors and golden
+ * The change as the one `ip`, `bridge` or `tc` line that would do the same: for logs, errors and golden
  * tests. Two things differ from iproute2, which has no words for them: the sandbox of a pod end is
  * `netns sandbox`, and a link's reverse path filter is `rp_filter N`.
  */
@@ -55,6 +56,8 @@ export function formatChange(change: Change): string {
       return formatFdb("replace", change.entry);
     case "remove-fdb":
       return formatFdb("del", change.entry);
+    case "replace-shaping":
+      return formatShaping(change.shaping);
     default:
       return assertNever(change);
   }
@@ -110,6 +113,9 @@ const formatNeighbor = (verb: "replace" | "del", neighbor: Neighbor): string =>
     `ip neighbor ${verb} ${neighbor.address} lladdr ${neighbor.mac} dev ${neighbor.device}`,
     verb === "replace" && `nud ${neighbor.isPermanent ? "permanent" : "reachable"}`,
   );
+
+const formatShaping = ({ device, rate, burst, limit }: Shaping): string =>
+  `tc qdisc replace dev ${device} root tbf rate ${rate}bps burst ${burst}b limit ${limit}b`;
 
 const formatFdb = (verb: "replace" | "del", entry: FdbEntry): string =>
   words(

@@ -124,6 +124,23 @@ export interface FdbEntry {
   readonly isPermanent: boolean;
 }
 
+/**
+ * A token bucket filter at the root of a device, tc-tbf(8): it delays what the device sends beyond
+ * the rate. All in octets.
+ */
+export interface Shaping {
+  readonly device: IfName;
+  /** A second. */
+  readonly rate: number;
+  /** What may be sent at once after a silence: at least one packet, or none ever passes. */
+  readonly burst: number;
+  /** What may wait; more is dropped. */
+  readonly limit: number;
+}
+
+/** The burst is not observed: the kernel tells it as a time of 32 bits, rounded. */
+export type ObservedShaping = Omit<Shaping, "burst">;
+
 /** One end of a new veth pair. Both indexes and MACs are chosen by the caller: no look-up follows. */
 export interface VethEnd {
   readonly name: IfName;
@@ -179,4 +196,6 @@ export type Change =
   | { readonly kind: "replace-neighbor"; readonly neighbor: Neighbor }
   | { readonly kind: "remove-neighbor"; readonly neighbor: Neighbor }
   | { readonly kind: "replace-fdb"; readonly entry: FdbEntry }
-  | { readonly kind: "remove-fdb"; readonly entry: FdbEntry };
+  | { readonly kind: "remove-fdb"; readonly entry: FdbEntry }
+  /** Instead of whatever queueing discipline is at the device's root. It goes with the device. */
+  | { readonly kind: "replace-shaping"; readonly shaping: Shaping };

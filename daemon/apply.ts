@@ -121,6 +121,7 @@ function appliedKind({ kind }: Change): AppliedKind {
   switch (kind) {
     case "add-veth":
     case "add-vxlan":
+    case "replace-shaping":
     case "set-link":
     case "remove-link":
       return "link";

@@ -18,6 +18,7 @@ import {
 import { MessageBatch, batchOf } from "./message.ts";
 import { writeRemoveNeighbor, writeReplaceNeighbor } from "./neighbor.ts";
 import type { NetlinkSocket } from "./netlink.ts";
+import { writeReplaceShaping } from "./qdisc.ts";
 import { writeAddRoute, writeRemoveRoute } from "./route.ts";
 
 /** Undefined when there is no link of this name. */
@@ -95,6 +96,12 @@ export class ChangeSender {
       case "replace-route":
       case "remove-route":
         return this.#writeRoute(change);
+      case "replace-shaping": {
+        const index = this.#indexOf(change, change.shaping.device, []);
+        if (index === undefined) return;
+        writeReplaceShaping(batch, change.shaping, index);
+        return this.#written(change);
+      }
       default:
         return this.#writeNeighbor(change);
     }

@@ -10,4 +10,5 @@ export const delegateTo = (namespace: NetworkNamespace): NetworkNamespace => ({
   routes: (filter) => namespace.routes(filter),
   neighbors: (device) => namespace.neighbors(device),
   fdb: (device) => namespace.fdb(device),
+  shaping: (device) => namespace.shaping(device),
 });

@@ -11,6 +11,7 @@ import {
   type Link,
   type LinkSettings,
   type Neighbor,
+  type ObservedShaping,
   type Route,
   isDiscarding,
   linkAlias,
@@ -63,6 +64,7 @@ export class FakeNamespace implements NetworkNamespace {
   #routes: Route[] = [];
   #neighbors: Neighbor[] = [];
   #fdb: FdbEntry[] = [];
+  readonly #shapings = new Map<IfName, ObservedShaping>();
 
   constructor(world: FakeWorld, identity: NamespaceIdentity) {
     this.#world = world;
@@ -123,6 +125,10 @@ export class FakeNamespace implements NetworkNamespace {
     return this.#fdb.filter((entry) => entry.device === device);
   }
 
+  shaping(device: IfName): ObservedShaping | undefined {
+    return this.#shapings.get(device);
+  }
+
   /** A device as the machine would have it: the underlay, say. */
   addDevice(link: Partial<Link> & { readonly name: IfName; readonly mac: Mac }): Link {
     invariant(this.#find(link.name) === undefined, `${link.name} is a new device`);
@@ -171,6 +177,12 @@ export class FakeNamespace implements NetworkNamespace {
         return this.#addRoute(normalRoute(change.route), true);
       case "remove-route":
         return this.#removeRoute(normalRoute(change.route));
+      case "replace-shaping": {
+        const { burst: _, ...observed } = change.shaping;
+        this.#linkNamed(observed.device);
+        this.#shapings.set(observed.device, observed);
+        return;
+      }
       default:
         return this.#applyToNeighbors(change);
     }
@@ -265,6 +277,7 @@ export class FakeNamespace implements NetworkNamespace {
     if (index === 1) throw new Refusal("EOPNOTSUPP");
     const { name } = found.link;
     this.#links.delete(index);
+    this.#shapings.delete(name);
     this.#flushDown(name);
     for (const address of this.addresses(name)) this.#removeAddress(address);
     this.#fdb = this.#fdb.filter((entry) => entry.device !== name);

@@ -3,7 +3,15 @@
 //
 // Calls are synchronous: one batch is one sendmsg and takes 20 to 400 µs (DESIGN.md decision 3). What
 // can block for milliseconds (reap) is asynchronous.
-import type { Change, FdbEntry, InterfaceAddress, Link, Neighbor, Route } from "../core/network.ts";
+import type {
+  Change,
+  FdbEntry,
+  InterfaceAddress,
+  Link,
+  Neighbor,
+  ObservedShaping,
+  Route,
+} from "../core/network.ts";
 import type { IfName } from "../core/names.ts";
 import type { NftTable, ObservedNftTable } from "../core/nft.ts";
 
@@ -30,6 +38,8 @@ export interface NetworkNamespace {
   /** Entries with a MAC that may be used; not the kernel's own for multicast. */
   neighbors(device: IfName): readonly Neighbor[];
   fdb(device: IfName): readonly FdbEntry[];
+  /** Undefined when the device's root is no token bucket filter. */
+  shaping(device: IfName): ObservedShaping | undefined;
 }
 
 /** Which routes to read; what is absent is not filtered. */

@@ -90,6 +90,13 @@ export class MessageBatch {
     return this.#attribute(type, 4).u32(value);
   }
 
+  attributeU64(type: number, value: bigint): this {
+    this.#attribute(type, 8);
+    const at = this.#grow(8);
+    this.#buffer.writeBigUInt64LE(value, at);
+    return this;
+  }
+
   /** Network byte order, as all of nf_tables and port numbers have it. */
   attributeU16be(type: number, value: number): this {
     return this.#attribute(type, 2).u16be(value).#pad();

@@ -2,7 +2,15 @@
 import type { Family } from "../core/address.ts";
 import { hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
-import type { Change, FdbEntry, InterfaceAddress, Link, Neighbor, Route } from "../core/network.ts";
+import type {
+  Change,
+  FdbEntry,
+  InterfaceAddress,
+  Link,
+  Neighbor,
+  ObservedShaping,
+  Route,
+} from "../core/network.ts";
 import { decodeAddress, writeGetAddresses } from "./address.ts";
 import { ChangeSender, indexOf } from "./change-sender.ts";
 import { bridgeFamily, decodeFdbEntry } from "./fdb.ts";
@@ -12,6 +20,7 @@ import { type MessageBatch, batchOf } from "./message.ts";
 import type { Message } from "./received.ts";
 import { decodeNeighbor, writeGetNeighbors } from "./neighbor.ts";
 import type { NetlinkSocket } from "./netlink.ts";
+import { decodeShaping, writeGetQdisc } from "./qdisc.ts";
 import { type DecodedRoute, decodeRoute, deviceOfDiscarding, writeGetRoutes } from "./route.ts";
 
 const anyFamily = 0;
@@ -82,6 +91,14 @@ export class LinuxNamespace implements NetworkNamespace {
         decodeFdbEntry(device, index),
       ),
     );
+  }
+
+  shaping(device: IfName): ObservedShaping | undefined {
+    const index = indexOf(this.#socket, device);
+    if (index === undefined) return undefined;
+    const request = batchOf((batch) => writeGetQdisc(batch, index));
+    const found = this.#socket.get(request, decodeShaping);
+    return found && { device, ...found };
   }
 
   #routesOf(family: Family, filter: RouteFilter, index: number | undefined) {

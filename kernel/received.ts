@@ -32,6 +32,11 @@ export class Attributes {
     return at === undefined ? undefined : this.#buffer.readUInt32LE(at);
   }
 
+  u64(type: number): bigint | undefined {
+    const at = this.#find(type, 8);
+    return at === undefined ? undefined : this.#buffer.readBigUInt64LE(at);
+  }
+
   u16be(type: number): number | undefined {
     const at = this.#find(type, 2);
     return at === undefined ? undefined : this.#buffer.readUInt16BE(at);
