@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { cidrOf } from "../core/address.ts";
 import type { AttachmentRequest, CniResult, CniRoute } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
@@ -72,6 +73,7 @@ async function attach(
     routes: assignment.routes.map(podRouteOf),
     nodeAddresses: facts.nodeAddresses,
     mtu: conf.mtu ?? facts.mtu,
+    ...(conf.bandwidth && { bandwidth: conf.bandwidth }),
     ...(pod !== undefined && { alias: aliasOf(pod) }),
   };
   const dns = podDns(request, facts, assignment.dns);
@@ -114,6 +116,9 @@ async function problemsOf(
   const { wired } = previous;
   if (wired === undefined) return ["the request ended before its addresses were reserved"];
   if (!isSameNamespace(previous.sandbox, sandbox.identity)) return ["it is in another sandbox"];
+  if (!isDeepStrictEqual(wired.wiring.bandwidth, request.conf.bandwidth)) {
+    return ["another bandwidth is asked for"];
+  }
   return [
     ...differences(scope.kernel, sandbox, request.key, wired.wiring),
     ...(await leaseDifferences(scope, request, wired.wiring, signal)),

@@ -61,7 +61,19 @@ function endDifferences(where: string, namespace: NetworkNamespace, end: WiredEn
     ...contentLines(end)
       .filter(isMissing)
       .map((line) => `${where}: missing what "${line}" makes`),
+    ...shapingDifferences(where, namespace, end),
   ];
+}
+
+function shapingDifferences(
+  where: string,
+  namespace: NetworkNamespace,
+  { device, shaping }: WiredEnd,
+): string[] {
+  if (shaping === undefined) return [];
+  const found = namespace.shaping(device);
+  if (found?.rate === shaping.rate && found.limit === shaping.limit) return [];
+  return [`${where}: missing what "${formatChange({ kind: "replace-shaping", shaping })}" makes`];
 }
 
 // As the commands that would make them: one text to compare by, and to tell the operator.

@@ -64,4 +64,7 @@ const contents = (end: WiredEnd): readonly Change[] => [
   // add, not replace: a route to this address that is not ours belongs to somebody, and stays.
   ...end.routes.map((route): Change => ({ kind: "add-route", route })),
   ...end.neighbors.map((neighbor): Change => ({ kind: "replace-neighbor", neighbor })),
+  ...(end.shaping === undefined
+    ? []
+    : [{ kind: "replace-shaping", shaping: end.shaping } as const]),
 ];

@@ -87,6 +87,8 @@ const defaultLockDeadlineMs = 10_000;
 
 const count = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 
+const limitSchema = v.object({ rate: count, burst: count });
+
 const wiringSchema = v.object({
   addresses: v.array(ipSchema),
   routes: v.array(
@@ -100,6 +102,9 @@ const wiringSchema = v.object({
   mtu: count,
   hostIndex: count,
   podIndex: count,
+  bandwidth: v.exactOptional(
+    v.object({ ingress: v.exactOptional(limitSchema), egress: v.exactOptional(limitSchema) }),
+  ),
   alias: v.exactOptional(v.string()),
 });
 

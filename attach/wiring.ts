@@ -18,6 +18,7 @@ import {
   parseIp,
 } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
+import type { Bandwidth } from "../core/cni/types.ts";
 import {
   type AttachmentKey,
   type IfName,
@@ -31,10 +32,12 @@ import {
   type InterfaceAddress,
   type Neighbor,
   type Route,
+  type Shaping,
   localTable,
   mainTable,
   normalRoute,
 } from "../core/network.ts";
+import { shapingOf } from "./shaping.ts";
 
 /** How an attachment is wired to its node: all that the plan is calculated from, beside its key. */
 export interface Wiring {
@@ -48,6 +51,7 @@ export interface Wiring {
   readonly mtu: number;
   readonly hostIndex: number;
   readonly podIndex: number;
+  readonly bandwidth?: Bandwidth;
   /** Link alias of the host interface: `fairlead:<namespace>/<pod>`. */
   readonly alias?: string;
 }
@@ -68,6 +72,8 @@ export interface WiredEnd {
   readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly Route[];
   readonly neighbors: readonly Neighbor[];
+  /** Of what this end sends: the host's what comes to the pod, the pod's what it sends. */
+  readonly shaping?: Shaping;
 }
 
 export interface WiredPair {
@@ -94,7 +100,8 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
   const macs = attachmentMacs(key);
   const host = hostInterfaceName(key);
   const pod = podInterfaceName(key);
-  const { addresses, hostIndex, podIndex } = wiring;
+  const { addresses, hostIndex, podIndex, mtu } = wiring;
+  const { ingress, egress } = wiring.bandwidth ?? {};
   return {
     host: {
       device: host,
@@ -104,6 +111,7 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
       addresses: [],
       routes: addresses.map((address) => hostRoute(host, address, wiring.nodeAddresses)),
       neighbors: addresses.map((address) => permanent(host, address, macs.pod)),
+      ...(ingress && { shaping: shapingOf(host, ingress, mtu) }),
     },
     pod: {
       device: pod,
@@ -120,6 +128,7 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
         ...podRoutes(key, wiring).map((route) => podRoute(pod, route)),
       ],
       neighbors: familiesOf(addresses).map((family) => permanent(pod, nextHop[family], macs.host)),
+      ...(egress && { shaping: shapingOf(pod, egress, mtu) }),
     },
   };
 }

@@ -18,7 +18,7 @@ export function formatConflist(network: string): string {
     plugins: [
       {
         type: "fairlead",
-        capabilities: { ips: true, ipRanges: true },
+        capabilities: { ips: true, ipRanges: true, bandwidth: true },
         ipam: { type: ownIpamType },
       },
     ],

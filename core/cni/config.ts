@@ -1,5 +1,6 @@
 // The network configuration of a request: what the runtime sends on standard input.
 import type { Ip } from "../address.ts";
+import { readBandwidth } from "./bandwidth.ts";
 import { CniCode, CniError } from "./error.ts";
 import {
   type Json,
@@ -113,6 +114,7 @@ export function parseNetConf(header: ConfHeader, context: ConfContext): NetConf 
     raw,
     type: optional(json, "type", tolerant(readString)).type ?? "",
     ...optional(json, "mtu", tolerant(readMtu)),
+    ...(isCleanup ? {} : readBandwidth(json)),
     ipam: (isCleanup ? readCleanupIpam : readIpam)(json, args),
     ...optional(json, "dns", tolerant(readDns)),
     ...(hasPrevResult ? optional(json, "prevResult", tolerant(readPrevResult(cniVersion))) : {}),

@@ -58,6 +58,8 @@ export interface NetConf {
   /** Octets; absent: what the daemon decided. */
   readonly mtu?: number;
   readonly ipam: IpamConf;
+  /** Absent: no limit. */
+  readonly bandwidth?: Bandwidth;
   /** Present: replaces what the daemon or IPAM would say. */
   readonly dns?: Dns;
   readonly prevResult?: CniResult;
@@ -65,6 +67,19 @@ export interface NetConf {
   readonly validAttachments?: readonly { readonly containerId: string; readonly ifName: string }[];
   /** The whole request as received, for a delegated IPAM plugin. */
   readonly raw: string;
+}
+
+/** Limits of an attachment's traffic; ingress is what comes to the pod. */
+export interface Bandwidth {
+  readonly ingress?: BandwidthLimit;
+  readonly egress?: BandwidthLimit;
+}
+
+export interface BandwidthLimit {
+  /** Bits a second, 8 at least. */
+  readonly rate: number;
+  /** Bits. */
+  readonly burst: number;
 }
 
 /** One range of addresses, as host-local's configuration has it; bounds inclusive. */
