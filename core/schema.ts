@@ -18,6 +18,23 @@ export const cidrSchema = parsed<Cidr>(
   "a network such as 10.244.0.0/16, without host bits",
 );
 
+// RFC 1123 label, and labels joined by dots: what Kubernetes takes as an object's name.
+const label = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?";
+const labelPattern = new RegExp(`^${label}$`);
+const namePattern = new RegExp(`^${label}(?:\\.${label})*$`);
+
+export const isDnsLabel = (text: string): boolean => labelPattern.test(text);
+
+export const dnsLabelSchema = parsed(
+  (text) => (isDnsLabel(text) ? text : undefined),
+  "up to 63 lower-case letters, digits and -",
+);
+
+export const dnsNameSchema = parsed(
+  (text) => (text.length <= 253 && namePattern.test(text) ? text : undefined),
+  "a name of lower-case letters, digits, - and .",
+);
+
 /** A whole number, bounds included. */
 export const wholeNumber = (least: number, most: number) => {
   const expected = `a whole number from ${least} to ${most}`;

@@ -91,7 +91,8 @@ function applySysctls(
   return wanted.flatMap(({ name, value }) => {
     const now = kernel.readSysctl(name);
     if (now === undefined || now === value) return [];
-    rememberSysctl(name, now);
+    // What our own device had goes with the device.
+    if (!name.includes(`/${vxlanDevice}/`)) rememberSysctl(name, now);
     kernel.writeSysctl(name, value);
     return [{ kind: "sysctl", what: `sysctl ${name} = ${value} (was ${now})` }];
   });

@@ -5,7 +5,15 @@ import * as v from "valibot";
 import { familyOf, type Ip, parseIp } from "../core/address.ts";
 import { type IfName, parseIfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
-import { cidrSchema, ipSchema, oneOf, parsed, portSchema, wholeNumber } from "../core/schema.ts";
+import {
+  cidrSchema,
+  dnsNameSchema,
+  ipSchema,
+  oneOf,
+  parsed,
+  portSchema,
+  wholeNumber,
+} from "../core/schema.ts";
 
 /** An address with a port: `127.0.0.1:9440`, `[::1]:9440`. */
 export interface Listen {
@@ -26,12 +34,6 @@ function parseUpstream(text: string): Listen | undefined {
   return address === undefined ? parseListen(text) : { address, port: 53 };
 }
 
-// RFC 1123 labels joined by dots: what Kubernetes takes as a node's name and as a cluster's domain.
-const label = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?";
-const dnsNamePattern = new RegExp(`^${label}(?:\\.${label})*$`);
-const parseDnsName = (text: string): string | undefined =>
-  text.length <= 253 && dnsNamePattern.test(text) ? text : undefined;
-
 // CNI specification 1.1.0, "Network configuration format", name.
 const parseNetworkName = (text: string): string | undefined =>
   /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(text) ? text : undefined;
@@ -39,7 +41,6 @@ const parseNetworkName = (text: string): string | undefined =>
 const parseAbsolutePath = (text: string): string | undefined =>
   isAbsolute(text) ? text : undefined;
 
-const dnsName = parsed(parseDnsName, "a name of lower-case letters, digits, - and .");
 const directory = parsed(parseAbsolutePath, "an absolute path");
 const flag = v.boolean("true or false");
 
@@ -123,7 +124,7 @@ const network = v.object({
 
 const dns = v.object({
   enabled: v.optional(flag, true),
-  domain: v.optional(dnsName, "cluster.local"),
+  domain: v.optional(dnsNameSchema, "cluster.local"),
   ttl: v.optional(wholeNumber(0, 3600), 5),
   pods: v.optional(oneOf(["insecure", "verified", "disabled"]), "insecure"),
   addresses: v.optional(v.array(ipSchema, "a list of addresses"), ["10.96.0.10"]),
@@ -135,7 +136,7 @@ const dns = v.object({
 });
 
 export const configSchema = v.object({
-  nodeName: v.optional(dnsName),
+  nodeName: v.optional(dnsNameSchema),
   cluster: v.optional(cluster, {}),
   cni: v.optional(v.object({ confDir: v.optional(directory, paths.cniConfDir) }), {}),
   network: v.optional(network, {}),

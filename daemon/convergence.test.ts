@@ -6,35 +6,10 @@ import type { Node } from "../core/cluster/model.ts";
 import { type DesiredNode, emptyNode } from "../core/desired/node-state.ts";
 import { diffNode } from "../core/diff.ts";
 import { formatChange } from "../core/format-change.ts";
-import { createFakeKernel, type FakeKernel } from "../kernel/fake.ts";
+import type { FakeKernel } from "../kernel/fake.ts";
 import { aNode, cidr, ifName, ip, mac } from "../test/support/builders.ts";
-import { nodeA, overlay, underlayOfA } from "../test/support/overlay.ts";
+import { fakeNodeA, nodeA, overlay } from "../test/support/overlay.ts";
 import { observeNode } from "./observe.ts";
-
-function machine(): FakeKernel {
-  const kernel = createFakeKernel();
-  const eth0 = kernel.addDevice({ name: ifName("eth0"), mac: mac("02:00:00:00:00:11") });
-  expect(eth0.index).toBe(underlayOfA.index);
-  kernel.apply([
-    {
-      kind: "add-address",
-      address: { device: eth0.name, address: ip("172.30.1.11"), prefixLength: 24 },
-    },
-    {
-      kind: "add-route",
-      route: {
-        destination: cidr("172.30.1.0/24"),
-        device: eth0.name,
-        metric: 0,
-        table: 254,
-        type: "unicast",
-        scope: "link",
-        protocol: 2,
-      },
-    },
-  ]);
-  return kernel;
-}
 
 function reconcile(kernel: FakeKernel, desired: DesiredNode): void {
   kernel.apply(diffNode(desired, observeNode(kernel), { mayRemove: true }));
@@ -69,7 +44,7 @@ describe("the node's kernel", () => {
           states.flatMap((state) => [state, emptyNode]),
         ];
         for (const sequence of sequences) {
-          using kernel = machine();
+          using kernel = fakeNodeA();
           for (const state of sequence) reconcile(kernel, state);
         }
       }),
@@ -78,7 +53,7 @@ describe("the node's kernel", () => {
   });
 
   test("is left alone where it is not ours", () => {
-    using kernel = machine();
+    using kernel = fakeNodeA();
     const foreign = {
       destination: cidr("10.244.0.0/16"),
       device: ifName("eth0"),

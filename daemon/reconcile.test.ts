@@ -3,9 +3,8 @@ import type { DesiredNode } from "../core/desired/node-state.ts";
 import { silentLog } from "../core/log.ts";
 import { nftTableName, vxlanDevice } from "../core/names.ts";
 import { systemClock } from "../kernel/clock.ts";
-import { createFakeKernel } from "../kernel/fake.ts";
-import { aNode, aSnapshot, cidr, ifName, ip, mac } from "../test/support/builders.ts";
-import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
+import { aNode, aSnapshot, ifName, ip, mac } from "../test/support/builders.ts";
+import { fakeNodeA, nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
 import { createFakeSource } from "../test/support/source.ts";
 import { parseConfig } from "./config.ts";
 import { planSettings } from "./daemon.ts";
@@ -15,27 +14,8 @@ const timing = { pauseMs: 1, resyncMs: 20, fullMs: 40, backoffMs: 5, backoffMaxM
 const waiting = { timeout: 2000, interval: 1 };
 
 function scene(yaml = "") {
-  const kernel = createFakeKernel();
+  const kernel = fakeNodeA();
   const source = createFakeSource();
-  const eth0 = kernel.addDevice({ name: ifName("eth0"), mac: mac("02:00:00:00:00:11") });
-  kernel.apply([
-    {
-      kind: "add-address",
-      address: { device: eth0.name, address: ip("172.30.1.11"), prefixLength: 24 },
-    },
-    {
-      kind: "add-route",
-      route: {
-        destination: cidr("172.30.1.0/24"),
-        device: eth0.name,
-        metric: 0,
-        table: 254,
-        type: "unicast",
-        scope: "link",
-        protocol: 2,
-      },
-    },
-  ]);
   const remembered: string[] = [];
   const states: NodeState[] = [];
   const reconciler = new Reconciler({

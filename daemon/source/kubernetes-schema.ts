@@ -3,22 +3,17 @@
 import * as v from "valibot";
 import { familyOf, type Ip, parseIp } from "../../core/address.ts";
 import type { Protocol } from "../../core/cluster/model.ts";
-import { cidrSchema, ipSchema, oneOf, parsed, portSchema } from "../../core/schema.ts";
+import {
+  cidrSchema,
+  dnsLabelSchema,
+  dnsNameSchema,
+  ipSchema,
+  isDnsLabel,
+  oneOf,
+  parsed,
+  portSchema,
+} from "../../core/schema.ts";
 import { isRecord } from "../yaml-file.ts";
-
-// RFC 1123 label, and labels joined by dots: what Kubernetes accepts as metadata.name.
-const label = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?";
-const labelPattern = new RegExp(`^${label}$`);
-const subdomainPattern = new RegExp(`^${label}(?:\\.${label})*$`);
-
-const labelName = parsed(
-  (text) => (labelPattern.test(text) ? text : undefined),
-  "up to 63 lower-case letters, digits and -",
-);
-const subdomainName = parsed(
-  (text) => (text.length <= 253 && subdomainPattern.test(text) ? text : undefined),
-  "lower-case letters, digits, - and .",
-);
 
 const maybe = v.exactOptional;
 
@@ -32,7 +27,7 @@ const flag = v.boolean("true or false");
 const metadata = <const T extends v.GenericSchema>(name: T) =>
   v.object({
     name,
-    namespace: v.optional(labelName, "default"),
+    namespace: v.optional(dnsLabelSchema, "default"),
     creationTimestamp: maybe(
       parsed(
         (value) => (Number.isNaN(Date.parse(value)) ? undefined : Date.parse(value)),
@@ -57,12 +52,12 @@ const nodeAddress = v.lazy((entry) =>
 );
 
 export const nodeSchema = v.object({
-  metadata: metadata(subdomainName),
+  metadata: metadata(dnsNameSchema),
   spec: maybe(v.object({ podCIDR: maybe(cidrSchema), podCIDRs: podCidrs })),
   status: maybe(v.object({ addresses: listOf(nodeAddress) })),
 });
 
-export const namespaceSchema = v.object({ metadata: metadata(labelName) });
+export const namespaceSchema = v.object({ metadata: metadata(dnsLabelSchema) });
 
 const protocol = v.pipe(
   v.optional(oneOf(["TCP", "UDP", "SCTP"]), "TCP"),
@@ -71,7 +66,7 @@ const protocol = v.pipe(
 
 // Kubernetes writes an empty name for none.
 const portName = parsed(
-  (value) => (value === "" || labelPattern.test(value) ? value : undefined),
+  (value) => (value === "" || isDnsLabel(value) ? value : undefined),
   "up to 63 lower-case letters, digits and -",
 );
 
@@ -81,12 +76,12 @@ const clusterIp = parsed<Ip | "None" | "">(
 );
 
 export const serviceSchema = v.object({
-  metadata: metadata(labelName),
+  metadata: metadata(dnsLabelSchema),
   spec: v.object({
     type: v.optional(oneOf(["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]), "ClusterIP"),
     clusterIP: maybe(clusterIp),
     clusterIPs: listOf(clusterIp),
-    externalName: maybe(subdomainName),
+    externalName: maybe(dnsNameSchema),
     ports: listOf(v.object({ name: maybe(portName), protocol, port: portSchema })),
   }),
 });
@@ -95,8 +90,8 @@ export const serviceNameLabel = "kubernetes.io/service-name";
 
 export const endpointSliceSchema = v.object({
   metadata: v.object({
-    ...metadata(subdomainName).entries,
-    labels: v.object({ [serviceNameLabel]: labelName }, `the label ${serviceNameLabel}`),
+    ...metadata(dnsNameSchema).entries,
+    labels: v.object({ [serviceNameLabel]: dnsLabelSchema }, `the label ${serviceNameLabel}`),
   }),
   addressType: oneOf(["IPv4", "IPv6", "FQDN"]),
   ports: listOf(v.object({ name: maybe(portName), protocol, port: maybe(portSchema) })),
@@ -104,16 +99,16 @@ export const endpointSliceSchema = v.object({
     v.object({
       addresses: v.array(text, "a list of addresses"),
       conditions: maybe(v.object({ ready: maybe(flag) })),
-      hostname: maybe(labelName),
-      nodeName: maybe(subdomainName),
+      hostname: maybe(dnsLabelSchema),
+      nodeName: maybe(dnsNameSchema),
       targetRef: maybe(v.object({ kind: maybe(text), name: maybe(text) })),
     }),
   ),
 });
 
 export const podSchema = v.object({
-  metadata: metadata(subdomainName),
-  spec: maybe(v.object({ nodeName: maybe(subdomainName), hostNetwork: maybe(flag) })),
+  metadata: metadata(dnsNameSchema),
+  spec: maybe(v.object({ nodeName: maybe(dnsNameSchema), hostNetwork: maybe(flag) })),
   status: maybe(
     v.object({
       phase: maybe(text),

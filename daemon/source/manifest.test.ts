@@ -215,11 +215,11 @@ endpoints:
     ],
     [
       "apiVersion: v1\nkind: Node\nmetadata: { name: Node_A }",
-      '3: Cannot use metadata.name "Node_A" of Node Node_A: expected lower-case letters, digits, - and .',
+      '3: Cannot use metadata.name "Node_A" of Node Node_A: expected a name of lower-case letters, digits, - and .',
     ],
     [
       "apiVersion: v1\nkind: Node\nmetadata: {}",
-      "3: Cannot find metadata.name of Node without a name: expected lower-case letters, digits, - and .",
+      "3: Cannot find metadata.name of Node without a name: expected a name of lower-case letters, digits, - and .",
     ],
     [
       "apiVersion: v1\nkind: Service\nmetadata: { name: web, namespace: demo }\nspec:\n  ports:\n    - port: 80000",

@@ -5,7 +5,9 @@ import { desireOverlay, type OverlayInput } from "../../core/desired/overlay.ts"
 import type { Underlay } from "../../core/desired/underlay.ts";
 import { diffNode } from "../../core/diff.ts";
 import { formatChange } from "../../core/format-change.ts";
-import { aNode, cidr, ifName, ip } from "./builders.ts";
+import { mainTable } from "../../core/network.ts";
+import { createFakeKernel, type FakeKernel } from "../../kernel/fake.ts";
+import { aNode, cidr, ifName, ip, mac } from "./builders.ts";
 
 export const nodeA = aNode("node-a", "172.30.1.11", "10.244.1.0/24");
 export const nodeB = aNode("node-b", "172.30.1.12", "10.244.2.0/24");
@@ -50,3 +52,18 @@ export const planFromNothing = (desired: DesiredNode): string =>
   diffNode(desired, { addresses: [], neighbors: [], fdb: [], routes: [] }, { mayRemove: true })
     .map(formatChange)
     .join("\n");
+
+/** node-a's machine in memory: eth0 with the underlay's address, and the link's route. */
+export function fakeNodeA(): FakeKernel {
+  const kernel = createFakeKernel();
+  const { device, addresses, networks } = underlayOfA;
+  kernel.addDevice({ name: device, mac: mac("02:00:00:00:00:11") });
+  for (const address of addresses) {
+    kernel.apply([{ kind: "add-address", address: { device, address, prefixLength: 24 } }]);
+  }
+  for (const destination of networks) {
+    const route = { destination, device, metric: 0, table: mainTable, protocol: 2 } as const;
+    kernel.apply([{ kind: "add-route", route: { ...route, type: "unicast", scope: "link" } }]);
+  }
+  return kernel;
+}
