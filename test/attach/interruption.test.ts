@@ -88,7 +88,8 @@ async function stepsOf(work: (node: TestNode, step: Step) => Promise<unknown>): 
 const newNode = (kernel: FakeKernel): TestNode =>
   createNode(kernel, { nodeFacts: () => dualStackFacts });
 
-const request = aRequest();
+const limit = { rate: 1_000_000, burst: 80_000 };
+const request = aRequest({ conf: { bandwidth: { ingress: limit, egress: limit } } });
 const add = (node: TestNode, step: Step) => steppedHandlers(node, step).add(request, forever);
 const del = async (node: TestNode, step: Step): Promise<void> => {
   const handlers = steppedHandlers(node, step);
@@ -128,6 +129,7 @@ test("the steps are those of two batches, two record writes and one reservation"
       "add-route",
       "replace-neighbor",
       "replace-neighbor",
+      "replace-shaping",
       "set-link",
       "set-link",
       "add-address",
@@ -137,6 +139,7 @@ test("the steps are those of two batches, two record writes and one reservation"
       "add-route",
       "replace-neighbor",
       "replace-neighbor",
+      "replace-shaping",
       "kernel.isRunning",
     ]
   `);
