@@ -98,6 +98,14 @@ describe("add()", () => {
     expect(node.records.read(request.key)?.pod).toEqual({ namespace: "shop", name: "cart-0" });
   });
 
+  test.each([["Cart 0"], ["../cart"], [""]])("takes %j for no pod's name", async (name) => {
+    const args = new Map([["K8S_POD_NAMESPACE", "shop"]]).set("K8S_POD_NAME", name);
+    const { key } = aRequest();
+    await add(aRequest({ args }));
+    expect(kernel.link(hostInterfaceName(key))).not.toHaveProperty("alias");
+    expect(node.records.read(key)).not.toHaveProperty("pod");
+  });
+
   test("gives the resolver that the configuration names", async () => {
     const { dns } = await add(aRequest({ conf: { dns: { nameservers: ["192.0.2.53"] } } }));
     expect(dns).toEqual({ nameservers: ["192.0.2.53"] });

@@ -19,7 +19,7 @@ beforeEach(() => {
     join(node.directory, "test-ipam"),
     `#!/bin/sh
 cat >/dev/null
-echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME" >>${join(node.directory, "calls")}
+echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_IFNAME$CNI_NETNS$CNI_ARGS" >>${join(node.directory, "calls")}
 [ "$CNI_COMMAND" != ADD ] || echo '${JSON.stringify(assigned)}'
 [ ! -e ${join(node.directory, "fail-$CNI_COMMAND")} ] || { echo '{"code":111,"msg":"no"}'; exit 1; }
 `,
@@ -68,9 +68,9 @@ test("a repeated ADD of a whole attachment does not ask the plugin again", async
 
 test("GC tells the plugin DEL for what is stale, then GC", async () => {
   await node.handlers.add(request(), forever);
-  const network = { CNI_PATH: node.directory };
+  const network = { CNI_PATH: node.directory, CNI_NETNS: "/netns", CNI_ARGS: "A=B" };
   await node.handlers.gc(aNetworkRequest({ ...conf, validAttachments: [] }, network), forever);
-  expect(calls()).toEqual(["ADD c1 eth0", "DEL c1 eth0", "GC"]);
+  expect(calls()).toEqual(["ADD c1 eth0", "DEL c1 eth0", "GC  /netnsA=B"]);
   expect(node.leftovers()).toEqual([]);
 });
 
