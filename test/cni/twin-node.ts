@@ -58,7 +58,9 @@ exec cat`;
 export async function createTwinNode(nodeFacts = formatNodeFacts(facts)): Promise<TwinNode> {
   const unshare = ["unshare", "--mount", "--net", "--propagation", "private"];
   const holder = await hold([...unshare, "sh", "-c", nodeScript, "node", nodeFacts]);
-  const enter = ["nsenter", `--target=${holder.pid}`, "--mount", "--net", "--"];
+  const target = `--target=${holder.pid}`;
+  // With its root and working directory: in a chroot, those of its mount namespace are others.
+  const enter = ["nsenter", target, "--mount", "--net", "--root", "--wd", "--"];
   const started: ChildProcess[] = [];
   return {
     run: (command, env = {}, stdin = "") => run([...enter, ...command], env, stdin),

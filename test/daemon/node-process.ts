@@ -95,7 +95,8 @@ export class TestMachine implements AsyncDisposable {
   }
 
   #enter(): readonly string[] {
-    return ["-t", String(this.#holder.pid), "-m", "-n", "-u", "--wd=/", "--"];
+    // With its root and working directory: in a chroot, those of its mount namespace are others.
+    return ["-t", String(this.#holder.pid), "-m", "-n", "-u", "-r", "-w", "--"];
   }
 
   /** The daemon's report, once it answers and the report is as wanted. */
