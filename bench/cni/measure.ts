@@ -1,0 +1,172 @@
+// Run inside one lab node by bench/cni.bench.ts; writes one JSON object to the file it is given.
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { type Contender, contenders, fairlead, floors } from "./contenders.ts";
+import { type KernelWork, measureKernel } from "./kernel-floor.ts";
+import { type Timing, openRunner } from "./runner.ts";
+
+export interface Series {
+  readonly name: string;
+  readonly add: readonly Timing[];
+  readonly del: readonly Timing[];
+  /** Attachments per second, one figure a round; only of batches. */
+  readonly addRate: readonly number[];
+  readonly delRate: readonly number[];
+}
+
+export interface Measured {
+  readonly sequential: readonly Series[];
+  readonly atOnce: readonly { readonly concurrency: number; readonly series: readonly Series[] }[];
+  readonly status: readonly Timing[];
+  readonly kernel: KernelWork;
+  /** 100 DELs at once: how long until they are answered, and until the interfaces are gone. */
+  readonly removal: {
+    readonly answered: number;
+    readonly gone: number;
+    /** An ADD while they are being removed, and one before. */
+    readonly addMeanwhile: readonly Timing[];
+    readonly addBefore: readonly Timing[];
+  };
+  /** Of 1,000 pods of a node, in order. */
+  readonly filling: readonly Timing[];
+}
+
+const [directory = "", launcher = "", rounds = "50", parts = "all"] = process.argv.slice(2);
+const runner = openRunner(directory);
+let serial = 0;
+
+// Sandboxes are made and removed in one go each: `ip` as a process costs more than what is measured.
+function withSandboxes<T>(count: number, use: (ids: readonly string[]) => T): T {
+  const ids = Array.from({ length: count }, () => `bench-${++serial}`);
+  const all = (verb: string): void => {
+    const input = ids.map((id) => `netns ${verb} ${id}\n`).join("");
+    execFileSync("ip", ["-batch", "-"], { input });
+  };
+  all("add");
+  try {
+    return use(ids);
+  } finally {
+    all("del");
+  }
+}
+
+/** Interleaved: the machine is as busy for one as for the other. */
+function measureSeries(
+  all: readonly Contender[],
+  { rounds, concurrency }: { readonly rounds: number; readonly concurrency: number },
+): Series[] {
+  const series = all.map((contender) => ({
+    contender,
+    name: contender.name,
+    add: [] as Timing[],
+    del: [] as Timing[],
+    addRate: [] as number[],
+    delRate: [] as number[],
+  }));
+  for (let round = 0; round < rounds; round++) {
+    for (const { contender, add, del, addRate, delRate } of series) {
+      withSandboxes(concurrency, (ids) => {
+        const added = runner.run(contender, "ADD", ids, concurrency);
+        const deleted = runner.run(contender, "DEL", ids, concurrency);
+        add.push(...added.timings);
+        del.push(...deleted.timings);
+        addRate.push(concurrency / (added.elapsed / 1000));
+        delRate.push(concurrency / (deleted.elapsed / 1000));
+      });
+    }
+  }
+  return series.map(({ name, add, del, addRate, delRate }) => ({
+    name,
+    add,
+    del,
+    addRate,
+    delRate,
+  }));
+}
+
+const podInterfaces = (): number =>
+  readdirSync("/sys/class/net").filter((name) => /^fl[0-9a-f]{12}$/.test(name)).length;
+
+function untilGone(): void {
+  while (podInterfaces() > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0.2);
+}
+
+function measureRemoval(): Measured["removal"] {
+  const ours = fairlead(launcher);
+  return withSandboxes(100, (ids) =>
+    withSandboxes(20, (others) => {
+      const before = others.slice(0, 10).map((id) => runner.run(ours, "ADD", [id]).timings[0]!);
+      runner.run(ours, "DEL", others.slice(0, 10), 10);
+      untilGone();
+      runner.run(ours, "ADD", ids, 10);
+      const startedAt = performance.now();
+      runner.run(ours, "DEL", ids, 100);
+      const answered = performance.now() - startedAt;
+      untilGone();
+      const gone = performance.now() - startedAt;
+      runner.run(ours, "ADD", ids, 10);
+      // Answered means that their interfaces are being removed from now on.
+      runner.run(ours, "DEL", ids, 100);
+      const addMeanwhile: Timing[] = [];
+      for (const id of others.slice(10)) {
+        if (podInterfaces() <= addMeanwhile.length) break;
+        addMeanwhile.push(...runner.run(ours, "ADD", [id]).timings);
+      }
+      runner.run(ours, "DEL", others.slice(10), 10);
+      untilGone();
+      return { answered, gone, addMeanwhile, addBefore: before };
+    }),
+  );
+}
+
+function measureFilling(): Timing[] {
+  // Ranges of its own: the node's are too few for a thousand.
+  const ours = fairlead(launcher, {
+    ipam: {
+      type: "fairlead-ipam",
+      ranges: [[{ subnet: "10.251.0.0/20" }]],
+      dataDir: "/run/bench-leases",
+    },
+  });
+  return withSandboxes(1000, (ids) => {
+    const { timings } = runner.run(ours, "ADD", ids);
+    runner.run(ours, "DEL", ids, 10);
+    untilGone();
+    return [...timings];
+  });
+}
+
+async function serveFloor(): Promise<Disposable> {
+  const path = join(directory, "floor.sock");
+  rmSync(path, { force: true });
+  const child = spawn(join(directory, "runner"), ["serve", path], { stdio: "ignore" });
+  while (!existsSync(path)) await setTimeout(1);
+  return { [Symbol.dispose]: () => void child.kill() };
+}
+
+mkdirSync("/run/bench-leases", { recursive: true });
+using _floor = await serveFloor();
+const everyone = [...floors(launcher, directory), ...contenders(launcher)];
+const ours = fairlead(launcher);
+// Warm: the daemon has compiled its code, as on a node that has been up for a minute.
+measureSeries([ours], { rounds: 5, concurrency: 20 });
+const isWhole = parts === "all";
+const measured: Partial<Measured> = {
+  sequential: measureSeries(isWhole ? everyone : everyone.slice(0, 3), {
+    rounds: Number(rounds),
+    concurrency: 1,
+  }),
+  ...(isWhole && {
+    atOnce: [10, 50].map((concurrency) => ({
+      concurrency,
+      series: measureSeries(everyone, { rounds: concurrency === 10 ? 6 : 3, concurrency }),
+    })),
+    status: Array.from({ length: 50 }, () => runner.run(ours, "STATUS", ["status"]).timings[0]!),
+    kernel: withSandboxes(60, measureKernel),
+    removal: measureRemoval(),
+    filling: measureFilling(),
+  }),
+};
+writeFileSync(join(directory, "measured.json"), JSON.stringify(measured));
