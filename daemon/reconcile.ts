@@ -8,6 +8,7 @@ import { type NodePlan, planNode } from "../core/desired/plan.ts";
 import type { LinkAddresses } from "../core/desired/underlay.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
+import { isPodHostInterface } from "../core/names.ts";
 import type { StatusProblem } from "../core/status.ts";
 import { type ApplyContext, type AppliedKind, applyPlan, type ApplyResult } from "./apply.ts";
 import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
@@ -85,7 +86,8 @@ export class Reconciler implements Disposable {
     const pass = (reason: LoopReason): boolean => this.#pass(reason);
     const loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
     this.#resources.use(source.subscribe(() => loop.request("news")));
-    this.#resources.use(kernel.watch(() => loop.request("event")));
+    // Pods come and go with their own interfaces, which are no part of the plan.
+    this.#resources.use(kernel.watch(() => loop.request("event"), isPodHostInterface));
     loop.request("news");
   }
 

@@ -57,7 +57,7 @@ export class FakeNamespace implements NetworkNamespace {
   readonly identity: NamespaceIdentity;
   readonly sysctls = new FakeSysctls();
   /** Told after each change of this namespace. */
-  onChange: (object: KernelObject) => void = () => {};
+  onChange: (object: KernelObject, device: IfName) => void = () => {};
   readonly #world: FakeWorld;
   readonly #links = new Map<number, FakeLink>();
   #addresses: InterfaceAddress[] = [];
@@ -198,11 +198,11 @@ export class FakeNamespace implements NetworkNamespace {
           ...this.#neighbors.filter((other) => !isSameNeighbor(other, change.neighbor)),
           change.neighbor,
         ];
-        return this.onChange("neighbor");
+        return this.onChange("neighbor", change.neighbor.device);
       }
       case "remove-neighbor":
         this.#neighbors = this.#neighbors.filter((n) => !isSameNeighbor(n, change.neighbor));
-        return this.onChange("neighbor");
+        return this.onChange("neighbor", change.neighbor.device);
       case "replace-fdb": {
         const { device, mac } = change.entry;
         this.#linkNamed(device);
@@ -210,11 +210,11 @@ export class FakeNamespace implements NetworkNamespace {
           ...this.#fdb.filter((other) => other.device !== device || other.mac !== mac),
           change.entry,
         ];
-        return this.onChange("neighbor");
+        return this.onChange("neighbor", device);
       }
       case "remove-fdb":
         this.#fdb = this.#fdb.filter((entry) => !isSameFdbEntry(entry, change.entry));
-        return this.onChange("neighbor");
+        return this.onChange("neighbor", change.entry.device);
       default:
         return assertNever(change);
     }
@@ -254,7 +254,7 @@ export class FakeNamespace implements NetworkNamespace {
       ...(group !== undefined && { group }),
     };
     if (wasUp && isUp === false) this.#flushDown(found.link.name);
-    this.onChange("link");
+    this.onChange("link", found.link.name);
   }
 
   /** What Linux takes away with a device that goes down: its routes, neighbors, IPv6 addresses. */
@@ -268,7 +268,7 @@ export class FakeNamespace implements NetworkNamespace {
 
   #addLink(link: Link, peer?: Peer): void {
     this.#links.set(link.index, peer === undefined ? { link } : { link, peer });
-    this.onChange("link");
+    this.onChange("link", link.name);
   }
 
   #removeLink(index: number): void {
@@ -281,7 +281,7 @@ export class FakeNamespace implements NetworkNamespace {
     this.#flushDown(name);
     for (const address of this.addresses(name)) this.#removeAddress(address);
     this.#fdb = this.#fdb.filter((entry) => entry.device !== name);
-    this.onChange("link");
+    this.onChange("link", name);
     if (found.peer !== undefined) found.peer.namespace.#removeLink(found.peer.index);
   }
 
@@ -289,7 +289,7 @@ export class FakeNamespace implements NetworkNamespace {
     this.#linkNamed(address.device);
     if (this.#addresses.some((other) => isSameAddress(other, address))) throw new Refusal("EEXIST");
     this.#addresses.push(address);
-    this.onChange("address");
+    this.onChange("address", address.device);
   }
 
   #removeAddress(address: InterfaceAddress): void {
@@ -297,7 +297,7 @@ export class FakeNamespace implements NetworkNamespace {
     this.#addresses = this.#addresses.filter((other) => !isSameAddress(other, address));
     if (this.#addresses.length === length) return;
     this.#routes = this.#routes.filter((route) => route.source !== address.address);
-    this.onChange("address");
+    this.onChange("address", address.device);
   }
 
   #addRoute(route: Route, mayReplace: boolean): void {
@@ -317,7 +317,7 @@ export class FakeNamespace implements NetworkNamespace {
     const others = this.#routes.filter((other) => !isSameRouteKey(other, route));
     if (!mayReplace && others.length < this.#routes.length) throw new Refusal("EEXIST");
     this.#routes = [...others, route];
-    this.onChange("route");
+    this.onChange("route", route.device);
   }
 
   #removeRoute(route: Route): void {
@@ -327,7 +327,7 @@ export class FakeNamespace implements NetworkNamespace {
         other.device !== route.device ||
         other.protocol !== route.protocol,
     );
-    this.onChange("route");
+    this.onChange("route", route.device);
   }
 
   #isOnLink(gateway: Ip): boolean {

@@ -6,7 +6,7 @@ import type { Change, Link } from "../core/network.ts";
 import { type NftTable, type ObservedNftTable, asObserved } from "../core/nft.ts";
 import { delegateTo } from "./delegate.ts";
 import { FakeNamespace, type FakeWorld } from "./fake-namespace.ts";
-import type { Kernel, KernelEvent, KernelObject, Sandbox } from "./kernel.ts";
+import type { Kernel, KernelObject, Sandbox } from "./kernel.ts";
 
 /** A Kernel in memory, with what a test needs to set the scene and to break it. */
 export interface FakeKernel extends Kernel {
@@ -92,7 +92,7 @@ export function createFakeKernel(): FakeKernel {
     removeNft: (name) => void tables.delete(name),
     readSysctl: (name) => node.sysctls.read(name),
     writeSysctl: (name, value) => node.sysctls.write(name, value),
-    watch: (onChange) => watchers.watch(onChange),
+    watch: (onChange, isIgnored) => watchers.watch(onChange, isIgnored),
     [Symbol.dispose]: () => watchers.stop(),
   };
 }
@@ -117,23 +117,24 @@ function applyTable(tables: Map<string, ObservedNftTable>, desired: NftTable): b
 
 /** Calls of one turn of the event loop are told as one, as the real kernel object does. */
 function watchChanges(namespace: FakeNamespace) {
-  const watchers = new Set<(event: KernelEvent) => void>();
-  let objects = new Set<KernelObject>();
-  namespace.onChange = (object) => {
-    if (objects.size === 0 && watchers.size > 0) {
-      setImmediate(() => {
-        const event = { objects, overflow: false };
-        objects = new Set();
-        for (const watcher of watchers) watcher(event);
-      });
-    }
-    if (watchers.size > 0) objects.add(object);
+  const watchers = new Set<(object: KernelObject, device: IfName) => void>();
+  namespace.onChange = (object, device) => {
+    for (const watcher of watchers) watcher(object, device);
   };
-  return {
-    watch: (onChange: (event: KernelEvent) => void): Disposable => {
-      watchers.add(onChange);
-      return { [Symbol.dispose]: () => void watchers.delete(onChange) };
-    },
-    stop: () => watchers.clear(),
+  const watch: Kernel["watch"] = (onChange, isIgnored = () => false) => {
+    let objects = new Set<KernelObject>();
+    const tell = (): void => {
+      const event = { objects, overflow: false };
+      objects = new Set();
+      if (watchers.has(watcher)) onChange(event);
+    };
+    const watcher = (object: KernelObject, device: IfName): void => {
+      if (isIgnored(device)) return;
+      if (objects.size === 0) setImmediate(tell);
+      objects.add(object);
+    };
+    watchers.add(watcher);
+    return { [Symbol.dispose]: () => void watchers.delete(watcher) };
   };
+  return { watch, stop: () => watchers.clear() };
 }

@@ -99,9 +99,13 @@ export interface Kernel extends NetworkNamespace, Disposable {
 
   /**
    * Calls back, coalesced, after links, addresses, routes or neighbors of the namespace changed;
-   * `overflow` when notifications were lost and everything must be compared again.
+   * `overflow` when notifications were lost and everything must be compared again. Nothing is said of
+   * links whose name `isIgnored`, nor of what is on them.
    */
-  watch(onChange: (event: KernelEvent) => void): Disposable;
+  watch(
+    onChange: (event: KernelEvent) => void,
+    isIgnored?: (device: string) => boolean,
+  ): Disposable;
 }
 
 export type KernelObject = "link" | "address" | "route" | "neighbor";

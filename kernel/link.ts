@@ -191,6 +191,9 @@ export const decodeIsRunning = (message: Message): boolean => (message.u32(8) & 
 
 export const linkIndexOf = (message: Message): number => message.u32(4);
 
+export const linkNameOf = (message: Message): string =>
+  message.attributes(ifinfoLength).text(ifla.name) ?? "";
+
 /** Undefined for a name that is no name here: the kernel lets names be anything but slash and space. */
 export function decodeLink(message: Message): Link | undefined {
   const attributes = message.attributes(ifinfoLength);

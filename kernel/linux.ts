@@ -49,7 +49,13 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     removeNft: (name) => tables().remove(name),
     readSysctl: (name) => inside(() => readSysctl(name)),
     writeSysctl: (name, value) => inside(() => writeSysctl(name, value)),
-    watch: (onChange) => watchSocket(openSocket({ groups: watchedGroups }), onChange),
+    watch: (onChange, isIgnored) =>
+      watchSocket({
+        socket: openSocket({ groups: watchedGroups }),
+        onChange,
+        isIgnored,
+        links: () => network.links(),
+      }),
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -245,7 +245,7 @@ describe("drain()", () => {
   const drained = (script: Received[]) => {
     const types: number[] = [];
     const { socket } = scriptedKernel(script);
-    return { ...socket.drain((type) => types.push(type)), types };
+    return { ...socket.drain(({ type }) => types.push(type)), types };
   };
 
   test("reads until there is no more", () =>

@@ -159,8 +159,8 @@ export class NetlinkSocket implements Disposable {
     return first;
   }
 
-  /** Reads notifications that are waiting, without blocking. */
-  drain(onMessage: (type: number) => void): Drained {
+  /** Reads notifications that are waiting, without blocking. A message is valid while it is handed over. */
+  drain(onMessage: (message: Message) => void): Drained {
     let isLost = false;
     for (let reads = 0; reads < readsPerDrain; reads++) {
       const length = this.#system.recv(this.fd, receiveBuffer, msgDontwait);
@@ -172,8 +172,10 @@ export class NetlinkSocket implements Disposable {
         continue;
       }
       for (let at = 0; at + headerLength <= length;) {
-        onMessage(receiveBuffer.readUInt16LE(at + 4));
-        at += align(Math.max(headerLength, receiveBuffer.readUInt32LE(at)));
+        const end = at + Math.max(headerLength, receiveBuffer.readUInt32LE(at));
+        const type = receiveBuffer.readUInt16LE(at + 4);
+        onMessage(new Message(type, receiveBuffer, at + headerLength, Math.min(end, length)));
+        at = align(end);
       }
     }
     return { isLost, isEmpty: false };

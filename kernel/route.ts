@@ -148,6 +148,10 @@ function writeGateway(batch: MessageBatch, route: Route, gateway: Ip): void {
   }
 }
 
+/** 0 for a route without a device of its own: one that discards, or has several. */
+export const outputIndexOf = (message: Message): number =>
+  message.attributes(rtmsgLength).u32(rta.outputInterface) ?? 0;
+
 /** A route whose device is still a number. */
 export interface DecodedRoute {
   readonly index: number;

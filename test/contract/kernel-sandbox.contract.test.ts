@@ -255,6 +255,37 @@ describe.each(kernels)("%s", (_name, openScene) => {
       expect(events).toBe(1);
     });
 
+    test("says nothing of what is ignored, nor of what is on it", async () => {
+      const pod = ifName("fl00000000000a");
+      const addPod = (host: IfName, index: number): void => {
+        using sandbox = kernel.openSandbox(path);
+        kernel.apply([
+          {
+            kind: "add-veth",
+            host: { name: host, index, mac: mac("02:00:00:00:00:0a") },
+            pod: { name: ifName(`pod${index}`), index: index + 1, mac: mac("02:00:00:00:00:0b") },
+            sandboxFd: sandbox.fd,
+            mtu: 1450,
+          },
+          { kind: "set-link", device: host, settings: { isUp: true } },
+          { kind: "add-route", route: aRoute("10.9.9.9/32", host) },
+        ]);
+      };
+      addPod(pod, 7000);
+      let events = 0;
+      using _ = kernel.watch(
+        () => events++,
+        (name) => name.startsWith("fl0000"),
+      );
+      kernel.apply([{ kind: "remove-route", route: aRoute("10.9.9.9/32", pod) }]);
+      addPod(ifName("fl00000000000b"), 7010);
+      kernel.apply([{ kind: "remove-link", device: pod }]);
+      await setTimeout(50);
+      expect(events).toBe(0);
+      kernel.apply(overlayChanges);
+      await expect.poll(() => events).toBeGreaterThan(0);
+    });
+
     test("says nothing after dispose", async () => {
       let events = 0;
       kernel.watch(() => events++)[Symbol.dispose]();
