@@ -121,6 +121,18 @@ describe.each(kernels)("%s", (_name, openScene) => {
       }
     });
 
+    test("a device made anew under the same name is not taken for the one before", () => {
+      kernel.apply(overlayChanges);
+      kernel.apply([
+        { kind: "set-link", device: overlay, settings: { mtu: 1400 } },
+        { kind: "remove-link", device: overlay },
+        ...overlayChanges,
+        { kind: "set-link", device: overlay, settings: { mtu: 1300 } },
+      ]);
+      expect(kernel.link(overlay)).toMatchObject({ mtu: 1300, isUp: true });
+      expect(kernel.addresses(overlay)).toHaveLength(2);
+    });
+
     test("linkLocal: false keeps the kernel from making a link-local address", () => {
       kernel.apply(overlayChanges);
       expect(kernel.addresses(overlay).map(({ address }) => address)).toEqual([
