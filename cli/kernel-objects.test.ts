@@ -33,7 +33,7 @@ test("removeKernelObjects() takes what is ours, and leaves what only looks like 
     { kind: "add-route", route: routeTo("10.244.2.0/24", "eth0", 76) },
     { kind: "add-route", route: routeTo("10.9.0.0/16", "eth0", 4) },
   ]);
-  kernel.applyNft({ name: "fairlead", sets: [], chains: [] });
+  kernel.applyNft({ name: "fairlead", sets: [], maps: [], chains: [] });
 
   const removed = await removeKernelObjects(kernel);
 

@@ -10,6 +10,18 @@ const table: NftTable = {
     { name: "pods4", family: 4, elements: [cidr("10.244.0.0/16"), ip("192.0.2.1")] },
     { name: "pods6", family: 6, elements: [] },
   ],
+  maps: [
+    {
+      name: "ports4",
+      key: ["inet_proto", "inet_service"],
+      value: ["ipv4_addr", "inet_service"],
+      elements: [
+        { key: ["udp", 53], value: [ip("10.244.1.2"), 5353] },
+        { key: ["tcp", 8080], value: [ip("10.244.1.2"), 80] },
+      ],
+    },
+    { name: "pairs6", key: ["ipv6_addr", "ipv6_addr"], value: [], elements: [] },
+  ],
   chains: [
     {
       name: "postrouting",
@@ -24,6 +36,27 @@ const table: NftTable = {
           ],
           comment: "pods to the outside",
         },
+      ],
+    },
+    {
+      name: "ports",
+      rules: [
+        {
+          statements: [
+            { kind: "match-local", field: "daddr" },
+            { kind: "dnat-to-map", family: 4, key: ["l4proto", "dport"], map: "ports4" },
+          ],
+          comment: "",
+        },
+        {
+          statements: [
+            { kind: "match-interface", field: "iifname", name: "fl*", isInverted: false },
+            { kind: "match-key", family: 6, key: ["saddr", "daddr"], map: "pairs6" },
+            { kind: "jump", chain: "untracked" },
+          ],
+          comment: "",
+        },
+        { statements: [{ kind: "drop" }], comment: "" },
       ],
     },
     {
@@ -52,9 +85,24 @@ test("formatNftTable() prints what nft would", () =>
     		flags interval
     	}
 
+    	map ports4 {
+    		type inet_proto . inet_service : ipv4_addr . inet_service
+    		elements = { tcp . 8080 : 10.244.1.2 . 80, udp . 53 : 10.244.1.2 . 5353 }
+    	}
+
+    	set pairs6 {
+    		type ipv6_addr . ipv6_addr
+    	}
+
     	chain postrouting {
     		type nat hook postrouting priority srcnat; policy accept;
     		ip saddr @pods4 ip daddr != @pods4 oifname != "lo" masquerade fully-random comment "pods to the outside"
+    	}
+
+    	chain ports {
+    		fib daddr type local meta nfproto ipv4 dnat ip to meta l4proto . th dport map @ports4
+    		iifname "fl*" ip6 saddr . ip6 daddr @pairs6 jump untracked
+    		drop
     	}
 
     	chain untracked {

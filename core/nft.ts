@@ -13,6 +13,7 @@ import {
   isCidr,
 } from "./address.ts";
 import { assertNever } from "./assert.ts";
+import type { TransportProtocol } from "./port-mapping.ts";
 
 export type NftHook = "prerouting" | "input" | "forward" | "output" | "postrouting";
 
@@ -45,7 +46,16 @@ export type NftStatement =
       readonly set: string;
       readonly isInverted: boolean;
     }
-  /** `oifname "fl-vxlan"`, `iifname != "lo"`. */
+  /** `ip saddr . ip daddr @map`: a map without values, which is a set of such keys. */
+  | {
+      readonly kind: "match-key";
+      readonly family: Family;
+      readonly key: readonly NftKeyField[];
+      readonly map: string;
+    }
+  /** `fib daddr type local`: an address of this machine. */
+  | { readonly kind: "match-local"; readonly field: "saddr" | "daddr" }
+  /** `oifname "fl-vxlan"`, `iifname != "lo"`; a `*` at the end stands for any rest: `iifname "fl*"`. */
   | {
       readonly kind: "match-interface";
       readonly field: "iifname" | "oifname";
@@ -55,9 +65,21 @@ export type NftStatement =
   /** `udp dport 4789`. */
   | { readonly kind: "match-port"; readonly protocol: "tcp" | "udp"; readonly port: number }
   | { readonly kind: "masquerade"; readonly fullyRandom: boolean }
+  /** The map's value for the packet's key, an address and a port, is where the packet goes instead. */
+  | {
+      readonly kind: "dnat-to-map";
+      readonly family: Family;
+      readonly key: readonly NftKeyField[];
+      readonly map: string;
+    }
+  | { readonly kind: "jump"; readonly chain: string }
   | { readonly kind: "notrack" }
   | { readonly kind: "accept" }
+  | { readonly kind: "drop" }
   | { readonly kind: "return" };
+
+/** What of a packet makes a part of a key. */
+export type NftKeyField = "saddr" | "daddr" | "l4proto" | "dport";
 
 /** A set of networks of one family (an interval set). */
 export interface NftSet {
@@ -66,9 +88,35 @@ export interface NftSet {
   readonly elements: readonly (Ip | Cidr)[];
 }
 
+/** What a part of a key or value is, by nft's name for it. */
+export type NftDataType = "ipv4_addr" | "ipv6_addr" | "inet_proto" | "inet_service";
+
+/** An address, a transport protocol, a port: as the part's {@link NftDataType} wants it. */
+export type NftDatum = Ip | TransportProtocol | number;
+
+/** What a map's keys and values are made of. */
+export interface NftMapType {
+  readonly key: readonly NftDataType[];
+  /** Empty: a set of keys. */
+  readonly value: readonly NftDataType[];
+}
+
+/** A hash map from exact keys, of which an element is added or removed without reading the others. */
+export interface NftMap extends NftMapType {
+  readonly name: string;
+  /** Their keys differ. */
+  readonly elements: readonly NftMapElement[];
+}
+
+export interface NftMapElement {
+  readonly key: readonly NftDatum[];
+  readonly value: readonly NftDatum[];
+}
+
 export interface NftTable {
   readonly name: string;
   readonly sets: readonly NftSet[];
+  readonly maps: readonly NftMap[];
   readonly chains: readonly NftChain[];
 }
 
@@ -79,6 +127,8 @@ export interface NftTable {
  */
 export interface ObservedNftTable {
   readonly sets: ReadonlyMap<string, readonly Cidr[]>;
+  /** Map name → its elements as {@link formatMapElement} has them, sorted. */
+  readonly maps: ReadonlyMap<string, readonly string[]>;
   /** Chain name → its rules' digests, in order. */
   readonly chains: ReadonlyMap<string, readonly string[]>;
   /** Only of base chains. */
@@ -105,18 +155,34 @@ export function normalElements(elements: readonly (Ip | Cidr)[]): readonly Cidr[
   return kept;
 }
 
+/** A map's elements as text, in an order that does not depend on where the kernel has them. */
+export const normalMapElements = (elements: readonly NftMapElement[]): readonly string[] =>
+  elements.map(formatMapElement).sort();
+
+/** `tcp . 8080 : 10.244.1.7 . 80`. */
+export const formatMapElement = ({ key, value }: NftMapElement): string =>
+  [key, value].flatMap((data) => (data.length === 0 ? [] : [data.join(" . ")])).join(" : ");
+
 /** The table as `observeNft` would give it once it is applied. */
 export const asObserved = (table: NftTable): ObservedNftTable => ({
   sets: new Map(table.sets.map((set) => [set.name, normalElements(set.elements)])),
+  maps: new Map(table.maps.map(({ name, elements }) => [name, normalMapElements(elements)])),
   chains: new Map(table.chains.map((chain) => [chain.name, chain.rules.map(nftRuleDigest)])),
   hooks: new Map(
     table.chains.flatMap(({ name, hook }) => (hook === undefined ? [] : [[name, hook] as const])),
   ),
 });
 
-/** The table as `nft list table` prints it, but for its line breaks within long sets. */
+/**
+ * The table as `nft list table` prints it, but for its line breaks within long sets and the order of a
+ * map's elements.
+ */
 export function formatNftTable(table: NftTable): string {
-  const blocks = [...table.sets.map(formatSet), ...table.chains.map(formatChain)];
+  const blocks = [
+    ...table.sets.map(formatSet),
+    ...table.maps.map(formatMap),
+    ...table.chains.map(formatChain),
+  ];
   return `table inet ${table.name} {\n${blocks.join("\n")}}\n`;
 }
 
@@ -128,6 +194,15 @@ function formatSet(set: NftSet): string {
     `type ipv${set.family}_addr`,
     "flags interval",
     ...(elements.length === 0 ? [] : [`elements = { ${elements.join(", ")} }`]),
+  ]);
+}
+
+function formatMap({ name, key, value, elements }: NftMap): string {
+  const type = [key, value].flatMap((types) => (types.length === 0 ? [] : [types.join(" . ")]));
+  const lines = normalMapElements(elements);
+  return block(`${value.length === 0 ? "set" : "map"} ${name}`, [
+    `type ${type.join(" : ")}`,
+    ...(lines.length === 0 ? [] : [`elements = { ${lines.join(", ")} }`]),
   ]);
 }
 
@@ -150,23 +225,47 @@ const formatRule = ({ statements, comment }: NftRule): string =>
 function formatStatement(statement: NftStatement): string {
   switch (statement.kind) {
     case "match-set": {
-      const network = statement.family === 4 ? "ip" : "ip6";
-      return `${network} ${statement.field} ${not(statement.isInverted)}@${statement.set}`;
+      const { family, field, set, isInverted } = statement;
+      return `${formatKey(family, [field])} ${not(isInverted)}@${set}`;
     }
+    case "match-key":
+      return `${formatKey(statement.family, statement.key)} @${statement.map}`;
+    case "match-local":
+      return `fib ${statement.field} type local`;
     case "match-interface":
       return `${statement.field} ${not(statement.isInverted)}"${statement.name}"`;
     case "match-port":
       return `${statement.protocol} dport ${statement.port}`;
     case "masquerade":
       return statement.fullyRandom ? "masquerade fully-random" : "masquerade";
+    case "dnat-to-map": {
+      const { family, key, map } = statement;
+      // nft names the family where nothing else does.
+      const match = key.some(isAddressField) ? "" : `meta nfproto ipv${family} `;
+      return `${match}dnat ${networkOf(family)} to ${formatKey(family, key)} map @${map}`;
+    }
+    case "jump":
+      return `jump ${statement.chain}`;
     case "notrack":
     case "accept":
+    case "drop":
     case "return":
       return statement.kind;
     default:
       return assertNever(statement);
   }
 }
+
+const networkOf = (family: Family): string => (family === 4 ? "ip" : "ip6");
+const isAddressField = (field: NftKeyField): boolean => field === "saddr" || field === "daddr";
+
+const formatKey = (family: Family, key: readonly NftKeyField[]): string =>
+  key
+    .map((field) => {
+      if (field === "l4proto") return "meta l4proto";
+      return field === "dport" ? "th dport" : `${networkOf(family)} ${field}`;
+    })
+    .join(" . ");
 
 const not = (isInverted: boolean): string => (isInverted ? "!= " : "");
 

@@ -18,7 +18,7 @@ const factsOf = (yaml: string): NodeFacts => {
     node: nodeA,
     underlay: underlayOfA,
     mtu,
-    table: { name: "x", sets: [], chains: [] },
+    table: { name: "x", sets: [], maps: [], chains: [] },
   };
   return nodeFactsOf(parseConfig(yaml, "test", { nodeName: "node-a" }), local, node, "boot");
 };

@@ -1,10 +1,9 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Mac } from "../core/address.ts";
 import { KernelError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import type { Change, Link } from "../core/network.ts";
-import { type NftTable, type ObservedNftTable, asObserved } from "../core/nft.ts";
 import { delegateTo } from "./delegate.ts";
+import { FakeNftTables } from "./fake-nft.ts";
 import { FakeNamespace, type FakeWorld } from "./fake-namespace.ts";
 import type { Kernel, KernelObject, Sandbox } from "./kernel.ts";
 
@@ -62,7 +61,7 @@ export function createFakeKernel(): FakeKernel {
     new FakeNamespace(world, { device: 4, inode: ++lastInode });
   const node = newNamespace();
   const sandboxes = new Map<string, FakeNamespace>();
-  const tables = new Map<string, ObservedNftTable>();
+  const tables = new FakeNftTables();
   const watchers = watchChanges(node);
 
   return {
@@ -87,9 +86,12 @@ export function createFakeKernel(): FakeKernel {
     reap: async (devices) => {
       node.apply(devices.map((device) => ({ kind: "remove-link", device })));
     },
-    observeNft: (name) => tables.get(name),
-    applyNft: (desired) => applyTable(tables, desired),
-    removeNft: (name) => void tables.delete(name),
+    observeNft: (name) => tables.observe(name),
+    applyNft: (desired) => tables.apply(desired),
+    putNftElements: (part) => tables.putElements(part),
+    missingNftElements: (name, maps) => tables.missingElements(name, maps),
+    removeNftElements: (name, maps) => tables.removeElements(name, maps),
+    removeNft: (name) => tables.remove(name),
     readSysctl: (name) => node.sysctls.read(name),
     writeSysctl: (name, value) => node.sysctls.write(name, value),
     watch: (onChange, isIgnored) => watchers.watch(onChange, isIgnored),
@@ -106,13 +108,6 @@ function openFakeSandbox(world: World, namespace: FakeNamespace): Sandbox {
     writeSysctl: (name, value) => namespace.sysctls.write(name, value),
     [Symbol.dispose]: () => void world.descriptors.delete(fd),
   };
-}
-
-function applyTable(tables: Map<string, ObservedNftTable>, desired: NftTable): boolean {
-  const wanted = asObserved(desired);
-  if (isDeepStrictEqual(tables.get(desired.name), wanted)) return false;
-  tables.set(desired.name, wanted);
-  return true;
 }
 
 /** Calls of one turn of the event loop are told as one, as the real kernel object does. */

@@ -13,7 +13,7 @@ import type {
   Route,
 } from "../core/network.ts";
 import type { IfName } from "../core/names.ts";
-import type { NftTable, ObservedNftTable } from "../core/nft.ts";
+import type { NftMap, NftTable, ObservedNftTable } from "../core/nft.ts";
 
 /** One network namespace, seen through netlink. Every failure is a KernelError with its errno. */
 export interface NetworkNamespace {
@@ -87,6 +87,16 @@ export interface Kernel extends NetworkNamespace, Disposable {
    * something did.
    */
   applyNft(desired: NftTable): boolean;
+  /**
+   * Puts the elements of the part's maps into the table, without reading it, in one transaction. One
+   * that is there already is no failure; EEXIST when a key leads elsewhere, and then nothing is changed.
+   * Where the table or a map is missing, all of the part is made.
+   */
+  putNftElements(part: NftTable): void;
+  /** Which of the maps' elements are not there exactly so; maps that miss none are left out. */
+  missingNftElements(table: string, maps: readonly NftMap[]): readonly NftMap[];
+  /** Removes those of the maps' elements that are there exactly so. */
+  removeNftElements(table: string, maps: readonly NftMap[]): void;
   /** Removes the table; no failure when there is none. */
   removeNft(name: string): void;
 

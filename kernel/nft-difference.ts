@@ -2,11 +2,23 @@
 // and go after them; a chain that differs is emptied and filled again within the transaction.
 import { type Family, familyOf } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
-import { type NftChain, type NftSet, type NftTable, nftRuleDigest } from "../core/nft.ts";
+import {
+  type NftChain,
+  type NftMap,
+  type NftMapElement,
+  type NftMapType,
+  type NftSet,
+  type NftTable,
+  formatMapElement,
+  nftRuleDigest,
+} from "../core/nft.ts";
 import type { MessageBatch } from "./message.ts";
-import { type Interval, boundariesOf, intervalsOf } from "./nft-interval.ts";
+import { type Interval, boundariesOf, intervalsOf, toElement } from "./nft-interval.ts";
+import { encodeData } from "./nft-map.ts";
 import {
   type DecodedChain,
+  type RawElement,
+  type SetType,
   writeElements,
   writeNewChain,
   writeNewRule,
@@ -24,10 +36,16 @@ export interface TableState {
   readonly chains: ReadonlyMap<string, ChainState>;
 }
 
-export interface SetState {
-  /** Absent when it is no set of networks. */
-  readonly family?: Family;
-  readonly intervals: readonly Interval[];
+export type SetState =
+  | { readonly kind: "networks"; readonly family: Family; readonly intervals: readonly Interval[] }
+  | (Extract<SetType, { readonly kind: "map" }> & { readonly elements: readonly MapElement[] })
+  /** Nothing that we would make. */
+  | { readonly kind: "other" };
+
+/** An element of a map: as text, to compare, and its key, to remove it. */
+export interface MapElement {
+  readonly text: string;
+  readonly key: Uint8Array;
 }
 
 export interface ChainState {
@@ -67,11 +85,15 @@ export function writeDifference(
   }
   if (state === undefined) steps.add("add the table", () => writeNewTable(batch, desired.name));
   const { sets, chains } = state ?? { sets: new Map(), chains: new Map() };
-  for (const [index, set] of desired.sets.entries()) {
-    writeSet(steps, desired.name, { set, id: index + 1 }, sets.get(set.name)?.intervals);
+  let id = 0;
+  for (const set of desired.sets) {
+    writeSet(steps, desired.name, { set, id: ++id }, sets.get(set.name));
+  }
+  for (const map of desired.maps) {
+    writeMap(steps, desired.name, { map, id: ++id }, sets.get(map.name));
   }
   writeChains(steps, desired, chains);
-  const wanted = new Set(desired.sets.map(({ name }) => name));
+  const wanted = new Set([...desired.sets, ...desired.maps].map(({ name }) => name));
   for (const name of sets.keys()) {
     if (!wanted.has(name)) {
       steps.add(`remove set ${name}`, () => writeRemoveSet(batch, desired.name, name));
@@ -80,35 +102,114 @@ export function writeDifference(
   return steps.names;
 }
 
-/** A set of ours that is of another type: only without its rules could it be made anew. */
-const hasForeignSet = (desired: NftTable, state: TableState): boolean =>
-  desired.sets.some(({ name, family }) => {
+/**
+ * Writes all of a part of a table, whatever of it is there, and removes nothing but what else its
+ * chains have. Fails where a map's key leads elsewhere. Nothing needs to be read before.
+ */
+export function writePart(batch: MessageBatch, part: NftTable): readonly string[] {
+  const steps = new Steps(batch);
+  steps.add("add the table", () => writeNewTable(batch, part.name));
+  let id = 0;
+  for (const set of part.sets) writeSet(steps, part.name, { set, id: ++id }, undefined);
+  for (const map of part.maps) writeMap(steps, part.name, { map, id: ++id }, undefined);
+  for (const chain of part.chains) {
+    steps.add(`add chain ${chain.name}`, () => writeNewChain(batch, part.name, chain));
+    emptyChain(steps, part.name, chain.name);
+    writeRules(steps, part.name, chain);
+  }
+  return steps.names;
+}
+
+/** Writes the maps' elements, to add or to remove them; gives what each message is. */
+export function writeMapElements(
+  batch: MessageBatch,
+  action: "add" | "remove",
+  table: string,
+  maps: readonly NftMap[],
+): readonly string[] {
+  const steps = new Steps(batch);
+  for (const map of maps) {
+    steps.add(`${action} elements of map ${map.name}`, () =>
+      writeElements(batch, action, { table, set: map.name }, map.elements.map(rawElement(map))),
+    );
+  }
+  return steps.names;
+}
+
+export const rawElement =
+  ({ key, value }: NftMapType) =>
+  (element: NftMapElement): RawElement => ({
+    key: encodeData(key, element.key),
+    value: encodeData(value, element.value),
+  });
+
+/** A set or map of ours that is of another type: only without its rules could it be made anew. */
+const hasForeignSet = ({ sets, maps }: NftTable, state: TableState): boolean =>
+  sets.some(({ name, family }) => {
     const found = state.sets.get(name);
-    return found !== undefined && found.family !== family;
+    return found !== undefined && (found.kind !== "networks" || found.family !== family);
+  }) ||
+  maps.some(({ name, key, value }) => {
+    const found = state.sets.get(name);
+    if (found === undefined) return false;
+    return found.kind !== "map" || !isSameList(found.key, key) || !isSameList(found.value, value);
   });
 
 function writeSet(
   steps: Steps,
   table: string,
   { set, id }: { readonly set: NftSet; readonly id: number },
-  found: readonly Interval[] | undefined,
+  found: SetState | undefined,
 ): void {
   const { name, family, elements } = set;
   const isOfFamily = elements.every((element) => familyOf(element) === family);
   invariant(isOfFamily, `set ${name} has only IPv${family} elements`);
+  const type = { kind: "networks", family } as const;
   if (found === undefined) {
-    steps.add(`add set ${name}`, (batch) => writeNewSet(batch, table, name, { family, id }));
+    steps.add(`add set ${name}`, (batch) => writeNewSet(batch, table, { name, type, id }));
   }
-  const where = { table, set: name, family };
+  const where = { table, set: name };
   const wanted = intervalsOf(elements);
-  const boundaries = (intervals: readonly Interval[]) =>
-    intervals.flatMap((interval) => boundariesOf(interval, family));
+  const present = found?.kind === "networks" ? found.intervals : [];
+  const elementsOf = (intervals: readonly Interval[]): readonly RawElement[] =>
+    intervals.flatMap((interval) => boundariesOf(interval, family)).map(toElement(family));
   // Removals first: what comes may overlap what goes.
   steps.add(`remove elements of set ${name}`, (batch) =>
-    writeElements(batch, "remove", where, boundaries(without(found ?? [], wanted))),
+    writeElements(batch, "remove", where, elementsOf(without(present, wanted))),
   );
   steps.add(`add elements to set ${name}`, (batch) =>
-    writeElements(batch, "add", where, boundaries(without(wanted, found ?? []))),
+    writeElements(batch, "add", where, elementsOf(without(wanted, present))),
+  );
+}
+
+function writeMap(
+  steps: Steps,
+  table: string,
+  { map, id }: { readonly map: NftMap; readonly id: number },
+  found: SetState | undefined,
+): void {
+  const { name, key, value, elements } = map;
+  const type = { kind: "map", key, value } as const;
+  if (found === undefined) {
+    steps.add(`add map ${name}`, (batch) => writeNewSet(batch, table, { name, type, id }));
+  }
+  const where = { table, set: name };
+  const wanted = new Set(elements.map(formatMapElement));
+  const present = found?.kind === "map" ? found.elements : [];
+  const isPresent = new Set(present.map(({ text }) => text));
+  const removed = present.filter(({ text }) => !wanted.has(text));
+  const added = elements.filter((element) => !isPresent.has(formatMapElement(element)));
+  // Removals first: what comes may have the key of what goes.
+  steps.add(`remove elements of map ${name}`, (batch) =>
+    writeElements(
+      batch,
+      "remove",
+      where,
+      removed.map(({ key }) => ({ key })),
+    ),
+  );
+  steps.add(`add elements to map ${name}`, (batch) =>
+    writeElements(batch, "add", where, added.map(rawElement(map))),
   );
 }
 
@@ -155,6 +256,10 @@ function writeChain(
     if (isSameList(state.digests, rules.map(nftRuleDigest))) return;
     if (state.digests.length > 0) emptyChain(steps, table, name);
   }
+  writeRules(steps, table, chain);
+}
+
+function writeRules(steps: Steps, table: string, { name, rules }: NftChain): void {
   for (const rule of rules) {
     steps.add(`add rule "${rule.comment}" to chain ${name}`, (batch) =>
       writeNewRule(batch, table, name, rule),

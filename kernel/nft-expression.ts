@@ -2,7 +2,7 @@
 // those that nft(8) makes of the same text, so that it can print them back.
 import type { Family } from "../core/address.ts";
 import { assertNever } from "../core/assert.ts";
-import type { NftStatement } from "../core/nft.ts";
+import type { NftKeyField, NftStatement } from "../core/nft.ts";
 import type { MessageBatch } from "./message.ts";
 
 // <linux/netfilter/nf_tables.h>. Numbers are in network byte order.
@@ -11,6 +11,7 @@ const expression = { name: 1, data: 2 } as const;
 const dataValue = 1;
 const dataVerdict = 2;
 const verdictCode = 1;
+const verdictChain = 2;
 const register1 = 1;
 const verdictRegister = 0;
 const metaKey = { iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const;
@@ -19,7 +20,15 @@ const compare = { equal: 0, notEqual: 1 } as const;
 const lookupInverted = 1;
 /** NF_NAT_RANGE_PROTO_RANDOM_FULLY. */
 const natFullyRandom = 16;
-const verdict = { accept: 1, return: -5 } as const;
+const verdict = { drop: 0, accept: 1, jump: -3, return: -5 } as const;
+/** NFT_NAT_DNAT. */
+const destinationNat = 1;
+/** NFTA_FIB_F_SADDR, NFTA_FIB_F_DADDR. */
+const fibFlag = { saddr: 1, daddr: 2 } as const;
+/** NFT_FIB_RESULT_ADDRTYPE. */
+const fibAddressType = 3;
+/** RTN_LOCAL, in the machine's byte order. */
+const localAddressType = Uint8Array.of(2, 0, 0, 0);
 const protocolNumber = { tcp: 6, udp: 17 } as const;
 const nfproto = (family: Family): number => (family === 4 ? 2 : 10);
 const interfaceNameOctets = 16;
@@ -29,7 +38,9 @@ const addressAt = {
   4: { saddr: 12, daddr: 16, length: 4 },
   6: { saddr: 8, daddr: 24, length: 16 },
 } as const;
+// Of TCP, UDP and SCTP alike.
 const destinationPort = { offset: 2, length: 2 } as const;
+const slotOctets = 4;
 
 export function writeStatements(batch: MessageBatch, statements: readonly NftStatement[]): void {
   for (const statement of statements) writeStatement(batch, statement);
@@ -39,36 +50,47 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
   switch (statement.kind) {
     case "match-set": {
       const { family, field, set, isInverted } = statement;
-      const at = addressAt[family];
-      writeMeta(batch, metaKey.nfproto);
-      writeCompare(batch, Uint8Array.of(nfproto(family)));
-      writePayload(batch, payloadBase.network, at[field], at.length);
+      writeKey(batch, family, [field]);
       return writeExpression(batch, "lookup", () => {
         batch.attributeText(1, set).attributeU32be(2, register1);
         if (isInverted) batch.attributeU32be(5, lookupInverted);
       });
     }
+    case "match-key":
+      writeKey(batch, statement.family, statement.key);
+      return writeExpression(batch, "lookup", () =>
+        batch.attributeText(1, statement.map).attributeU32be(2, register1),
+      );
+    case "match-local":
+      writeExpression(batch, "fib", () => {
+        batch.attributeU32be(1, register1).attributeU32be(2, fibAddressType);
+        batch.attributeU32be(3, fibFlag[statement.field]);
+      });
+      return writeCompare(batch, localAddressType);
     case "match-interface": {
       writeMeta(batch, metaKey[statement.field]);
-      const name = Buffer.alloc(interfaceNameOctets);
-      name.write(statement.name);
-      return writeCompare(batch, name, statement.isInverted);
+      return writeCompare(batch, interfaceNameOf(statement.name), statement.isInverted);
     }
     case "match-port": {
       writeMeta(batch, metaKey.l4proto);
       writeCompare(batch, Uint8Array.of(protocolNumber[statement.protocol]));
-      writePayload(batch, payloadBase.transport, destinationPort.offset, destinationPort.length);
+      writePayload(batch, { base: payloadBase.transport, ...destinationPort });
       return writeCompare(batch, Uint8Array.of(statement.port >> 8, statement.port & 0xff));
     }
     case "masquerade":
       return writeExpression(batch, "masq", () => {
         if (statement.fullyRandom) batch.attributeU32be(1, natFullyRandom);
       });
+    case "dnat-to-map":
+      return writeDnat(batch, statement);
     case "notrack":
       return writeExpression(batch, "notrack", () => {});
     case "accept":
+    case "drop":
     case "return":
       return writeVerdict(batch, verdict[statement.kind]);
+    case "jump":
+      return writeVerdict(batch, verdict.jump, statement.chain);
     default:
       return assertNever(statement);
   }
@@ -80,14 +102,73 @@ function writeExpression(batch: MessageBatch, name: string, attributes: () => vo
   });
 }
 
-const writeMeta = (batch: MessageBatch, key: number): void =>
+/** The name with zeros to its end; the beginning alone where `*` stands for the rest. */
+function interfaceNameOf(name: string): Uint8Array {
+  if (name.endsWith("*")) return Buffer.from(name.slice(0, -1));
+  const octets = Buffer.alloc(interfaceNameOctets);
+  octets.write(name);
+  return octets;
+}
+
+/**
+ * Loads the parts of a key, one behind the other, from the first register on. For packets of the
+ * family alone: where an address is depends on it, and so does what a port's map leads to.
+ */
+function writeKey(batch: MessageBatch, family: Family, key: readonly NftKeyField[]): void {
+  writeMeta(batch, metaKey.nfproto);
+  writeCompare(batch, Uint8Array.of(nfproto(family)));
+  let slot = 0;
+  for (const field of key) {
+    const register = registerOf(slot);
+    if (field === "l4proto") {
+      writeMeta(batch, metaKey.l4proto, register);
+      slot += 1;
+    } else if (field === "dport") {
+      writePayload(batch, { base: payloadBase.transport, ...destinationPort, register });
+      slot += 1;
+    } else {
+      const { length, [field]: offset } = addressAt[family];
+      writePayload(batch, { base: payloadBase.network, offset, length, register });
+      slot += length / slotOctets;
+    }
+  }
+}
+
+// Registers of 16 octets are 1 to 4, and 8 to 23 name the same room by 4 octets. nft takes the large
+// one wherever one begins.
+const registerOf = (slot: number): number => (slot % 4 === 0 ? 1 + slot / 4 : 8 + slot);
+
+function writeDnat(
+  batch: MessageBatch,
+  { family, key, map }: Extract<NftStatement, { readonly kind: "dnat-to-map" }>,
+): void {
+  writeKey(batch, family, key);
+  writeExpression(batch, "lookup", () => {
+    batch.attributeText(1, map).attributeU32be(2, register1).attributeU32be(3, register1);
+  });
+  writeExpression(batch, "nat", () => {
+    batch.attributeU32be(1, destinationNat).attributeU32be(2, nfproto(family));
+    batch.attributeU32be(3, register1);
+    batch.attributeU32be(5, registerOf(addressAt[family].length / slotOctets));
+  });
+}
+
+const writeMeta = (batch: MessageBatch, key: number, register = register1): void =>
   writeExpression(batch, "meta", () => {
-    batch.attributeU32be(2, key).attributeU32be(1, register1);
+    batch.attributeU32be(2, key).attributeU32be(1, register);
   });
 
-const writePayload = (batch: MessageBatch, base: number, offset: number, length: number): void =>
+interface Payload {
+  readonly base: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly register?: number;
+}
+
+const writePayload = (batch: MessageBatch, payload: Payload): void =>
   writeExpression(batch, "payload", () => {
-    batch.attributeU32be(1, register1).attributeU32be(2, base);
+    const { base, offset, length, register = register1 } = payload;
+    batch.attributeU32be(1, register).attributeU32be(2, base);
     batch.attributeU32be(3, offset).attributeU32be(4, length);
   });
 
@@ -98,8 +179,13 @@ const writeCompare = (batch: MessageBatch, value: Uint8Array, isInverted = false
     batch.nested(3, () => batch.attributeOctets(dataValue, value));
   });
 
-const writeVerdict = (batch: MessageBatch, code: number): void =>
+const writeVerdict = (batch: MessageBatch, code: number, target?: string): void =>
   writeExpression(batch, "immediate", () => {
     batch.attributeU32be(1, verdictRegister);
-    batch.nested(2, () => batch.nested(dataVerdict, () => batch.attributeU32be(verdictCode, code)));
+    batch.nested(2, () =>
+      batch.nested(dataVerdict, () => {
+        batch.attributeU32be(verdictCode, code);
+        if (target !== undefined) batch.attributeText(verdictChain, target);
+      }),
+    );
   });

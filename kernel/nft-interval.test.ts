@@ -12,11 +12,11 @@ import { normalElements } from "../core/nft.ts";
 import { cidr } from "../test/support/builders.ts";
 import {
   boundariesOf,
+  fromElement,
   intervalsFrom,
   intervalsOf,
-  keyFromOctets,
-  keyToOctets,
   networksOf,
+  toElement,
 } from "./nft-interval.ts";
 
 const bits = { 4: 32, 6: 128 } as const;
@@ -61,12 +61,12 @@ describe.each([4, 6] as const)("IPv%i intervals", (family) => {
       }),
     ));
 
-  test("have keys that octets carry", () =>
+  test("are elements of octets, both ways", () =>
     fc.assert(
-      fc.property(anAddress(family), (key) => {
-        const octets = keyToOctets(key, family);
-        expect(octets).toHaveLength(bits[family] / 8);
-        expect(keyFromOctets(octets)).toBe(key);
+      fc.property(anAddress(family), fc.boolean(), (key, isEnd) => {
+        const element = toElement(family)({ key, isEnd });
+        expect(element.key).toHaveLength(bits[family] / 8);
+        expect(fromElement(element)).toEqual({ key, isEnd });
       }),
     ));
 });

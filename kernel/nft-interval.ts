@@ -12,6 +12,7 @@ import {
   ipToBigInt,
 } from "../core/address.ts";
 import { normalElements } from "../core/nft.ts";
+import type { RawElement } from "./nft-message.ts";
 
 /** Addresses first to last, as numbers. */
 export interface Interval {
@@ -77,8 +78,18 @@ const isNetwork = (base: bigint, hostBits: number, last: bigint): boolean => {
   return base % size === 0n && base + size - 1n <= last;
 };
 
+/** Boundaries as elements of a set, and back. */
+export const toElement =
+  (family: Family) =>
+  ({ key, isEnd }: Boundary): RawElement => ({ key: keyToOctets(key, family), isEnd });
+
+export const fromElement = ({ key, isEnd = false }: RawElement): Boundary => ({
+  key: key.reduce((number, octet) => (number << 8n) | BigInt(octet), 0n),
+  isEnd,
+});
+
 /** Network order. */
-export function keyToOctets(key: bigint, family: Family): Uint8Array {
+function keyToOctets(key: bigint, family: Family): Uint8Array {
   const octets = new Uint8Array(bitsOf(family) / 8);
   let rest = key;
   for (let i = octets.length - 1; i >= 0; i--) {
@@ -87,6 +98,3 @@ export function keyToOctets(key: bigint, family: Family): Uint8Array {
   }
   return octets;
 }
-
-export const keyFromOctets = (octets: Uint8Array): bigint =>
-  octets.reduce((key, octet) => (key << 8n) | BigInt(octet), 0n);

@@ -4,14 +4,16 @@ import { invariant } from "../core/assert.ts";
 import {
   type NftBaseChain,
   type NftChain,
+  type NftDataType,
   type NftHook,
+  type NftMapType,
   type NftRule,
   nftRuleDigest,
 } from "../core/nft.ts";
 import type { MessageBatch } from "./message.ts";
 import type { Attributes, Message } from "./received.ts";
 import { writeStatements } from "./nft-expression.ts";
-import { type Boundary, keyFromOctets, keyToOctets } from "./nft-interval.ts";
+import { lengthOf, typeNumberOf, typesFrom } from "./nft-map.ts";
 
 const subsystem = 10;
 /** NFPROTO_INET: one table for both families. */
@@ -45,17 +47,25 @@ const command = {
 const chain = { table: 1, name: 3, hook: 4, policy: 5, type: 7 } as const;
 const hookAttribute = { number: 1, priority: 2 } as const;
 const rule = { table: 1, chain: 2, expressions: 4, userData: 7 } as const;
-const set = { table: 1, name: 2, flags: 3, keyType: 4, keyLength: 5, id: 10 } as const;
+const set = {
+  table: 1,
+  name: 2,
+  flags: 3,
+  keyType: 4,
+  keyLength: 5,
+  dataType: 6,
+  dataLength: 7,
+  id: 10,
+} as const;
 const elements = { table: 1, set: 2, list: 3 } as const;
-const element = { key: 1, flags: 3 } as const;
+const element = { key: 1, data: 2, flags: 3 } as const;
 const listElement = 1;
 const dataValue = 1;
 
 const setFlagInterval = 4;
+const setFlagMap = 8;
 const elementFlagEnd = 1;
 const policyAccept = 1;
-/** nft's own numbers of data types: they mean nothing to the kernel, but nft prints sets by them. */
-const keyTypes = { 4: { type: 7, length: 4 }, 6: { type: 8, length: 16 } } as const;
 const hooks: readonly NftHook[] = ["prerouting", "input", "forward", "output", "postrouting"];
 
 // User data of a rule is a list of (type, length, value), one octet each but the value. Type 0 is
@@ -65,8 +75,8 @@ const userDataDigest = 76;
 /** What nft takes as a comment. The kernel has room for 256 octets of user data in all. */
 const longestComment = 128;
 
-// A nested attribute has at most 65,535 octets; an element of an IPv6 set has 36.
-const elementsPerMessage = 1024;
+// A nested attribute has at most 65,535 octets; an element of an IPv6 map has up to 64.
+const elementsPerMessage = 1000;
 
 /** A transaction that fails as a whole (ERESTART) if the ruleset is not of this generation any more. */
 export function writeBegin(batch: MessageBatch, generation: number | undefined): void {
@@ -146,40 +156,77 @@ export const writeNewRule = (
 export const writeNewSet = (
   batch: MessageBatch,
   table: string,
-  name: string,
-  { family, id }: { readonly family: Family; readonly id: number },
+  { name, type, id }: { readonly name: string; readonly type: SetType; readonly id: number },
 ): void =>
   write(batch, command.newSet, create, () => {
     batch.attributeText(set.table, table).attributeText(set.name, name);
-    batch.attributeU32be(set.flags, setFlagInterval);
-    batch.attributeU32be(set.keyType, keyTypes[family].type);
-    batch.attributeU32be(set.keyLength, keyTypes[family].length).attributeU32be(set.id, id);
+    batch.attributeU32be(set.flags, flagsOf(type));
+    batch.attributeU32be(set.keyType, typeNumberOf(keyOf(type)));
+    batch.attributeU32be(set.keyLength, lengthOf(keyOf(type)));
+    if (type.kind === "map" && type.value.length > 0) {
+      batch.attributeU32be(set.dataType, typeNumberOf(type.value));
+      batch.attributeU32be(set.dataLength, lengthOf(type.value));
+    }
+    batch.attributeU32be(set.id, id);
   });
 
-/** Adds or removes boundaries of intervals, in as many messages as it takes. */
+/** What nf_tables calls a set, of the two shapes that we use. */
+export type SetType =
+  | { readonly kind: "networks"; readonly family: Family }
+  | ({ readonly kind: "map" } & NftMapType);
+
+const keyOf = (type: SetType): readonly NftDataType[] =>
+  type.kind === "map" ? type.key : [type.family === 4 ? "ipv4_addr" : "ipv6_addr"];
+
+function flagsOf(type: SetType): number {
+  if (type.kind === "networks") return setFlagInterval;
+  return type.value.length > 0 ? setFlagMap : 0;
+}
+
+/** An element of a set or map, as octets in network order. */
+export interface RawElement {
+  readonly key: Uint8Array;
+  readonly value?: Uint8Array;
+  /** NFT_SET_ELEM_INTERVAL_END: the key is the first that no longer belongs. */
+  readonly isEnd?: boolean;
+}
+
+/** Adds or removes elements, in as many messages as it takes. */
 export function writeElements(
   batch: MessageBatch,
   action: "add" | "remove",
-  where: { readonly table: string; readonly set: string; readonly family: Family },
-  boundaries: readonly Boundary[],
+  where: { readonly table: string; readonly set: string },
+  list: readonly RawElement[],
 ): void {
   const kind = action === "add" ? command.newElements : command.delElements;
-  for (let from = 0; from < boundaries.length; from += elementsPerMessage) {
-    write(batch, kind, action === "add" ? create : 0, () => {
-      batch.attributeText(elements.table, where.table).attributeText(elements.set, where.set);
-      batch.nested(elements.list, () => {
-        for (const boundary of boundaries.slice(from, from + elementsPerMessage)) {
-          writeBoundary(batch, boundary, where.family);
-        }
-      });
-    });
+  for (let from = 0; from < list.length; from += elementsPerMessage) {
+    const part = list.slice(from, from + elementsPerMessage);
+    write(batch, kind, action === "add" ? create : 0, () => writeElementList(batch, where, part));
   }
 }
 
-function writeBoundary(batch: MessageBatch, { key, isEnd }: Boundary, family: Family): void {
-  batch.nested(listElement, () => {
-    if (isEnd) batch.attributeU32be(element.flags, elementFlagEnd);
-    batch.nested(element.key, () => batch.attributeOctets(dataValue, keyToOctets(key, family)));
+/** Asks for the one element of this key. */
+export const writeGetElement = (
+  batch: MessageBatch,
+  where: { readonly table: string; readonly set: string },
+  key: Uint8Array,
+): void => write(batch, command.getElements, 0, () => writeElementList(batch, where, [{ key }]));
+
+function writeElementList(
+  batch: MessageBatch,
+  where: { readonly table: string; readonly set: string },
+  list: readonly RawElement[],
+): void {
+  batch.attributeText(elements.table, where.table).attributeText(elements.set, where.set);
+  batch.nested(elements.list, () => {
+    for (const { key, value, isEnd = false } of list) {
+      batch.nested(listElement, () => {
+        if (isEnd) batch.attributeU32be(element.flags, elementFlagEnd);
+        batch.nested(element.key, () => batch.attributeOctets(dataValue, key));
+        if (value === undefined || value.length === 0) return;
+        batch.nested(element.data, () => batch.attributeOctets(dataValue, value));
+      });
+    }
   });
 }
 
@@ -257,8 +304,8 @@ export const decodeRule =
 
 export interface DecodedSet {
   readonly name: string;
-  /** Absent when it is no set of networks. */
-  readonly family?: Family;
+  /** Absent when it is of neither shape that we use. */
+  readonly type?: SetType;
 }
 
 export const decodeSet =
@@ -268,19 +315,35 @@ export const decodeSet =
     const name = attributes.text(set.name);
     if (message.u8(0) !== inetFamily || name === undefined) return undefined;
     if (attributes.text(set.table) !== table) return undefined;
-    const keyType = attributes.u32be(set.keyType);
-    const isInterval = attributes.u32be(set.flags) === setFlagInterval;
-    const family = ([4, 6] as const).find((each) => keyTypes[each].type === keyType);
-    return family === undefined || !isInterval ? { name } : { name, family };
+    const type = decodeSetType(attributes);
+    return type === undefined ? { name } : { name, type };
   };
 
-/** The boundaries in one message of a dump of elements. */
-export function decodeElements(message: Message): readonly Boundary[] {
+function decodeSetType(attributes: Attributes): SetType | undefined {
+  const key = typesFrom(attributes.u32be(set.keyType) ?? 0);
+  const flags = attributes.u32be(set.flags) ?? 0;
+  if (flags === setFlagInterval) {
+    const [only] = key ?? [];
+    const family = ([4, 6] as const).find((each) => only === `ipv${each}_addr`);
+    return key?.length !== 1 || family === undefined ? undefined : { kind: "networks", family };
+  }
+  const value = typesFrom(attributes.u32be(set.dataType) ?? 0);
+  if (key === undefined || value === undefined) return undefined;
+  const type: SetType = { kind: "map", key, value };
+  return flags === flagsOf(type) ? type : undefined;
+}
+
+/** The elements in one message, of a dump or of the answer to {@link writeGetElement}. */
+export function decodeElements(message: Message): readonly RawElement[] {
   const list = message.attributes(nfgenLength).nested(elements.list);
   if (list === undefined) return [];
-  return Array.from(list.list(), (attributes): Boundary => {
-    const key = attributes.nested(element.key)?.octets(dataValue) ?? new Uint8Array(4);
+  return Array.from(list.list(), (attributes): RawElement => {
     const flags = attributes.u32be(element.flags) ?? 0;
-    return { key: keyFromOctets(key), isEnd: (flags & elementFlagEnd) !== 0 };
+    const value = attributes.nested(element.data)?.octets(dataValue);
+    return {
+      key: Buffer.from(attributes.nested(element.key)?.octets(dataValue) ?? []),
+      ...(value !== undefined && { value: Buffer.from(value) }),
+      isEnd: (flags & elementFlagEnd) !== 0,
+    };
   });
 }

@@ -1,13 +1,30 @@
 // Our nftables table over raw nfnetlink. A change is one transaction: all of it or nothing, and only
 // what differs. nft(8) as a process costs 7 to 20 ms a call, and more with other programs' rules.
-import type { Family } from "../core/address.ts";
 import { KernelError, hasErrno } from "../core/error.ts";
-import type { NftTable, ObservedNftTable } from "../core/nft.ts";
-import { MessageBatch, batchOf } from "./message.ts";
-import type { NetlinkSocket } from "./netlink.ts";
-import { type TableState, writeDifference } from "./nft-difference.ts";
-import { type Interval, intervalsFrom, networksOf } from "./nft-interval.ts";
 import {
+  type NftMap,
+  type NftMapElement,
+  type NftMapType,
+  type NftTable,
+  type ObservedNftTable,
+  formatMapElement,
+} from "../core/nft.ts";
+import { MessageBatch, batchOf } from "./message.ts";
+import type { MessageFailure, NetlinkSocket } from "./netlink.ts";
+import {
+  type MapElement,
+  type SetState,
+  type TableState,
+  rawElement,
+  writeDifference,
+  writeMapElements,
+  writePart,
+} from "./nft-difference.ts";
+import { fromElement, intervalsFrom, networksOf } from "./nft-interval.ts";
+import { decodeElement } from "./nft-map.ts";
+import {
+  type RawElement,
+  type SetType,
   decodeChain,
   decodeElements,
   decodeGeneration,
@@ -16,6 +33,7 @@ import {
   writeBegin,
   writeEnd,
   writeGetChains,
+  writeGetElement,
   writeGetElements,
   writeGetGeneration,
   writeGetRules,
@@ -38,17 +56,23 @@ export class NftTables {
   observe(name: string): ObservedNftTable | undefined {
     const { state } = this.#readUndisturbed(name);
     if (state === undefined) return undefined;
-    const sets = Array.from(state.sets, ([set, { family, intervals }]) => {
+    const sets = Array.from(state.sets).flatMap(([set, found]) => {
+      if (found.kind === "map") return [];
+      const intervals = found.kind === "networks" ? found.intervals : [];
       const networks = intervals.flatMap((interval) =>
-        family === undefined ? [] : networksOf(interval, family),
+        found.kind === "networks" ? networksOf(interval, found.family) : [],
       );
-      return [set, networks] as const;
+      return [[set, networks] as const];
     });
+    const maps = Array.from(state.sets).flatMap(([map, found]) =>
+      found.kind === "map" ? [[map, found.elements.map(({ text }) => text).sort()] as const] : [],
+    );
     const hooks = Array.from(state.chains).flatMap(([chain, { base }]) =>
       typeof base === "string" ? [] : [[chain, base] as const],
     );
     return {
       sets: new Map(sets),
+      maps: new Map(maps),
       chains: new Map(Array.from(state.chains, ([chain, { digests }]) => [chain, digests])),
       hooks: new Map(hooks),
     };
@@ -65,16 +89,65 @@ export class NftTables {
       writeEnd(batch);
       const failure = this.#socket.transact(batch);
       if (failure === undefined) return true;
-      if (failure.errno === "ERESTART") continue;
-      // Message 0 is the transaction's begin.
-      const step = steps[failure.index - 1];
-      throw new KernelError(
-        step === undefined ? operation : `${operation}: ${step}`,
-        failure.errno,
-        failure.kernelMessage,
-      );
+      if (failure.errno !== "ERESTART") throw failed(operation, steps, failure);
     }
     throw new KernelError(operation, "ERESTART", `disturbed ${attempts} times`);
+  }
+
+  putElements(part: NftTable): void {
+    const operation = `put elements into the nftables table "${part.name}"`;
+    const write = (elements: (batch: MessageBatch) => readonly string[]): void =>
+      this.#transact(operation, elements);
+    try {
+      write((batch) => writeMapElements(batch, "add", part.name, part.maps));
+    } catch (thrown) {
+      if (!hasErrno(thrown, "ENOENT")) throw thrown;
+      write((batch) => writePart(batch, part));
+    }
+  }
+
+  missingElements(name: string, maps: readonly NftMap[]): readonly NftMap[] {
+    return withElements(maps, (map, element) => !this.#hasElement(name, map, element));
+  }
+
+  removeElements(name: string, maps: readonly NftMap[]): void {
+    const present = withElements(maps, (map, element) => this.#hasElement(name, map, element));
+    if (present.length === 0) return;
+    const operation = `remove elements of the nftables table "${name}"`;
+    try {
+      this.#transact(operation, (batch) => writeMapElements(batch, "remove", name, present));
+    } catch (thrown) {
+      // Somebody removed one, or all of the table, in between: the others are still to go.
+      if (!hasErrno(thrown, "ENOENT")) throw thrown;
+      for (const map of present.flatMap(singly)) this.#removeElement(operation, name, map);
+    }
+  }
+
+  #removeElement(operation: string, table: string, map: NftMap): void {
+    try {
+      this.#transact(operation, (batch) => writeMapElements(batch, "remove", table, [map]));
+    } catch (thrown) {
+      if (!hasErrno(thrown, "ENOENT")) throw thrown;
+    }
+  }
+
+  #hasElement(table: string, map: NftMap, element: NftMapElement): boolean {
+    const { key, value } = rawElement(map)(element);
+    const found = this.#socket.get(
+      batchOf((batch) => writeGetElement(batch, { table, set: map.name }, key)),
+      (message) => decodeElements(message)[0],
+    );
+    return found !== undefined && Buffer.from(value ?? []).equals(found.value ?? Buffer.alloc(0));
+  }
+
+  #transact(operation: string, write: (batch: MessageBatch) => readonly string[]): void {
+    const batch = new MessageBatch();
+    writeBegin(batch, undefined);
+    const steps = write(batch);
+    writeEnd(batch);
+    if (steps.length === 0) return;
+    const failure = this.#socket.transact(batch);
+    if (failure !== undefined) throw failed(operation, steps, failure);
   }
 
   remove(name: string): void {
@@ -132,22 +205,56 @@ export class NftTables {
         }),
       ),
       sets: new Map(
-        sets.map(({ name: set, family }) => [
-          set,
-          family === undefined
-            ? { intervals: [] }
-            : { family, intervals: this.#intervals(name, set, family) },
-        ]),
+        sets.map(({ name: set, type }) => [set, this.#setState({ table: name, set }, type)]),
       ),
     };
   }
 
-  #intervals(table: string, set: string, family: Family): readonly Interval[] {
+  #setState({ table, set }: { table: string; set: string }, type: SetType | undefined): SetState {
+    if (type === undefined) return { kind: "other" };
     const request = batchOf((batch) => writeGetElements(batch, table, set));
-    return intervalsFrom(this.#socket.dump(request, decodeElements).flat(), family);
+    const elements = this.#socket.dump(request, decodeElements).flat();
+    if (type.kind === "networks") {
+      return { ...type, intervals: intervalsFrom(elements.map(fromElement), type.family) };
+    }
+    return { ...type, elements: elements.map(mapElement(type)) };
   }
 
   #generation(): number {
     return this.#socket.get(batchOf(writeGetGeneration), decodeGeneration) ?? 0;
   }
+}
+
+const mapElement =
+  (type: NftMapType) =>
+  ({ key, value }: RawElement): MapElement => {
+    const element = decodeElement(type, key, value);
+    // Nothing that we desire is equal to it, so it goes.
+    const hex = `0x${Buffer.from(key).toString("hex")}`;
+    return { key, text: element === undefined ? hex : formatMapElement(element) };
+  };
+
+/** The maps with those of their elements that pass; without maps that keep none. */
+const withElements = (
+  maps: readonly NftMap[],
+  isWanted: (map: NftMap, element: NftMapElement) => boolean,
+): readonly NftMap[] =>
+  maps.flatMap((map) => {
+    const elements = map.elements.filter((element) => isWanted(map, element));
+    return elements.length === 0 ? [] : [{ ...map, elements }];
+  });
+
+const singly = (map: NftMap): readonly NftMap[] =>
+  map.elements.map((element) => ({ ...map, elements: [element] }));
+
+/** Message 0 of a transaction is its begin; the others are the steps. */
+function failed(
+  operation: string,
+  steps: readonly string[],
+  { index, errno, kernelMessage }: MessageFailure,
+): KernelError {
+  const step = steps[index - 1];
+  const what = step === undefined ? operation : `${operation}: ${step}`;
+  // Of a map's key that leads elsewhere older kernels say that it is busy.
+  return new KernelError(what, errno === "EBUSY" ? "EEXIST" : errno, kernelMessage);
 }

@@ -40,7 +40,8 @@ export function desireNftTable(input: MasqueradeInput): NftTable {
     });
   }
   if (input.tunnel !== undefined) chains.push(...untrackedTunnel(input.tunnel));
-  return { name: nftTableName, sets: used.flatMap((family) => familySets(input, family)), chains };
+  const sets = used.flatMap((family) => familySets(input, family));
+  return { name: nftTableName, sets, maps: [], chains };
 }
 
 function familySets(input: MasqueradeInput, family: Family): readonly NftSet[] {

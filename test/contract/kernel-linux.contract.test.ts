@@ -159,7 +159,8 @@ describe("while others change things too", () => {
     await churn(scene, "nft add table ip other; nft delete table ip other");
     for (let round = 0; round < 100; round++) {
       const elements = [ip(`10.0.0.${round}`)];
-      const table = { name: "fairlead", sets: [{ name: "one", family: 4, elements }], chains: [] };
+      const sets = [{ name: "one", family: 4, elements }];
+      const table = { name: "fairlead", sets, maps: [], chains: [] };
       expect(scene.kernel.applyNft(table as NftTable)).toBe(true);
       expect(scene.kernel.observeNft("fairlead")?.sets.get("one")).toEqual([`10.0.0.${round}/32`]);
     }

@@ -5,86 +5,7 @@ import { asObserved, formatNftTable } from "../../core/nft.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { cidr, ip } from "../support/builders.ts";
 import { type Scene, failureOf, kernels } from "./kernels.ts";
-
-const masquerade: NftRule = {
-  statements: [
-    { kind: "match-set", field: "saddr", family: 4, set: "pods4", isInverted: false },
-    { kind: "match-set", field: "daddr", family: 4, set: "pods4", isInverted: true },
-    { kind: "match-interface", field: "oifname", name: "lo", isInverted: true },
-    { kind: "masquerade", fullyRandom: true },
-  ],
-  comment: "pods to the outside",
-};
-
-/** One of every set shape, hook and statement. */
-const table: NftTable = {
-  name: "fairlead",
-  sets: [
-    {
-      name: "pods4",
-      family: 4,
-      elements: [
-        cidr("10.244.0.0/16"),
-        cidr("10.244.7.0/24"),
-        cidr("10.0.0.0/25"),
-        cidr("10.0.0.128/25"),
-        ip("192.0.2.1"),
-        cidr("0.0.0.0/8"),
-        cidr("224.0.0.0/3"),
-      ],
-    },
-    {
-      name: "pods6",
-      family: 6,
-      elements: [cidr("fd00::/64"), ip("2001:db8::1"), cidr("ff00::/8")],
-    },
-    { name: "none6", family: 6, elements: [] },
-  ],
-  chains: [
-    {
-      name: "postrouting",
-      hook: { type: "nat", hook: "postrouting", priority: 100 },
-      rules: [
-        masquerade,
-        {
-          statements: [
-            { kind: "match-set", field: "saddr", family: 6, set: "pods6", isInverted: false },
-            { kind: "masquerade", fullyRandom: false },
-          ],
-          comment: "",
-        },
-      ],
-    },
-    {
-      name: "untracked",
-      hook: { type: "filter", hook: "prerouting", priority: -300 },
-      rules: [
-        {
-          statements: [
-            { kind: "match-interface", field: "iifname", name: "eth0", isInverted: false },
-            { kind: "match-port", protocol: "udp", port: 4789 },
-            { kind: "notrack" },
-          ],
-          comment: "outer packets",
-        },
-      ],
-    },
-    {
-      name: "input",
-      hook: { type: "filter", hook: "input", priority: 7 },
-      rules: [
-        {
-          statements: [{ kind: "match-port", protocol: "tcp", port: 53 }, { kind: "accept" }],
-          comment: "dns",
-        },
-      ],
-    },
-    { name: "extra", rules: [{ statements: [{ kind: "return" }], comment: "" }] },
-  ],
-};
-
-/** nft breaks long lists of elements; the line breaks say nothing. */
-const unbroken = (text: string): string => text.replaceAll(/,\n\s+/g, ", ");
+import { expectTable, masquerade, normal, table } from "./nft-table.ts";
 
 describe.each(kernels)("nftables of %s", (_name, openScene) => {
   let scene: Scene;
@@ -95,12 +16,7 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
   });
   afterEach(() => scene[Symbol.dispose]());
 
-  const expectInPlace = (wanted: NftTable): void => {
-    expect(kernel.observeNft(wanted.name)).toEqual(asObserved(wanted));
-    if (scene.run === undefined) return;
-    const listed = scene.run("nft", "list", "table", "inet", wanted.name);
-    expect(unbroken(listed)).toBe(formatNftTable(wanted));
-  };
+  const expectInPlace = (wanted: NftTable): void => expectTable(scene, wanted);
 
   test("a table is applied once, observed as applied, and removed", () => {
     expect(kernel.observeNft("fairlead")).toBeUndefined();
@@ -113,9 +29,11 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
   });
 
   const [pods4, pods6, none6] = table.sets;
-  const [postrouting, untracked, input, extra] = table.chains;
+  const [ports4, ports6, pairs6, pairs4] = table.maps;
+  const [ports, portsIn, portsBack, postrouting, untracked, input, extra] = table.chains;
+  const ofPorts = [ports!, portsIn!, portsBack!];
   test.each([
-    ["nothing in it", { ...table, sets: [], chains: [] }],
+    ["nothing in it", { ...table, sets: [], maps: [], chains: [] }],
     [
       "fewer and other elements",
       { ...table, sets: [{ ...pods4!, elements: [cidr("10.0.0.0/24")] }, pods6!, none6!] },
@@ -126,13 +44,17 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
     ],
     [
       "another rule",
-      { ...table, chains: [{ ...postrouting!, rules: [masquerade] }, untracked!, input!, extra!] },
+      {
+        ...table,
+        chains: [...ofPorts, { ...postrouting!, rules: [masquerade] }, untracked!, input!, extra!],
+      },
     ],
     [
       "another comment",
       {
         ...table,
         chains: [
+          ...ofPorts,
           { ...postrouting!, rules: [{ ...masquerade, comment: "other" }] },
           untracked!,
           input!,
@@ -145,6 +67,7 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
       {
         ...table,
         chains: [
+          ...ofPorts,
           { ...postrouting!, rules: postrouting!.rules.toReversed() },
           untracked!,
           input!,
@@ -152,12 +75,44 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
         ],
       },
     ],
-    ["fewer chains and sets", { ...table, sets: [pods6!], chains: [extra!] }],
+    [
+      "fewer and other map elements, and one key leading elsewhere",
+      {
+        ...table,
+        maps: [
+          {
+            ...ports4!,
+            elements: [
+              { key: ["tcp", 8080], value: [ip("10.244.1.9"), 80] },
+              { key: ["tcp", 8081], value: [ip("10.244.1.2"), 80] },
+            ],
+          },
+          ports6!,
+          { ...pairs6!, elements: [] },
+          pairs4!,
+        ],
+      },
+    ],
+    [
+      "a map of another type",
+      {
+        ...table,
+        maps: [
+          ports4!,
+          ports6!,
+          pairs6!,
+          { ...pairs4!, key: ["ipv4_addr", "inet_service"], elements: [] },
+        ],
+        chains: [postrouting!, ports!],
+      },
+    ],
+    ["fewer chains and sets", { ...table, sets: [pods6!], maps: [], chains: [extra!] }],
     [
       "a set of the other family",
       {
         ...table,
         sets: [pods6!, { ...none6!, family: 4 as const, elements: [ip("10.0.0.1")] }],
+        maps: [],
         chains: [extra!],
       },
     ],
@@ -174,7 +129,7 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
   test("a base chain moves to another hook", () => {
     kernel.applyNft(table);
     const moved = { ...input!, hook: { type: "filter", hook: "forward", priority: 0 } } as const;
-    const other = { ...table, chains: [postrouting!, untracked!, extra!, moved] };
+    const other = { ...table, chains: [...ofPorts, postrouting!, untracked!, extra!, moved] };
     expect(kernel.applyNft(other)).toBe(true);
     expectInPlace(other);
   });
@@ -185,7 +140,7 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
       hook: { type: "filter" as const, hook, priority },
       rules: [],
     }));
-    const wanted = { ...table, sets: [], chains };
+    const wanted = { ...table, sets: [], maps: [], chains };
     kernel.applyNft(wanted);
     expectInPlace(wanted);
   });
@@ -223,6 +178,12 @@ describe("nftables of Linux alone", () => {
     "add element inet fairlead pods4 { 198.51.100.3-198.51.100.9 }",
     "delete element inet fairlead pods4 { 192.0.2.1 }",
     "flush set inet fairlead pods6",
+    "delete element inet fairlead ports4 { tcp . 8080 }",
+    "add element inet fairlead ports4 { tcp . 1 : 10.0.0.1 . 1, icmp . 2 : 10.0.0.1 . 2 }",
+    "add element inet fairlead pairs4 { 10.0.0.1 . 10.0.0.2 }",
+    "flush set inet fairlead pairs6",
+    "flush chain inet fairlead ports",
+    "add map inet fairlead foreign { type mark : verdict; }",
     "add set inet fairlead foreign { type inet_service; }",
     "flush table inet fairlead",
     "delete table inet fairlead",
@@ -250,7 +211,7 @@ describe("nftables of Linux alone", () => {
   });
 
   test("a transaction that fails changes nothing and names the step", () => {
-    const [postrouting] = table.chains;
+    const postrouting = table.chains.find(({ name }) => name === "postrouting");
     const rule: NftRule = {
       statements: [
         { kind: "match-set", field: "saddr", family: 4, set: "missing", isInverted: false },
@@ -269,4 +230,4 @@ describe("nftables of Linux alone", () => {
 });
 
 /** Chains come back at another place when they are made anew. */
-const sorted = (text: string): readonly string[] => unbroken(text).split("\n").sort();
+const sorted = (text: string): readonly string[] => normal(text).split("\n").sort();
