@@ -12,7 +12,7 @@ import { differences, leaseDifferences } from "./observe.ts";
 import { makePair } from "./pair.ts";
 import type { PodRoute } from "./wiring.ts";
 import type { AttachmentRecord, PodName } from "./records.ts";
-import { podDns, resultOf } from "./result.ts";
+import { afterPrevious, podDns, resultOf } from "./result.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
 
 /** How long an ADD that failed may take to undo what it did, whatever became of the request. */
@@ -24,6 +24,14 @@ const undoDeadlineMs = 5_000;
  * the same addresses where they are our own leases. After a failure nothing is left.
  */
 export async function add(
+  scope: AttachScope,
+  request: AttachmentRequest,
+  signal: AbortSignal,
+): Promise<CniResult> {
+  return afterPrevious(request.conf, await addOwn(scope, request, signal));
+}
+
+async function addOwn(
   scope: AttachScope,
   request: AttachmentRequest,
   signal: AbortSignal,

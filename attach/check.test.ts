@@ -10,7 +10,7 @@ import {
   createNode,
   forever,
 } from "../test/attach/fixture.ts";
-import { ifName, interfaceCidr } from "../test/support/builders.ts";
+import { ifName, interfaceCidr, mac } from "../test/support/builders.ts";
 
 let kernel: FakeKernel;
 let node: TestNode;
@@ -64,6 +64,29 @@ describe("check()", () => {
       `node: interface "${hostInterfaceName(key)}" is not the one that ADD made\n` +
         'sandbox: interface "eth0" is not the one that ADD made',
     );
+  });
+
+  test("lets the neighbors follow a MAC that a later plugin gave, once (tuning-04)", async () => {
+    const device = ifName("eth0");
+    const tuned = mac("02:11:22:33:44:55");
+    using sandbox = kernel.openSandbox("/run/netns/c1");
+    const neighbors = sandbox.neighbors(device);
+    sandbox.apply([{ kind: "set-link", device, settings: { mac: tuned } }]);
+    expect(sandbox.neighbors(device)).toEqual([]);
+    expect(await problemsOf(check())).toContain(
+      'sandbox: interface "eth0" has MAC 02:11:22:33:44:55',
+    );
+    const interfaces = result.interfaces.map((given) =>
+      given.name === "eth0" ? { ...given, mac: tuned } : given,
+    );
+    await check({ ...result, interfaces });
+    expect(sandbox.neighbors(device)).toEqual(neighbors);
+    const host = hostInterfaceName(aRequest().key);
+    expect(kernel.neighbors(host).map((neighbor) => neighbor.mac)).toEqual([tuned]);
+    expect(node.log.filter(({ message }) => message.includes("neighbors follow"))).toHaveLength(1);
+    await check({ ...result, interfaces });
+    expect(node.log.filter(({ message }) => message.includes("neighbors follow"))).toHaveLength(1);
+    expect((await node.handlers.add(aRequest(), forever)).interfaces).toEqual(interfaces);
   });
 
   test("needs prevResult", async () =>

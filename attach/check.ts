@@ -1,10 +1,14 @@
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { AttachmentRequest, CniResult } from "../core/cni/types.ts";
 import type { AttachmentKey } from "../core/names.ts";
+import type { Change } from "../core/network.ts";
+import type { Sandbox } from "../kernel/kernel.ts";
 import { forward } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
-import { differences, leaseDifferences } from "./observe.ts";
-import type { Wiring } from "./wiring.ts";
+import { differences, leaseDifferences, missing } from "./observe.ts";
+import type { AttachmentRecord } from "./records.ts";
+import { podInterfaceOf } from "./result.ts";
+import { type Wiring, wire } from "./wiring.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
 
 /**
@@ -28,7 +32,7 @@ export async function check(
   using _lock = await scope.records.lock(key, signal);
   const record = scope.records.read(key);
   if (record?.wired === undefined) throw failed(key, ["no completed ADD is on record"]);
-  const { wiring } = record.wired;
+  const wiring = followMac({ scope, sandbox, prevResult }, { ...record, wired: record.wired });
   const problems = [
     ...(isSameNamespace(record.sandbox, sandbox.identity)
       ? []
@@ -40,6 +44,41 @@ export async function check(
   if (problems.length > 0) throw failed(key, problems);
   await forward(scope, "CHECK", request, signal);
 }
+
+interface Checking {
+  readonly scope: AttachScope;
+  readonly sandbox: Sandbox;
+  readonly prevResult: CniResult;
+}
+
+/**
+ * A later plugin of the chain may give the pod another MAC, as the reference plugin tuning does, and says
+ * so in the result. With it go the sandbox's neighbors, and the node's say the old one: both ends are put
+ * right here, for nobody tells the node when it happens.
+ */
+function followMac(
+  { scope, sandbox, prevResult }: Checking,
+  record: AttachmentRecord & Required<Pick<AttachmentRecord, "wired">>,
+): Wiring {
+  const { key, wired } = record;
+  const mac = podInterfaceOf(prevResult, key)?.mac;
+  const link = sandbox.link(key.ifName);
+  const isFollowed =
+    mac !== undefined &&
+    mac !== wire(key, wired.wiring).pod.mac &&
+    mac === link?.mac &&
+    link.index === wired.wiring.podIndex;
+  if (!isFollowed) return wired.wiring;
+  const wiring = { ...wired.wiring, podMac: mac };
+  const { host, pod } = wire(key, wiring);
+  scope.records.write({ ...record, wired: { ...wired, wiring } });
+  scope.kernel.apply(missing(scope.kernel, host).filter(isNeighbor));
+  sandbox.apply(missing(sandbox, pod).filter(isNeighbor));
+  scope.log.info({ ...key, mac }, "a later plugin changed the pod's MAC: neighbors follow");
+  return wiring;
+}
+
+const isNeighbor = ({ kind }: Change): boolean => kind === "replace-neighbor";
 
 // The final result of the chain: it may say more than ours did, not less.
 function resultDifferences(result: CniResult, key: AttachmentKey, wiring: Wiring): string[] {

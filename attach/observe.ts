@@ -1,10 +1,12 @@
 import type { AttachmentRequest } from "../core/cni/types.ts";
 import { formatChange } from "../core/format-change.ts";
 import type { AttachmentKey } from "../core/names.ts";
+import type { Change, Shaping } from "../core/network.ts";
 import { validityOf } from "../ipam/lease.ts";
 import type { NetworkNamespace } from "../kernel/kernel.ts";
 import { hasOwnIpam, ownIpam } from "./addresses.ts";
 import type { AttachContext } from "./context.ts";
+import { contents } from "./plan.ts";
 import { type WiredEnd, type Wiring, wire } from "./wiring.ts";
 
 /**
@@ -45,44 +47,36 @@ function endDifferences(where: string, namespace: NetworkNamespace, end: WiredEn
   if (link.index !== end.index || link.linkIndex !== end.peerIndex) {
     return [`${where}: interface "${device}" is not the one that ADD made`];
   }
-  const isMissing = (line: string): boolean => !present.has(line);
-  const present = new Set(
-    contentLines({
-      addresses: namespace.addresses(device),
-      routes: namespace.routes({ device }),
-      neighbors: namespace.neighbors(device),
-    }),
-  );
   return [
     ...(link.isUp ? [] : [`${where}: interface "${device}" is down`]),
     ...(link.mac === end.mac
       ? []
       : [`${where}: interface "${device}" has MAC ${link.mac ?? "none"}, expected ${end.mac}`]),
-    ...contentLines(end)
-      .filter(isMissing)
-      .map((line) => `${where}: missing what "${line}" makes`),
-    ...shapingDifferences(where, namespace, end),
+    ...missing(namespace, end).map(
+      (change) => `${where}: missing what "${formatChange(change)}" makes`,
+    ),
   ];
 }
 
-function shapingDifferences(
-  where: string,
-  namespace: NetworkNamespace,
-  { device, shaping }: WiredEnd,
-): string[] {
-  if (shaping === undefined) return [];
-  const found = namespace.shaping(device);
-  if (found?.rate === shaping.rate && found.limit === shaping.limit) return [];
-  return [`${where}: missing what "${formatChange({ kind: "replace-shaping", shaping })}" makes`];
+/** What hangs on this end no longer, as the changes that would mend it, in their order. */
+export function missing(namespace: NetworkNamespace, end: WiredEnd): readonly Change[] {
+  const { device } = end;
+  const present = new Set(
+    contents({
+      device,
+      addresses: namespace.addresses(device),
+      routes: namespace.routes({ device }),
+      neighbors: namespace.neighbors(device),
+    }).map(formatChange),
+  );
+  return contents(end).filter((change) =>
+    change.kind === "replace-shaping"
+      ? !isShaped(namespace, change.shaping)
+      : !present.has(formatChange(change)),
+  );
 }
 
-// As the commands that would make them: one text to compare by, and to tell the operator.
-const contentLines = ({
-  addresses,
-  routes,
-  neighbors,
-}: Pick<WiredEnd, "addresses" | "routes" | "neighbors">): string[] => [
-  ...addresses.map((address) => formatChange({ kind: "add-address", address })),
-  ...routes.map((route) => formatChange({ kind: "add-route", route })),
-  ...neighbors.map((neighbor) => formatChange({ kind: "replace-neighbor", neighbor })),
-];
+function isShaped(namespace: NetworkNamespace, { device, rate, limit }: Shaping): boolean {
+  const found = namespace.shaping(device);
+  return found?.rate === rate && found.limit === limit;
+}

@@ -59,7 +59,8 @@ export function planDel(key: AttachmentKey, wiring: Wiring | undefined): readonl
   ];
 }
 
-const contents = (end: WiredEnd): readonly Change[] => [
+/** What hangs on one end, in the order in which it can be made. */
+export const contents = (end: Omit<WiredEnd, "index" | "peerIndex" | "mac">): readonly Change[] => [
   ...end.addresses.map((address): Change => ({ kind: "add-address", address })),
   // add, not replace: a route to this address that is not ours belongs to somebody, and stays.
   ...end.routes.map((route): Change => ({ kind: "add-route", route })),

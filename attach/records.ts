@@ -18,7 +18,7 @@ import type { Dns } from "../core/cni/types.ts";
 import { hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
-import { cidrSchema, ipSchema, wholeNumber } from "../core/schema.ts";
+import { cidrSchema, ipSchema, macSchema, wholeNumber } from "../core/schema.ts";
 import { openLock, tryLock } from "../kernel/flock.ts";
 import type { FileLock, NamespaceIdentity } from "../kernel/kernel.ts";
 import type { Wiring } from "./wiring.ts";
@@ -100,6 +100,7 @@ const wiringSchema = v.object({
   ),
   nodeAddresses: v.array(ipSchema),
   mtu: count,
+  podMac: v.exactOptional(macSchema),
   hostIndex: count,
   podIndex: count,
   bandwidth: v.exactOptional(

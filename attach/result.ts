@@ -1,5 +1,12 @@
-import type { AttachmentRequest, CniResult, Dns } from "../core/cni/types.ts";
-import { type AttachmentKey, attachmentMacs, hostInterfaceName } from "../core/names.ts";
+import type {
+  AttachmentRequest,
+  CniInterface,
+  CniResult,
+  Dns,
+  NetConf,
+} from "../core/cni/types.ts";
+import { resultFamily } from "../core/cni/version.ts";
+import type { AttachmentKey } from "../core/names.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import { familyOf, parseInterfaceCidr } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
@@ -7,14 +14,14 @@ import { type Wiring, nextHop, podRoutes, wire } from "./wiring.ts";
 
 /** The ADD's answer: the host interface, the pod's, and what the pod interface carries. */
 export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns: Dns): CniResult {
-  const macs = attachmentMacs(key);
+  const { host, pod } = wire(key, wiring);
   const { mtu } = wiring;
   return {
     interfaces: [
-      { name: hostInterfaceName(key), mac: macs.host, mtu },
-      { name: key.ifName, mac: macs.pod, mtu, sandbox: netns },
+      { name: host.device, mac: host.mac, mtu },
+      { name: key.ifName, mac: pod.mac, mtu, sandbox: netns },
     ],
-    ips: wire(key, wiring).pod.addresses.map(({ address, prefixLength }) => ({
+    ips: pod.addresses.map(({ address, prefixLength }) => ({
       address: { address, prefixLength },
       gateway: nextHop[familyOf(address)],
       interface: 1,
@@ -32,6 +39,32 @@ export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns:
     dns,
   };
 }
+
+/**
+ * The result after other plugins of a chain: theirs, with ours behind it. 0.2.0 has room for one address
+ * per family, and there ours comes first: it is that of the interface that the runtime asked for.
+ */
+export function afterPrevious({ prevResult, cniVersion }: NetConf, ours: CniResult): CniResult {
+  if (prevResult === undefined) return ours;
+  const shift = prevResult.interfaces.length;
+  const ips = ours.ips.map((ip) =>
+    ip.interface === undefined ? ip : { ...ip, interface: ip.interface + shift },
+  );
+  const first = resultFamily(cniVersion) === "0.2";
+  return {
+    interfaces: [...prevResult.interfaces, ...ours.interfaces],
+    ips: first ? [...ips, ...prevResult.ips] : [...prevResult.ips, ...ips],
+    routes: [...prevResult.routes, ...ours.routes],
+    dns: Object.keys(ours.dns).length > 0 ? ours.dns : prevResult.dns,
+  };
+}
+
+/** The entry of the pod's interface; undefined when the result has none. */
+export const podInterfaceOf = (
+  { interfaces }: CniResult,
+  { ifName }: AttachmentKey,
+): CniInterface | undefined =>
+  interfaces.find(({ name, sandbox = "" }) => name === ifName && sandbox !== "");
 
 /**
  * The pod's resolver: what the configuration says, else its IPAM plugin, else the node, with the

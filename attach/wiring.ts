@@ -49,6 +49,8 @@ export interface Wiring {
   readonly nodeAddresses: readonly Ip[];
   /** Octets, at both ends. */
   readonly mtu: number;
+  /** Where a later plugin of the chain gave the pod another one than its key gives. */
+  readonly podMac?: Mac;
   readonly hostIndex: number;
   readonly podIndex: number;
   readonly bandwidth?: Bandwidth;
@@ -98,6 +100,7 @@ const familiesOf = (addresses: readonly Ip[]): readonly Family[] => [
 /** Both ends as they are to be. Pure; `key.ifName` is a legal name, as the dispatcher checked. */
 export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
   const macs = attachmentMacs(key);
+  const podMac = wiring.podMac ?? macs.pod;
   const host = hostInterfaceName(key);
   const pod = podInterfaceName(key);
   const { addresses, hostIndex, podIndex, mtu } = wiring;
@@ -110,14 +113,14 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
       mac: macs.host,
       addresses: [],
       routes: addresses.map((address) => hostRoute(host, address, wiring.nodeAddresses)),
-      neighbors: addresses.map((address) => permanent(host, address, macs.pod)),
+      neighbors: addresses.map((address) => permanent(host, address, podMac)),
       ...(ingress && { shaping: shapingOf(host, ingress, mtu) }),
     },
     pod: {
       device: pod,
       index: podIndex,
       peerIndex: hostIndex,
-      mac: macs.pod,
+      mac: podMac,
       addresses: addresses.map((address) => ({
         device: pod,
         address,

@@ -1,7 +1,7 @@
 // Building blocks for schemas at the boundary. Each one's message says what is accepted, so that the
 // reporter only has to add where the value is and what it was.
 import * as v from "valibot";
-import { type Cidr, type Ip, parseCidr, parseIp } from "./address.ts";
+import { type Cidr, type Ip, type Mac, parseCidr, parseIp, parseMac } from "./address.ts";
 
 /** Text that `parse` takes; `expected` completes the sentence "expected …". */
 export const parsed = <T>(parse: (text: string) => T | undefined, expected: string) =>
@@ -12,6 +12,8 @@ export const parsed = <T>(parse: (text: string) => T | undefined, expected: stri
   );
 
 export const ipSchema = parsed<Ip>(parseIp, "an IPv4 or IPv6 address");
+
+export const macSchema = parsed<Mac>(parseMac, "a MAC address of six octets");
 
 export const cidrSchema = parsed<Cidr>(
   parseCidr,

@@ -244,7 +244,7 @@ export class FakeNamespace implements NetworkNamespace {
     const found = this.#links.get(index);
     if (found === undefined) throw new Refusal("ENODEV");
     const { isUp, mtu, mac, alias, group } = settings;
-    const wasUp = found.link.isUp;
+    const { name, isUp: wasUp } = found.link;
     found.link = {
       ...found.link,
       ...(isUp !== undefined && { isUp }),
@@ -253,6 +253,7 @@ export class FakeNamespace implements NetworkNamespace {
       ...(alias !== undefined && { alias: linkAlias(alias) }),
       ...(group !== undefined && { group }),
     };
+    if (mac !== undefined) this.#flushNeighbors(name);
     if (wasUp && isUp === false) this.#flushDown(found.link.name);
     this.onChange("link", found.link.name);
   }
@@ -260,10 +261,14 @@ export class FakeNamespace implements NetworkNamespace {
   /** What Linux takes away with a device that goes down: its routes, neighbors, IPv6 addresses. */
   #flushDown(device: IfName): void {
     this.#routes = this.#routes.filter((route) => route.device !== device);
-    this.#neighbors = this.#neighbors.filter((neighbor) => neighbor.device !== device);
+    this.#flushNeighbors(device);
     for (const address of this.addresses(device)) {
       if (familyOf(address.address) === 6) this.#removeAddress(address);
     }
+  }
+
+  #flushNeighbors(device: IfName): void {
+    this.#neighbors = this.#neighbors.filter((neighbor) => neighbor.device !== device);
   }
 
   #addLink(link: Link, peer?: Peer): void {

@@ -43,6 +43,23 @@ describe.each(kernels)("%s", (_name, openScene) => {
   const hostRoute = aRoute("10.244.1.7/32", hostEnd.name);
 
   describe("a sandbox", () => {
+    test("an interface that is given a MAC loses its neighbors, the permanent ones too", () => {
+      using sandbox = kernel.openSandbox(scene.addSandbox());
+      kernel.apply([addVeth(sandbox.fd), setUp(hostEnd.name)]);
+      const device = podEnd.name;
+      const neighbor = {
+        device,
+        address: ip("169.254.1.1"),
+        mac: hostEnd.mac,
+        isPermanent: true,
+      };
+      sandbox.apply([setUp(device), { kind: "replace-neighbor", neighbor }]);
+      const setMac = (to: Mac): Change => ({ kind: "set-link", device, settings: { mac: to } });
+      expect(sandbox.neighbors(device)).toEqual([neighbor]);
+      sandbox.apply([setMac(mac("02:11:22:33:44:55"))]);
+      expect(sandbox.neighbors(device)).toEqual([]);
+    });
+
     test("is attached by one batch on the node and one inside", async () => {
       using sandbox = kernel.openSandbox(path);
       kernel.apply([
