@@ -34,9 +34,9 @@ describe("the demo's story", () => {
       [
         "nodes have network, mount and UTS namespaces of their own",
         "a daemon on each node is ready and has no problem (fairlead status)",
-        "each daemon read 3 Nodes, 3 Services, 2 EndpointSlices and knows its peers",
+        "each daemon has the 3 Nodes of the manifests: pod CIDRs, and the path to each peer",
         "two pods per node are attached, with addresses of their node's pod CIDR",
-        "ADD, plugin processes from start to end",
+        "each ADD is served by the daemon (the launcher waits a second before it does without)",
         "each pod pings each other pod",
         "each pod sends each other pod 64 KiB over TCP, and gets them back",
         "each pod keeps its own source address inside the cluster (as the TCP peer sees it)",
@@ -49,7 +49,7 @@ describe("the demo's story", () => {
         "pods resolve a name by the search path: getent web",
         "pods resolve a reverse name: dig -x 10.244.1.3",
         "pods resolve an outside name, through the upstream: getent outside.example",
-        "DEL, plugin processes from start to end",
+        "each DEL is served by the daemon",
         "after DEL no interface, address, route, neighbor, rule, lease, record or process is left",
         "after the lab no namespace, mount or file is left, and the machine's network is untouched",
       ]
