@@ -58,7 +58,7 @@ export async function removeInterface(
   reap: "background" | "wait",
 ): Promise<void> {
   try {
-    kernel.apply(planDel(key, wiring));
+    kernel.apply(planDel(key));
   } catch (cause) {
     // The pair went with its sandbox, or was never made.
     if (hasErrno(cause, "ENODEV")) return;

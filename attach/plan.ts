@@ -46,18 +46,12 @@ export function planAdd(key: AttachmentKey, wiring: Wiring, sandboxFd: number): 
 }
 
 /**
- * What ends a pod's traffic at once, in one batch: its routes, then its interface down. The interface
- * itself is removed afterwards, with others (Kernel.reap). Without the wiring the routes go with the
- * interface, as the kernel withdraws what leads over a device that is down.
+ * What ends a pod's traffic at once: its interface down, with which the kernel withdraws the routes and
+ * neighbors over it. The interface itself is removed afterwards, with others (Kernel.reap).
  */
-export function planDel(key: AttachmentKey, wiring: Wiring | undefined): readonly Change[] {
-  const device = hostInterfaceName(key);
-  const routes = wiring === undefined ? [] : wire(key, wiring).host.routes;
-  return [
-    ...routes.map((route): Change => ({ kind: "remove-route", route })),
-    { kind: "set-link", device, settings: { isUp: false } },
-  ];
-}
+export const planDel = (key: AttachmentKey): readonly Change[] => [
+  { kind: "set-link", device: hostInterfaceName(key), settings: { isUp: false } },
+];
 
 /** What hangs on one end, in the order in which it can be made. */
 export const contents = (end: Omit<WiredEnd, "index" | "peerIndex" | "mac">): readonly Change[] => [

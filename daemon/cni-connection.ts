@@ -1,7 +1,6 @@
 // One connection of a launcher: a request, the answer to it, the end.
 import { closeSync, constants, openSync } from "node:fs";
 import type { Socket } from "node:net";
-import { setTimeout as delay } from "node:timers/promises";
 import { ownIpamType } from "../core/cni/config.ts";
 import {
   type CniRequest,
@@ -85,15 +84,13 @@ async function beforeDeadline(
   { command, request }: CniRequest,
   deadlineMs: number,
 ): Promise<CniReply> {
-  const answered = new AbortController();
-  const late = delay(deadlineMs, undefined, { signal: answered.signal, ref: false }).then(() =>
-    errorReply(lateError(command), request.conf.cniVersion),
-  );
+  const { promise: late, resolve } = Promise.withResolvers<CniReply>();
+  const answerLate = () => resolve(errorReply(lateError(command), request.conf.cniVersion));
+  const timer = setTimeout(answerLate, deadlineMs).unref();
   try {
     return await Promise.race([handling, late]);
   } finally {
-    answered.abort();
-    late.catch(() => undefined);
+    clearTimeout(timer);
   }
 }
 

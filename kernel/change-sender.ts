@@ -7,6 +7,7 @@ import { writeAddAddress, writeRemoveAddress } from "./address.ts";
 import { changeError } from "./errno.ts";
 import { writeRemoveFdb, writeReplaceFdb } from "./fdb.ts";
 import {
+  type LinkTarget,
   linkIndexOf,
   writeAddVeth,
   writeAddVxlan,
@@ -80,8 +81,8 @@ export class ChangeSender {
         if (change.index !== undefined && !this.#unsettled.has(change.device)) {
           this.#indexes.set(change.device, change.index);
         }
-        const index = this.#indexOf(change, change.device, []);
-        if (index !== undefined) this.#writeSettings(change, index, change.settings);
+        const target = this.#targetOf(change);
+        if (target !== undefined) this.#writeSettings(change, target, change.settings);
         return;
       }
       case "remove-link":
@@ -107,15 +108,22 @@ export class ChangeSender {
     }
   }
 
-  #writeSettings(change: Change, index: number, settings: LinkSettings): void {
+  /** The name where nothing needs the index: the kernel finds the device without being asked first. */
+  #targetOf(change: Extract<Change, { readonly kind: "set-link" }>): LinkTarget | undefined {
+    const { device } = change;
+    const isKnown = this.#indexes.has(device) || this.#unsettled.has(device);
+    return isKnown ? this.#indexOf(change, device, []) : device;
+  }
+
+  #writeSettings(change: Change, target: LinkTarget, settings: LinkSettings): void {
     const { linkLocal, ...rest } = settings;
     if (linkLocal !== undefined) {
-      writeAddressGeneration(this.#batch, index, linkLocal);
+      writeAddressGeneration(this.#batch, target, linkLocal);
       // A device without IPv6 has no link-local address either.
       this.#written(change, linkLocal ? [] : ["EAFNOSUPPORT"]);
     }
     if (Object.values(rest).some((value) => value !== undefined)) {
-      writeSetLink(this.#batch, index, rest);
+      writeSetLink(this.#batch, target, rest);
       this.#written(change);
     }
   }

@@ -47,6 +47,16 @@ const flagRunning = 0x40;
 // RTEXT_FILTER_SKIP_STATS: statistics are most of a link message, and nobody reads them here.
 const withoutStatistics = 8;
 
+/** An existing link: its index, or its name for the kernel to look up. */
+export type LinkTarget = number | IfName;
+
+/** The header of a change to a link; its name, if it goes by that, is the first attribute. */
+function writeTarget(batch: MessageBatch, target: LinkTarget, flags = 0, mask = 0): void {
+  if (typeof target === "number") return writeIfinfo(batch, target, flags, mask);
+  writeIfinfo(batch, 0, flags, mask);
+  batch.attributeText(ifla.name, target);
+}
+
 function writeIfinfo(batch: MessageBatch, index: number, flags = 0, mask = 0): void {
   batch.u8(0).u8(0).u16(0).u32(index).u32(flags).u32(mask);
 }
@@ -123,10 +133,14 @@ const writeLinkInfo = (batch: MessageBatch, kind: string, data: () => void): Mes
  * Settings of an existing link. The IPv4 reverse path filter travels as a link attribute, which saves
  * the 76 µs of a sysctl file. See {@link writeAddressGeneration} for `linkLocal`.
  */
-export function writeSetLink(batch: MessageBatch, index: number, settings: LinkSettings): void {
+export function writeSetLink(
+  batch: MessageBatch,
+  target: LinkTarget,
+  settings: LinkSettings,
+): void {
   const { isUp, mtu, mac, alias, group, rpFilter } = settings;
   batch.message(MessageType.SETLINK, 0, () => {
-    writeIfinfo(batch, index, isUp === true ? flagUp : 0, isUp === undefined ? 0 : flagUp);
+    writeTarget(batch, target, isUp === true ? flagUp : 0, isUp === undefined ? 0 : flagUp);
     if (mtu !== undefined) batch.attributeU32(ifla.mtu, mtu);
     if (mac !== undefined) batch.attributeMac(ifla.address, mac);
     if (alias !== undefined) writeAlias(batch, alias);
@@ -145,10 +159,14 @@ export function writeSetLink(batch: MessageBatch, index: number, settings: LinkS
  * Whether the kernel makes an IPv6 link-local address. A message of its own, ahead of the one that
  * sets the link up: within one message the kernel sets it up first.
  */
-export function writeAddressGeneration(batch: MessageBatch, index: number, linkLocal: boolean) {
+export function writeAddressGeneration(
+  batch: MessageBatch,
+  target: LinkTarget,
+  linkLocal: boolean,
+): void {
   const mode = linkLocal ? addressGeneration.eui64 : addressGeneration.none;
   batch.message(MessageType.SETLINK, 0, () => {
-    writeIfinfo(batch, index);
+    writeTarget(batch, target);
     batch.nested(ifla.afSpec, () =>
       batch.nested(afInet6, () => batch.attributeU8(inet6AddressGeneration, mode)),
     );
@@ -157,21 +175,19 @@ export function writeAddressGeneration(batch: MessageBatch, index: number, linkL
 
 export function writeRemoveLink(batch: MessageBatch, name: IfName): void {
   batch.message(MessageType.DELLINK, 0, () => {
-    writeIfinfo(batch, 0);
-    batch.attributeText(ifla.name, name);
+    writeTarget(batch, name);
   });
 }
 
 export const writeSetGroup = (batch: MessageBatch, name: IfName, group: number): void =>
   batch.message(MessageType.SETLINK, 0, () => {
-    writeIfinfo(batch, 0);
-    batch.attributeText(ifla.name, name).attributeU32(ifla.group, group);
+    writeTarget(batch, name);
+    batch.attributeU32(ifla.group, group);
   });
 
 const writeSetAlias = (batch: MessageBatch, name: IfName, alias: string): void =>
   batch.message(MessageType.SETLINK, 0, () => {
-    writeIfinfo(batch, 0);
-    batch.attributeText(ifla.name, name);
+    writeTarget(batch, name);
     writeAlias(batch, alias);
   });
 

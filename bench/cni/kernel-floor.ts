@@ -41,7 +41,7 @@ export function measureKernel(ids: readonly string[]): KernelWork {
       sandbox.apply(plan.sandbox);
       while (!kernel.isRunning(device));
     });
-    timed(work.del, () => kernel.apply(planDel(key, wiring)));
+    timed(work.del, () => kernel.apply(planDel(key)));
     timed(work.remove, () => kernel.apply([{ kind: "remove-link", device }]));
   }
   return work;

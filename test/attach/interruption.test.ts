@@ -147,8 +147,6 @@ test("the steps are those of two batches, two record writes and one reservation"
     [
       "records.lock",
       "records.read",
-      "remove-route",
-      "remove-route",
       "set-link",
       "kernel.reap",
       "ipam.release",
