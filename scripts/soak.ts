@@ -1,6 +1,8 @@
 // ./run soak [NAME]: the full counts of what ./run test only samples, seeded, with figures.
 // FAIRLEAD_SEED=N replays a run.
 import { spawnSync } from "node:child_process";
+import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
+import { soakCni } from "../test/cni/soak.ts";
 import { soakKills } from "../test/ipam/soak-kill.ts";
 
 const seed = Number(process.env["FAIRLEAD_SEED"] ?? Date.now() % 2 ** 31);
@@ -9,6 +11,14 @@ const seed = Number(process.env["FAIRLEAD_SEED"] ?? Date.now() % 2 ** 31);
 const soaks: Readonly<Record<string, () => unknown>> = {
   /** Processes killed while they reserve and release in one lease directory. */
   ipam: () => soakKills({ count: 1_000, seed }),
+  /** Launchers and daemons of a lab node killed. */
+  cni: () => soakCni({ count: 1_000, seed }),
+  /** 100,000 inputs that nobody should send. */
+  fuzz: async () => ({
+    dispatcher: await fuzzDispatcher({ count: 70_000, seed }),
+    server: await fuzzServer({ count: 28_000, seed }),
+    launcher: await fuzzLauncher({ count: 2_000, seed }),
+  }),
   /** ADD and DEL killed on the real kernel. */
   attach: () => runTest("test/attach/kill.lab.test.ts", { FAIRLEAD_KILLS: "200" }),
 };
