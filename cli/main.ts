@@ -1,12 +1,7 @@
 // The process of the operator's command: the only reader of its arguments, streams and signals.
 import { writeAll } from "../kernel/standard-streams.ts";
 import { runCommandLine } from "./command-line.ts";
-
-const controller = new AbortController();
-// `once`: a second signal finds no listener and ends the process in the kernel's way.
-for (const name of ["SIGINT", "SIGTERM"] as const) {
-  process.once(name, () => controller.abort(new Error(`Stopped by ${name}`)));
-}
+import { stopSignal } from "./stop-signal.ts";
 
 const status = await runCommandLine(process.argv.slice(2), {
   // A reader that went away (`| head`) is no failure of ours.
@@ -17,7 +12,7 @@ const status = await runCommandLine(process.argv.slice(2), {
     if (process.execve === undefined) throw new Error("Cannot replace the process: no execve here");
     return process.execve("/usr/bin/env", ["env", ...words], { ...environment });
   },
-  signal: controller.signal,
+  signal: stopSignal(),
 });
 // Everything is written. What a part left open must not keep a stopped daemon alive.
 process.exit(status);
