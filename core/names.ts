@@ -56,7 +56,10 @@ export const attachmentMetric = (key: AttachmentKey): number =>
 export const vtepMac = (nodeName: string, vni: number): Mac =>
   deriveMac("vtep-mac", nodeName, String(vni));
 
-/** The name as the kernel accepts it, or undefined: length in octets, `/`, `:`, white space, `.`. */
+/**
+ * The name as the kernel accepts it, or undefined: length in octets, `/`, `:`, white space, `.`. Nor `%`,
+ * which the kernel takes for a pattern: of `e%d` it makes `e0`, an interface that nobody asked for.
+ */
 export function parseIfName(text: string): IfName | undefined {
   const octets = Buffer.byteLength(text);
   const isLegal =
@@ -65,7 +68,7 @@ export function parseIfName(text: string): IfName | undefined {
     text !== "." &&
     text !== ".." &&
     // Go's unicode.IsSpace, which the reference uses, has U+0085 and lacks U+FEFF; \s is the reverse.
-    !/[/:\0\u0085]|(?!\uFEFF)\s/u.test(text);
+    !/[/:%\0\u0085]|(?!\uFEFF)\s/u.test(text);
   return isLegal ? ifNameLiteral(text) : undefined;
 }
 

@@ -85,7 +85,7 @@ describe("dispatch() refuses", () => {
           "Invalid CNI_CONTAINERID",
         ] as const,
     ),
-    ...["é".repeat(8), "..", ".", "test/test", "test test", "a\tb", "a\u0085b", "a:b"].map(
+    ...["é".repeat(8), "..", ".", "test/test", "test test", "a\tb", "a\u0085b", "a:b", "e%d"].map(
       (name) =>
         [
           `disp-34…40 CNI_IFNAME=${JSON.stringify(name)}`,

@@ -41,7 +41,7 @@ const variables: readonly Variable[] = [
     requiredBy: attachment,
     expected: (value) =>
       parseIfName(value) === undefined
-        ? `1 to 15 octets, without "/", ":" or white space, not "." or ".."`
+        ? `1 to 15 octets, without "/", ":", "%" or white space, not "." or ".."`
         : undefined,
   },
   { name: "CNI_PATH", requiredBy: ["ADD", "CHECK", "GC", "STATUS"], expected: () => undefined },
