@@ -1,7 +1,15 @@
 // Building blocks for schemas at the boundary. Each one's message says what is accepted, so that the
 // reporter only has to add where the value is and what it was.
 import * as v from "valibot";
-import { type Cidr, type Ip, type Mac, parseCidr, parseIp, parseMac } from "./address.ts";
+import {
+  type Cidr,
+  cidrContains,
+  type Ip,
+  type Mac,
+  parseCidr,
+  parseIp,
+  parseMac,
+} from "./address.ts";
 
 /** Text that `parse` takes; `expected` completes the sentence "expected …". */
 export const parsed = <T>(parse: (text: string) => T | undefined, expected: string) =>
@@ -14,6 +22,22 @@ export const parsed = <T>(parse: (text: string) => T | undefined, expected: stri
 export const ipSchema = parsed<Ip>(parseIp, "an IPv4 or IPv6 address");
 
 export const macSchema = parsed<Mac>(parseMac, "a MAC address of six octets");
+
+// RFC 1122 3.2.1.3, RFC 4291 2.4: of these no packet goes to one machine.
+const noHosts = [
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "224.0.0.0/4",
+  "255.255.255.255/32",
+  "::/127",
+  "ff00::/8",
+].flatMap((text) => parseCidr(text) ?? []);
+
+/** An address at which other machines can reach one. */
+export const hostIpSchema = parsed<Ip>((text) => {
+  const ip = parseIp(text);
+  return ip === undefined || noHosts.some((cidr) => cidrContains(cidr, ip)) ? undefined : ip;
+}, "an IPv4 or IPv6 address of one machine");
 
 export const cidrSchema = parsed<Cidr>(
   parseCidr,

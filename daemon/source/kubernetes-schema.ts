@@ -7,6 +7,7 @@ import {
   cidrSchema,
   dnsLabelSchema,
   dnsNameSchema,
+  hostIpSchema,
   ipSchema,
   isDnsLabel,
   oneOf,
@@ -45,7 +46,7 @@ const podCidrs = v.pipe(
 );
 
 // Only an InternalIP must be an address; a Hostname or InternalDNS entry is text.
-const internalIp = v.object({ type: v.literal("InternalIP"), address: ipSchema });
+const internalIp = v.object({ type: v.literal("InternalIP"), address: hostIpSchema });
 const otherAddress = v.object({ type: text, address: text });
 const nodeAddress = v.lazy((entry) =>
   isRecord(entry) && entry["type"] === "InternalIP" ? internalIp : otherAddress,

@@ -196,10 +196,26 @@ endpoints:
     expect(objectsOf("# nothing\n---\n# more\n")).toEqual([]);
   });
 
+  test.each(["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"])(
+    "refuses the InternalIP %s: no other machine is reached at it",
+    (address) => {
+      const text = node(`status: { addresses: [{ type: InternalIP, address: "${address}" }] }`);
+      expect(parseManifest(text)).toMatchObject({
+        kind: "invalid",
+        problems: [
+          {
+            line: 5,
+            message: `Cannot use status.addresses[0].address "${address}" of Node node-a: expected an IPv4 or IPv6 address of one machine`,
+          },
+        ],
+      });
+    },
+  );
+
   test.each([
     [
       node("status:\n  addresses:\n    - { type: InternalIP, address: 192.0.2.300 }"),
-      '7: Cannot use status.addresses[0].address "192.0.2.300" of Node node-a: expected an IPv4 or IPv6 address',
+      '7: Cannot use status.addresses[0].address "192.0.2.300" of Node node-a: expected an IPv4 or IPv6 address of one machine',
     ],
     [
       node("spec:\n  podCIDRs:\n  - 10.244.1.1/24"),
