@@ -1,9 +1,11 @@
 import type { CniHandlers } from "../core/cni/types.ts";
+import type { Change } from "../core/network.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
 import type { AttachContext } from "./context.ts";
 import { del } from "./del.ts";
 import { gc } from "./gc.ts";
+import { mend } from "./mend.ts";
 import { createReaper } from "./reaper.ts";
 import { status } from "./status.ts";
 import { type SweepReport, sweep } from "./sweep.ts";
@@ -15,6 +17,8 @@ export interface AttachHandlers extends CniHandlers {
   settled(): Promise<void>;
   /** For the daemon's start, while it holds attach.lock exclusive. */
   sweep(signal: AbortSignal): Promise<SweepReport>;
+  /** Puts back what somebody else took from the attachments at the node, and says what. */
+  mend(): readonly Change[];
 }
 
 /** The CNI verbs, each over one context. Requests of one attachment follow one another. */
@@ -28,5 +32,6 @@ export function createHandlers(context: AttachContext): AttachHandlers {
     status: (request, signal) => status(scope, request, signal),
     settled: () => scope.reaper.settled(),
     sweep: (signal) => sweep(scope, signal),
+    mend: () => mend(scope),
   };
 }

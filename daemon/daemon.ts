@@ -6,7 +6,7 @@ import { openRecords } from "../attach/records.ts";
 import { hostCidr, parseCidr } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import type { PlanSettings } from "../core/desired/plan.ts";
-import { hasErrno } from "../core/error.ts";
+import { hasErrno, toError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import type { Paths } from "../core/paths.ts";
@@ -42,6 +42,8 @@ export interface DaemonContext {
 
 // Requests that the plugin serves by itself at this moment come first; each takes 20 s at most.
 const attachLockDeadlineMs = 25_000;
+/** Between two looks at the attachments: each reads every record. */
+const mendEveryMs = 5_000;
 
 /**
  * Starts all parts. Resolves when CNI requests and queries are served, which does not wait for the node
@@ -76,6 +78,7 @@ export async function startDaemon(
   };
   const reconciler = stack.use(openReconciler(context, source, onPass));
   stack.use(await openCniSocket(context, handlers, signal));
+  stack.use(mendNowAndThen(handlers, reconciler, log));
   await Promise.race([firstPass.promise, abortOf(signal)]);
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
   const dns = await openDns(context, source);
@@ -171,6 +174,21 @@ async function openCniSocket(
   using _exclusive = await openAttachLock("exclusive", lock, signal);
   await handlers.sweep(signal);
   return await serveCni({ socketPath: paths.cniSocket, handlers, log });
+}
+
+// The pods' ends of the data path: the reconciler looks after the node's only.
+function mendNowAndThen(handlers: AttachHandlers, { counters }: Reconciler, log: Log): Disposable {
+  const mend = (): void => {
+    try {
+      const routes = handlers.mend().filter(({ kind }) => kind === "add-route");
+      counters.repairs.route += routes.length;
+    } catch (error) {
+      log.error({ err: toError(error) }, "cannot compare the attachments with the kernel");
+    }
+  };
+  mend();
+  const timer = setInterval(mend, mendEveryMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 interface RunningDns {

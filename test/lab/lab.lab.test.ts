@@ -129,6 +129,24 @@ describe("a lab that is up", () => {
     });
   });
 
+  test("the route to a pod comes back when somebody flushes all routes of ours", async () => {
+    const added = lab.run("pod", "add", "flushed", "--node", "node-b", "--json");
+    const { addresses } = JSON.parse(added.stdout);
+    const routes = (): string =>
+      lab.run("exec", "node-b", "--", "ip", "route", "show", "proto", "76").stdout;
+    const before = routes();
+    expect(before).toContain(`${addresses[0]} dev fl`);
+    lab.run("exec", "node-b", "--", "ip", "route", "flush", "proto", "76");
+    await waitFor(() => (routes() === before ? true : undefined), {
+      what: "the routes did not come back",
+      deadlineMs: 10_000,
+      signal,
+    });
+    const ping = ["ping", "-c1", "-W1", addresses[0]];
+    expect(lab.run("exec", "node-b", "--", ...ping).status).toBe(0);
+    lab.run("pod", "rm", "flushed");
+  });
+
   test.each([40, 70, 90, 110, 130, 160])(
     "pod rm cleans up after a pod add that was killed after %d ms",
     async (ms) => {
