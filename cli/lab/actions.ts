@@ -16,6 +16,7 @@ import { memberOf } from "./directory.ts";
 import { type Lab, labDown, labUp, openLab, runtimeOf } from "./lab.ts";
 import { enter } from "./member.ts";
 import { addPod, podsIn, removePod } from "./pod.ts";
+import { worldNames } from "./topology.ts";
 
 export async function up(options: UpOptions, context: CliContext): Promise<void> {
   const cluster = clusterOfOptions(options);
@@ -44,7 +45,7 @@ export function exec(
   { dir }: LabOptions,
   context: CliContext,
 ): void {
-  const names = [...openLab(dir).nodes, "router", "outside", ...podsIn(dir).map((pod) => pod.name)];
+  const names = [...openLab(dir).nodes, ...worldNames, ...podsIn(dir).map((pod) => pod.name)];
   if (!names.includes(name)) {
     throw new Error(`No node or pod "${name}" in the lab: expected ${names.join(", ")}`);
   }

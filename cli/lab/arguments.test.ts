@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { checkName, collectLabel, parseNodeCount } from "./arguments.ts";
+import { checkName, collectLabel, parseNodeCount, resolveDirectory } from "./arguments.ts";
 
 describe("parseNodeCount()", () => {
   test.each([
@@ -22,4 +22,11 @@ describe("checkName()", () => {
   test.each(["", "-a", "a-", "A", "a/b", "..", "x".repeat(64)])("refuses %j", (name) => {
     expect(() => checkName("pod", name)).toThrow(`name a pod "${name}"`);
   });
+});
+
+test("resolveDirectory() is absolute and without links, also for what is not there yet", () => {
+  expect(resolveDirectory("/proc/self/../lab")).toBe("/proc/lab");
+  expect(resolveDirectory("lab")).toBe(`${process.cwd()}/lab`);
+  expect(resolveDirectory("/proc/self/lab")).toBe(`/proc/${process.pid}/lab`);
+  expect(resolveDirectory("/nonexistent/lab/")).toBe("/nonexistent/lab");
 });

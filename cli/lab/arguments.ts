@@ -1,3 +1,5 @@
+import { existsSync, realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { UsageError } from "../context.ts";
 
 /** What every lab command takes. */
@@ -22,6 +24,13 @@ export const defaultLabDirectory = "/run/fairlead-lab";
 export const defaultNodeCount = 3;
 /** Most nodes a lab takes: they are processes on one machine. */
 export const nodesMax = 100;
+
+/** `--dir`, as the kernel names what is mounted there: absolute, without links on the way. */
+export function resolveDirectory(text: string): string {
+  const path = resolve(text);
+  const parent = dirname(path);
+  return join(existsSync(parent) ? realpathSync(parent) : parent, basename(path));
+}
 
 /** `--nodes`: a whole number from 1. */
 export function parseNodeCount(text: string): number {

@@ -6,6 +6,7 @@ import {
   defaultNodeCount,
   type LabOptions,
   type PodAddOptions,
+  resolveDirectory,
   type UpOptions,
 } from "./arguments.ts";
 
@@ -84,6 +85,7 @@ function addInternalCommands(lab: Command, context: CliContext): void {
 const directoryOption = [
   "--dir <dir>",
   "the lab's directory: another one is another lab",
+  resolveDirectory,
   defaultLabDirectory,
 ] as const;
 

@@ -1,14 +1,13 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { paths } from "../../core/paths.ts";
 import type { Member } from "./member.ts";
-import { logPath, startProcess } from "./member-process.ts";
+import { logTail, startProcess } from "./member-process.ts";
 import { outsidePath } from "./node.ts";
 import { isAlive } from "./process.ts";
 import { waitFor } from "./wait.ts";
 
 const readyDeadlineMs = 15_000;
-const shownLogLines = 20;
 
 /** Starts the node's daemon; resolves with the milliseconds until its conflist was there. */
 export async function startDaemon(
@@ -30,9 +29,8 @@ export async function startDaemon(
     );
   } catch (cause) {
     signal.throwIfAborted();
-    const tail = readFileSync(logPath(node, "daemon"), "utf8").trimEnd().split("\n");
     throw new Error(
-      `The daemon of ${node.name} did not get ready; its log ends with:\n${tail.slice(-shownLogLines).join("\n")}\n`,
+      `The daemon of ${node.name} did not get ready; its log ends with:\n${logTail(node, "daemon")}\n`,
       { cause },
     );
   }

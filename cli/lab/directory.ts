@@ -46,8 +46,14 @@ export async function removeLabDirectory(lab: string, signal: AbortSignal): Prom
   if (existsSync(lab)) rmdirSync(lab);
 }
 
-/** proc_pid_mountinfo(5), field 5. */
-export const isMounted = (path: string): boolean =>
+export const isMounted = (path: string): boolean => mountPoints().includes(path);
+
+/** proc_pid_mountinfo(5), field 5, without its octal escapes. */
+export const mountPoints = (): string[] =>
   readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
-    .some((line) => line.split(" ")[4] === path);
+    .map((line) =>
+      (line.split(" ")[4] ?? "").replaceAll(/\\(\d{3})/g, (_, octal: string) =>
+        String.fromCodePoint(Number.parseInt(octal, 8)),
+      ),
+    );

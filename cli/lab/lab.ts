@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { describeError } from "../../core/error.ts";
+import { replaceFile } from "../../daemon/replace-file.ts";
 import type { artifacts } from "../home.ts";
 import type { LabCluster } from "./cluster.ts";
 import { startDaemon } from "./daemon.ts";
@@ -134,7 +135,7 @@ async function build(plan: LabPlan, topology: Topology, signal: AbortSignal): Pr
     nodes: topology.nodes.map(({ name }) => name),
     pluginPath: [artifacts.plugins, "/opt/cni/bin", "/usr/lib/cni"],
   };
-  writeFileSync(labFile(directory), JSON.stringify(lab));
+  replaceFile(labFile(directory), JSON.stringify(lab), 0o600);
   return lab;
 }
 

@@ -1,39 +1,47 @@
 import { readFileSync } from "node:fs";
 import { holderOf, type Member } from "./member.ts";
-import type { ProcessIdentity } from "./process.ts";
+import { logTail, type ProcessStart, startProcess } from "./member-process.ts";
 import { isAlive } from "./process.ts";
 import { waitFor } from "./wait.ts";
 
-// Values of `st` in /proc/net (include/net/tcp_states.h): a UDP socket that is bound is "closed".
-const readyState = { tcp: "0A", udp: "07" } as const;
-
-export interface Listening {
+export interface Port {
   readonly protocol: "tcp" | "udp";
   readonly port: number;
-  /** Who should. */
-  readonly process: ProcessIdentity;
-  /** Completes "… did not listen". */
-  readonly what: string;
 }
 
-/** Resolves when somebody in the member listens on the port. */
-export async function waitForListener(
+// Values of `st` in /proc/net (include/net/tcp_states.h): a UDP socket that is bound is "closed".
+const readyState = { tcp: "0A", udp: "07" } as const;
+const listenDeadlineMs = 10_000;
+
+/** Starts a process in the member, as {@link startProcess}; resolves when somebody listens on the port. */
+export async function startListener(
   member: Member,
-  { protocol, port, process, what }: Listening,
+  start: ProcessStart,
+  { protocol, port }: Port,
   signal: AbortSignal,
 ): Promise<void> {
+  const process = startProcess(member, start);
   // Of the holder: the process itself is not in the member's namespace from its first moment.
   const { pid } = holderOf(member);
-  await waitFor(
-    () => {
-      if (!isAlive(process)) throw new Error(`${what} ended before it listened on port ${port}`);
-      return isListening(pid, protocol, port) ? true : undefined;
-    },
-    { what: `${what} did not listen on port ${port}`, deadlineMs: 10_000, signal },
-  );
+  try {
+    await waitFor(
+      () => {
+        if (isListening(pid, { protocol, port })) return true;
+        if (!isAlive(process)) throw new Error("it ended");
+        return undefined;
+      },
+      { what: "nobody listens", deadlineMs: listenDeadlineMs, signal },
+    );
+  } catch (cause) {
+    signal.throwIfAborted();
+    const where = `${start.name} of ${member.name} on ${protocol} port ${port}`;
+    throw new Error(`Cannot start ${where}; its log ends with:\n${logTail(member, start.name)}\n`, {
+      cause,
+    });
+  }
 }
 
-function isListening(pid: number, protocol: "tcp" | "udp", port: number): boolean {
+function isListening(pid: number, { protocol, port }: Port): boolean {
   const wanted = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   return ["", "6"].some((family) =>
     readFileSync(`/proc/${pid}/net/${protocol}${family}`, "utf8")

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { enter, findHolder, type Member, namespaceOf } from "./member.ts";
 import {
@@ -18,6 +18,16 @@ export interface ProcessStart {
 
 export const logPath = (member: Member, processName: string): string =>
   join(member.directory, `${processName}.log`);
+
+const tailLines = 20;
+
+/** The end of the process's log. */
+export const logTail = (member: Member, processName: string): string =>
+  readFileSync(logPath(member, processName), "utf8")
+    .trimEnd()
+    .split("\n")
+    .slice(-tailLines)
+    .join("\n");
 
 /** Starts a process in the member that outlives us, its output in its log, and records it. */
 export function startProcess(member: Member, { name, command }: ProcessStart): ProcessIdentity {

@@ -29,6 +29,7 @@ describe("planTopology()", () => {
 
   test.each([
     ["no node", [], "1 to 100"],
+    ["a name of the lab's own", [aNode("router", "172.30.1.2", "10.1.0.0/24")], "Node router: "],
     ["the router's address", [aNode("n", "172.30.1.1", "10.1.0.0/24")], "it is the router's"],
     ["an address outside", [aNode("n", "203.0.113.7", "10.1.0.0/24")], "203.0.113.0/24 is outside"],
     [

@@ -45,6 +45,8 @@ export interface Topology {
   readonly outside: LabLink & { readonly address: Ip };
 }
 
+/** The members that every lab has besides its nodes. */
+export const worldNames: readonly string[] = ["router", "outside"];
 /** Every node's interface to its link. */
 export const nodeInterface = "eth0";
 /** What the outside's DNS server knows. */
@@ -64,6 +66,12 @@ export function planTopology(nodes: readonly Node[]): Topology {
   }
   const links: LabLink[] = [];
   const placed = nodes.map((node, index): LabNode => {
+    if (worldNames.includes(node.name)) {
+      throw new ConfigError(
+        `Node ${node.name}`,
+        "Cannot use this name: the lab has a member of it",
+      );
+    }
     const address = node.addresses.find(isIpv4);
     if (address === undefined) {
       throw new ConfigError(

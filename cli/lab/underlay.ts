@@ -1,9 +1,8 @@
 // The world around the nodes: a router between the links, and a host beyond it.
 import { memberOf } from "./directory.ts";
 import { execute } from "./execute.ts";
-import { waitForListener } from "./listener.ts";
+import { startListener } from "./listener.ts";
 import { createMember, enterNetwork, holderOf, type Member } from "./member.ts";
-import { startProcess } from "./member-process.ts";
 import {
   nodeCommands,
   outsideCommands,
@@ -55,36 +54,32 @@ async function startOutside(
   signal: AbortSignal,
 ): Promise<void> {
   const { address } = topology.outside;
-  const dns = startProcess(outside, {
-    name: "dnsmasq",
-    command: [
-      "dnsmasq",
-      "--keep-in-foreground",
-      "--conf-file=/dev/null",
-      "--no-resolv",
-      "--no-hosts",
-      "--pid-file=",
-      "--user=root",
-      "--log-facility=-",
-      "--bind-interfaces",
-      `--listen-address=${address}`,
-      `--host-record=${outsideName},${address}`,
-      // Any other name does not exist, rather than being refused: as a real resolver answers.
-      "--local=//",
-    ],
-  });
-  const echo = startProcess(outside, {
-    name: "echo",
-    command: [command, "lab", "serve", "--port", String(outsidePort)],
-  });
-  await waitForListener(
+  const dnsmasq = [
+    "dnsmasq",
+    "--keep-in-foreground",
+    "--conf-file=/dev/null",
+    "--no-resolv",
+    "--no-hosts",
+    "--pid-file=",
+    "--user=root",
+    "--log-facility=-",
+    "--bind-interfaces",
+    `--listen-address=${address}`,
+    `--host-record=${outsideName},${address}`,
+    // Any other name does not exist, rather than being refused: as a real resolver answers.
+    "--local=//",
+  ];
+  const echo = [command, "lab", "serve", "--port", String(outsidePort)];
+  await startListener(
     outside,
-    { protocol: "udp", port: 53, process: dns, what: "The DNS server outside" },
+    { name: "dnsmasq", command: dnsmasq },
+    { protocol: "udp", port: 53 },
     signal,
   );
-  await waitForListener(
+  await startListener(
     outside,
-    { protocol: "tcp", port: outsidePort, process: echo, what: "The echo server outside" },
+    { name: "echo", command: echo },
+    { protocol: "tcp", port: outsidePort },
     signal,
   );
 }

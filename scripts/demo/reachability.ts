@@ -2,9 +2,8 @@
 import { execute } from "../../cli/lab/execute.ts";
 import { memberOf } from "../../cli/lab/directory.ts";
 import type { Exchange } from "../../cli/lab/echo.ts";
-import { waitForListener } from "../../cli/lab/listener.ts";
+import { startListener } from "../../cli/lab/listener.ts";
 import { enter, runIn } from "../../cli/lab/member.ts";
-import { startProcess } from "../../cli/lab/member-process.ts";
 import type { LabPod } from "../../cli/lab/pod.ts";
 import { formatTable } from "../../cli/table.ts";
 import { claimPaths, countByPair, formatPairs, startCapture } from "./capture.ts";
@@ -104,13 +103,11 @@ export async function startServers(
   await Promise.all(
     pods.map(async (pod) => {
       const port = portOf(pod);
-      const member = memberOf(lab, pod.name);
-      const process = startProcess(member, {
+      const start = {
         name: "echo",
         command: [command, "lab", "serve", "--port", String(port)],
-      });
-      const what = `The echo server in ${pod.name}`;
-      await waitForListener(member, { protocol: "tcp", port, process, what }, signal);
+      };
+      await startListener(memberOf(lab, pod.name), start, { protocol: "tcp", port }, signal);
     }),
   );
 }

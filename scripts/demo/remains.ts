@@ -1,7 +1,7 @@
 // What attachments and labs leave behind: nothing. Compared is everything there was before.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join, relative } from "node:path";
-import { isMounted } from "../../cli/lab/directory.ts";
+import { isMounted, mountPoints } from "../../cli/lab/directory.ts";
 import { execute } from "../../cli/lab/execute.ts";
 import { enter, type Member } from "../../cli/lab/member.ts";
 import { outsidePath } from "../../cli/lab/node.ts";
@@ -87,10 +87,7 @@ export async function linesLeft(
 
 /** What is left of a lab's directory: itself, and mounts at or below it. */
 export function traceOfLab(directory: string): string[] {
-  const mounts = readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[4] ?? "")
-    .filter((point) => point.startsWith(`${directory}/`));
+  const mounts = mountPoints().filter((point) => point.startsWith(`${directory}/`));
   return [
     ...(existsSync(directory) ? [directory] : []),
     ...(isMounted(directory) ? [`mount at ${directory}`] : []),

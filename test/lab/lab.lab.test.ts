@@ -1,9 +1,12 @@
 // `fairlead lab` as its user has it: the built command, in processes of its own.
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { waitFor } from "../../cli/lab/wait.ts";
+import { artifacts } from "../../cli/home.ts";
 import { memberOf } from "../../cli/lab/directory.ts";
 import { linesLeft, observeNode, traceOfLab } from "../../scripts/demo/remains.ts";
 import { type TestLab, testLab } from "../support/lab.ts";
@@ -61,6 +64,12 @@ describe("a lab that is up", () => {
     expect(["/etc", "/var/lib", "/opt", "/run"].filter((d) => existsSync(`${d}/fltest`))).toEqual(
       [],
     );
+  });
+
+  test("takes its directory by any path", () => {
+    const path = `/run/./${basename(lab.directory)}/../${basename(lab.directory)}/`;
+    const exec = spawnSync(artifacts.command, ["lab", "exec", "--dir", path, "node-a", "true"]);
+    expect(exec.status).toBe(0);
   });
 
   test("exec refuses a name that is none, and names those there are", () => {
