@@ -1,5 +1,5 @@
 // containerd, driven through its CRI as a kubelet does it, on two nodes with the overlay between them.
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
@@ -12,6 +12,7 @@ import { imageName } from "./image.ts";
 import {
   createRuntimeLab,
   killDaemon,
+  removeForgotten,
   type RuntimeLab,
   startDaemonAgain,
   watchMachines,
@@ -160,6 +161,23 @@ test("pods of one node at once", async () => {
   await Promise.all([peer, ...pods].map((pod) => pod.remove()));
 });
 
+test("a pod's bandwidth annotations limit it in both directions", async () => {
+  const annotations = {
+    "kubernetes.io/ingress-bandwidth": "8M",
+    "kubernetes.io/egress-bandwidth": "4M",
+  };
+  const pod = await runPod(near, podNamed("slow", { annotations }));
+  const shapers = `
+tc qdisc show
+for sandbox in /run/netns/*; do nsenter --net="$sandbox" tc qdisc show; done`;
+  const found = (await near.machine.output("sh", "-c", shapers)).split("\n");
+  expect(found.filter((line) => line.includes("tbf"))).toEqual([
+    expect.stringMatching(/dev fl[0-9a-f]{12} .* rate 8Mbit /),
+    expect.stringMatching(/dev eth0 .* rate 4Mbit /),
+  ]);
+  await pod.remove();
+});
+
 test.each([5, 15, 30, 45, 60, 80])(
   "containerd killed %d ms into RunPodSandbox: nothing stays",
   async (ms) => {
@@ -173,32 +191,12 @@ test.each([5, 15, 30, 45, 60, 80])(
       await near.cri.stopPodSandbox(id);
       await near.cri.removePodSandbox(id);
     }
-    // Until the network is up, containerd 1.6 remembers nothing of a sandbox: it leaves the namespace
-    // it made, and never calls DEL. Without its sandbox the attachment is stale, and the daemon's start
-    // takes it away.
-    if (await removeForgottenSandboxes(near)) {
-      await killDaemon(machine);
-      await startDaemonAgain(machine);
-    }
+    // Until the network is up, containerd 1.6 remembers nothing of a sandbox.
+    await removeForgotten(machine);
     const whole = await runPod(near, podNamed("half"));
     await whole.remove();
   },
 );
-
-const endShims = `
-for process in /proc/[0-9]*; do
-  [ "$(cat $process/comm)" != containerd-shim ] || kill -KILL \${process#/proc/}
-done`;
-
-async function removeForgottenSandboxes({ machine }: Containerd): Promise<boolean> {
-  const directory = outsidePath(machine.node, "/run/netns");
-  const names = existsSync(directory) ? readdirSync(directory) : [];
-  for (const name of names) await machine.output("ip", "netns", "del", name);
-  await machine.output("sh", "-c", endShims);
-  const cache = outsidePath(machine.node, "/var/lib/cni/results");
-  for (const file of readdirSync(cache)) rmSync(join(cache, file));
-  return names.length > 0;
-}
 
 test("ctr run --cni attaches, and detaches at the end", async () => {
   const peer = await runPod(far, podNamed("peer"));

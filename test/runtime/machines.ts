@@ -1,9 +1,11 @@
 // A lab whose nodes are to run containers, and what is there before and after.
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { artifacts } from "../../cli/home.ts";
 import { startDaemon } from "../../cli/lab/daemon.ts";
 import { memberOf } from "../../cli/lab/directory.ts";
 import { holderOf, type Member, runIn } from "../../cli/lab/member.ts";
+import { outsidePath } from "../../cli/lab/node.ts";
 import { endProcesses } from "../../cli/lab/process.ts";
 import { readRecord } from "../../cli/lab/process-record.ts";
 import { waitFor } from "../../cli/lab/wait.ts";
@@ -84,3 +86,27 @@ export async function startDaemonAgain({ node }: ContainerMachine): Promise<void
   };
   await waitFor(isReady, { what: `${node.name} did not get ready`, deadlineMs: 10_000, signal });
 }
+
+/**
+ * Does what a runtime cannot do that was killed before it had written down what it made: ends the
+ * processes and deletes the sandboxes that it knows nothing of. It never calls DEL for them; without its
+ * sandbox such an attachment is stale, and the daemon takes it away when it starts.
+ */
+export async function removeForgotten(machine: ContainerMachine): Promise<void> {
+  await machine.output("sh", "-c", endForgotten);
+  const directory = outsidePath(machine.node, "/run/netns");
+  const sandboxes = existsSync(directory) ? readdirSync(directory) : [];
+  for (const name of sandboxes) await machine.output("ip", "netns", "del", name);
+  const cache = outsidePath(machine.node, "/var/lib/cni/results");
+  for (const file of existsSync(cache) ? readdirSync(cache) : []) rmSync(join(cache, file));
+  if (sandboxes.length === 0) return;
+  await killDaemon(machine);
+  await startDaemonAgain(machine);
+}
+
+const endForgotten = `
+for process in /proc/[0-9]*; do
+  case "$(cat "$process/comm" 2>/dev/null)" in
+    containerd-shim | conmon | runc*) kill -KILL "\${process#/proc/}" ;;
+  esac
+done`;
