@@ -23,6 +23,7 @@ const reply = await dispatch(
     environment: process.env,
     readStdin: () =>
       readRequestText(process.stdin, inputDeadline(process.env["CNI_COMMAND"], deadline)),
+    isIpam: true,
     about: formatAbout("fairlead-ipam", version),
   },
   createIpamHandlers({

@@ -1,6 +1,7 @@
 // The file that container runtimes execute as the CNI plugin `fairlead`. It hands the request, as it
 // came, to the daemon's socket and prints the reply; where there is no daemon it becomes the Node
-// program that serves the same request alone. As `fairlead-ipam` it always becomes that program.
+// program that serves the same request alone. As `fairlead-ipam`, or `host-local`, whose place it
+// can take, it always becomes the IPAM program.
 //
 // It is small on purpose, because it starts for every request: it knows the frames of
 // core/cni/launcher-protocol.ts and nothing of what is in them. Requests may be repeated (the CNI
@@ -310,7 +311,8 @@ static _Noreturn void print_reply(void) {
 
 static bool is_ipam(const char *called_as) {
 	const char *slash = strrchr(called_as, '/');
-	return strcmp(slash == NULL ? called_as : slash + 1, "fairlead-ipam") == 0;
+	const char *name = slash == NULL ? called_as : slash + 1;
+	return strcmp(name, "fairlead-ipam") == 0 || strcmp(name, "host-local") == 0;
 }
 
 int main(int argc, char **argv) {

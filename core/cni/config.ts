@@ -94,6 +94,8 @@ export interface ConfContext {
   readonly cniVersion: CniVersion;
   /** CNI_ARGS. */
   readonly args: ReadonlyMap<string, string>;
+  /** The reader is the IPAM plugin itself: `ipam` is its own, by whatever name it was installed. */
+  readonly isIpam?: boolean;
 }
 
 /**
@@ -103,7 +105,7 @@ export interface ConfContext {
  */
 export function parseNetConf(header: ConfHeader, context: ConfContext): NetConf {
   const { json, name, raw } = header;
-  const { command, cniVersion, args } = context;
+  const { command, cniVersion } = context;
   const isCleanup = command === "DEL" || command === "GC";
   const tolerant = <T>(read: Reader<T>): Reader<T | undefined> =>
     isCleanup ? (at) => orUndefined(() => read(at)) : read;
@@ -115,7 +117,7 @@ export function parseNetConf(header: ConfHeader, context: ConfContext): NetConf 
     type: optional(json, "type", tolerant(readString)).type ?? "",
     ...optional(json, "mtu", tolerant(readMtu)),
     ...(isCleanup ? {} : readBandwidth(json)),
-    ipam: (isCleanup ? readCleanupIpam : readIpam)(json, args),
+    ipam: isCleanup ? readCleanupIpam(json) : readIpam(json, context),
     ...optional(json, "dns", tolerant(readDns)),
     ...(hasPrevResult ? optional(json, "prevResult", tolerant(readPrevResult(cniVersion))) : {}),
     ...(command === "GC" ? validAttachments(json) : {}),
@@ -148,11 +150,11 @@ const readPrevResult =
     return readResult(version)(at);
   };
 
-function readIpam(json: Json, args: ReadonlyMap<string, string>): IpamConf {
+function readIpam(json: Json, { args, isIpam = false }: ConfContext): IpamConf {
   const ipam = optional(json, "ipam", readObject).ipam ?? { path: "ipam", value: {} };
   const type = optional(ipam, "type", readText).type ?? ownIpamType;
   // Another plugin's keys are not ours to judge: it gets the request as it came.
-  if (type !== ownIpamType) return { type, ranges: [], routes: [], requestedIps: [] };
+  if (type !== ownIpamType && !isIpam) return { type, ranges: [], routes: [], requestedIps: [] };
   const runtime = optional(json, "runtimeConfig", readObject).runtimeConfig;
   const requested = optional(json, "args", readObject).args;
   const requestedCni = requested && optional(requested, "cni", readObject).cni;

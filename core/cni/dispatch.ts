@@ -2,7 +2,7 @@
 // checks decides which error wins; it is the reference dispatcher's.
 import { describeError } from "../error.ts";
 import { parseCniArgs } from "./args.ts";
-import { type ConfHeader, parseConfHeader, parseNetConf } from "./config.ts";
+import { type ConfContext, type ConfHeader, parseConfHeader, parseNetConf } from "./config.ts";
 import { checkEnvironment, cniCommands, isCniCommand } from "./environment.ts";
 import { CniCode, CniError } from "./error.ts";
 import { member } from "./json.ts";
@@ -34,6 +34,8 @@ export interface CniInvocation {
    * answers all the same: for it this should not wait for input that does not come.
    */
   readonly readStdin: () => Promise<string>;
+  /** True for an IPAM plugin: see {@link ConfContext}. */
+  readonly isIpam?: boolean;
   /** Printed when CNI_COMMAND is not set; see {@link formatAbout}. */
   readonly about: string;
 }
@@ -222,10 +224,10 @@ function buildRequest(
   command: Exclude<CniCommand, "VERSION">,
   cniVersion: CniVersion,
   header: ConfHeader,
-  { environment }: CniInvocation,
+  { environment, isIpam = false }: CniInvocation,
 ): CniRequest {
   const args = readArgs(command, environment["CNI_ARGS"] ?? "");
-  const conf = parseNetConf(header, { command, cniVersion, args });
+  const conf = parseNetConf(header, { command, cniVersion, args, isIpam });
   if (command === "GC" || command === "STATUS") return { command, request: { conf, environment } };
   const request: AttachmentRequest = {
     key: {

@@ -263,10 +263,10 @@ describe("the launcher does without the daemon", () => {
     expect(socket.count).toBe(0);
   });
 
-  test("as fairlead-ipam, always", async () => {
+  test.each(["fairlead-ipam", "host-local"])("as %s, always", async (name) => {
     const path = newSocketPath();
     await using socket = await listen(path, () => answered);
-    const launcher = join(setup.directory, "fairlead-ipam");
+    const launcher = join(setup.directory, name);
     linkSync(setup.launcher, launcher);
     const outcome = await run({ launcher, env: { FAIRLEAD_SOCKET: path }, stdin: "12345" });
     expectLocal(outcome, "ipam.js", 5);

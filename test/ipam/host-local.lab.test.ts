@@ -113,6 +113,32 @@ describe("fairlead-ipam under the reference bridge plugin", () => {
     }).then((answer) => expect(answer).toMatchObject({ status: 0 }));
 });
 
+test("fairlead-ipam in the place of host-local keeps to its ranges", async () => {
+  const call = (command: string, ipam: object, name = "mynet") =>
+    callPlugin({
+      plugin: `${plugins.path}/fairlead-ipam`,
+      command,
+      container: "stand-in",
+      conf: {
+        cniVersion: "1.0.0",
+        name,
+        type: "bridge",
+        ipam: { type: "host-local", dataDir: data.path, ...ipam },
+      },
+    });
+  const ipam = { subnet: "10.1.4.0/24", routes: [{ dst: "0.0.0.0/0" }] };
+  const given = resultOf(await call("ADD", ipam));
+  expect(given).toMatchObject({
+    ips: [{ address: "10.1.4.2/24", gateway: "10.1.4.1" }],
+    routes: [{ dst: "0.0.0.0/0" }],
+  });
+  expect(await call("DEL", ipam)).toMatchObject({ status: 0 });
+  expect(data.addresses()).toEqual([]);
+  const wrong = await call("ADD", { subnet: "10.1.4.1/24" });
+  expect(wrong.status).toBe(1);
+  expect(JSON.parse(wrong.stdout)).toMatchObject({ code: 7 });
+});
+
 describe("host-local and fairlead-ipam in one directory", () => {
   const network = "shared";
   type Kind = "go" | "ours";
