@@ -85,13 +85,15 @@ async function attach(
     ...(pod !== undefined && { alias: aliasOf(pod) }),
   };
   const dns = podDns(request, facts, assignment.dns);
+  const given = assignment.given === undefined ? {} : { given: assignment.given };
   await scope.reaper.whenGone(hostInterfaceName(key), addresses);
   signal.throwIfAborted();
   const made = await makePair(scope, {
     request,
     sandbox,
     wiring,
-    onChosen: (chosen) => scope.records.write({ ...record, wired: { wiring: chosen, dns } }),
+    onChosen: (chosen) =>
+      scope.records.write({ ...record, wired: { wiring: chosen, dns, ...given } }),
   });
   return resultOf(key, netns, made, dns);
 }

@@ -15,7 +15,7 @@ import type { NodeFacts } from "../core/node-facts.ts";
 import { assign, rangesOf } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import type { AttachContext } from "./context.ts";
-import { callDelegate, findDelegate } from "./delegate.ts";
+import { callDelegate, findDelegate, withOwnResult } from "./delegate.ts";
 import type { AttachmentRecord } from "./records.ts";
 
 /** What IPAM gives to one attachment. */
@@ -24,6 +24,8 @@ export interface Assignment {
   readonly routes: readonly CniRoute[];
   /** Present when a delegated plugin said so, or `ipam.resolvConf`. */
   readonly dns?: Dns;
+  /** What a delegated plugin answered. */
+  readonly given?: string;
 }
 
 /** Our own leases of the network, where its configuration keeps them. */
@@ -34,8 +36,20 @@ export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpam
 /** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
 export function requireIpam({ conf, environment }: NetworkRequest, facts: NodeFacts): void {
   if (hasOwnIpam(conf)) rangesOf(conf, () => facts);
-  else findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
+  else if (!needsInterface(conf)) findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
+  else {
+    throw new CniError(
+      CniCode.invalidConfig,
+      `Invalid ipam.type "${conf.ipam.type}": expected a plugin that knows addresses before there is an interface; a pod's leads to its node alone, where no DHCP server is asked`,
+    );
+  }
 }
+
+/**
+ * The reference plugin dhcp asks over the pod's interface. Ours is made when its addresses are known,
+ * and is routed: a broadcast ends at the node.
+ */
+const needsInterface = ({ ipam }: NetConf): boolean => ipam.type === "dhcp";
 
 /** Repeated for the same attachment of our own IPAM: the same addresses. */
 export async function reserveAddresses(
@@ -44,25 +58,26 @@ export async function reserveAddresses(
   signal: AbortSignal,
 ): Promise<Assignment> {
   const { key, conf } = request;
-  const { ips, routes, dns } = hasOwnIpam(conf)
-    ? await assign({ key, conf, ipam: context.ipam, facts: context.nodeFacts }, signal)
-    : await delegated(context, request, signal);
-  return {
-    addresses: ips.map(({ address }) => address.address),
-    routes,
-    ...(Object.keys(dns).length > 0 && { dns }),
-  };
+  if (!hasOwnIpam(conf)) return delegated(context, request, signal);
+  const { ipam, nodeFacts: facts } = context;
+  return assignmentOf(await assign({ key, conf, ipam, facts }, signal));
 }
+
+const assignmentOf = ({ ips, routes, dns }: CniResult): Assignment => ({
+  addresses: ips.map(({ address }) => address.address),
+  routes,
+  ...(Object.keys(dns).length > 0 && { dns }),
+});
 
 async function delegated(
   context: AttachContext,
   request: AttachmentRequest,
   signal: AbortSignal,
-): Promise<CniResult> {
+): Promise<Assignment> {
   const { conf } = request;
   const stdout = await callDelegate({ ...callOf(context, request), command: "ADD" }, signal);
   const result = parseResult(stdout, conf.cniVersion);
-  if (result.ips.length > 0) return result;
+  if (result.ips.length > 0) return { ...assignmentOf(result), given: stdout };
   throw new CniError(
     CniCode.internal,
     `Cannot use the result of IPAM plugin "${conf.ipam.type}": it has no address`,
@@ -82,7 +97,7 @@ export async function releaseAddresses(
   const { key, conf } = request;
   if (record?.ipam.type === ownIpamType) await releaseRecorded(context, record, signal);
   else if (hasOwnIpam(conf)) await ownIpam(context, conf).release(key, signal);
-  if (!hasOwnIpam(conf)) {
+  if (!hasOwnIpam(conf) && !needsInterface(conf)) {
     await callDelegate({ ...callOf(context, request), command: "DEL" }, signal);
   }
 }
@@ -96,15 +111,31 @@ export async function releaseRecorded(
   await ipam.at(record.ipam.dataDir).release(record.key, signal);
 }
 
-/** Passes CHECK, STATUS or GC on to a delegated plugin; nothing to pass on for our own. */
+/** Passes STATUS or GC on to a delegated plugin; nothing to pass on for our own. */
 export async function forward(
   context: AttachContext,
-  command: "CHECK" | "STATUS" | "GC",
-  request: AttachmentRequest | NetworkRequest,
+  command: "STATUS" | "GC",
+  request: NetworkRequest,
   signal: AbortSignal,
 ): Promise<void> {
-  if (hasOwnIpam(request.conf)) return;
+  if (hasOwnIpam(request.conf) || needsInterface(request.conf)) return;
   await callDelegate({ ...callOf(context, request), command }, signal);
+}
+
+/** Passes CHECK on to a delegated plugin, with what it answered to ADD. */
+export async function forwardCheck(
+  context: AttachContext,
+  request: AttachmentRequest,
+  given: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { conf } = request;
+  if (hasOwnIpam(conf)) return;
+  const call = { ...callOf(context, request), command: "CHECK" } as const;
+  await callDelegate(
+    given === undefined ? call : { ...call, input: withOwnResult(conf, given) },
+    signal,
+  );
 }
 
 const callOf = ({ log }: AttachContext, { conf, environment }: NetworkRequest) => ({

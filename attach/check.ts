@@ -3,7 +3,7 @@ import type { AttachmentRequest, CniResult } from "../core/cni/types.ts";
 import type { AttachmentKey } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
-import { forward } from "./addresses.ts";
+import { forwardCheck } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { differences, leaseDifferences, missing } from "./observe.ts";
 import type { AttachmentRecord } from "./records.ts";
@@ -42,7 +42,7 @@ export async function check(
     ...(await leaseDifferences(scope, request, wiring, signal)),
   ];
   if (problems.length > 0) throw failed(key, problems);
-  await forward(scope, "CHECK", request, signal);
+  await forwardCheck(scope, request, record.wired.given, signal);
 }
 
 interface Checking {

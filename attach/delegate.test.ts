@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { silentLog } from "../core/log.ts";
 import { aConf, forever } from "../test/attach/fixture.ts";
-import { callDelegate, findDelegate } from "./delegate.ts";
+import { callDelegate, findDelegate, withOwnResult } from "./delegate.ts";
 
 let directory: string;
 beforeEach(() => (directory = mkdtempSync(join(tmpdir(), "fairlead-delegate-"))));
@@ -85,4 +85,13 @@ describe("findDelegate()", () => {
   test.each(["", "../host-local", "/bin/sh"])("refuses the type %j", (type) =>
     expect(() => findDelegate(type, "/bin")).toThrow("expected the file name of a plugin"),
   );
+});
+
+test("withOwnResult() replaces the result that the runtime kept, in whatever case", () => {
+  const raw = JSON.stringify({ name: "net", PrevResult: { ips: ["ours"] }, prevresult: 1, mtu: 0 });
+  expect(JSON.parse(withOwnResult(aConf({ raw }), '{"ips":["theirs"]}'))).toEqual({
+    name: "net",
+    mtu: 0,
+    prevResult: { ips: ["theirs"] },
+  });
 });

@@ -2,6 +2,7 @@
 // with the caller's environment but for the verb, and the whole of standard input.
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import * as v from "valibot";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { CniCommand, Environment, NetConf } from "../core/cni/types.ts";
 import type { Log } from "../core/log.ts";
@@ -9,6 +10,8 @@ import type { Log } from "../core/log.ts";
 export interface DelegateCall {
   readonly command: Exclude<CniCommand, "VERSION">;
   readonly conf: NetConf;
+  /** On standard input; absent: the request as it came. */
+  readonly input?: string;
   readonly environment: Environment;
   readonly log: Log;
 }
@@ -22,7 +25,7 @@ const outputLimit = 1_048_576;
  * own error, code kept, or what kept it from running.
  */
 export async function callDelegate(call: DelegateCall, signal: AbortSignal): Promise<string> {
-  const { command, conf, environment, log } = call;
+  const { command, conf, environment, log, input = conf.raw } = call;
   const { type } = conf.ipam;
   const file = findDelegate(type, environment["CNI_PATH"] ?? "");
   // 99 ms to load: only where a delegate is configured.
@@ -30,7 +33,7 @@ export async function callDelegate(call: DelegateCall, signal: AbortSignal): Pro
   const outcome = await execa(file, [], {
     env: { ...environment, CNI_COMMAND: command },
     extendEnv: false,
-    input: conf.raw,
+    input,
     timeout: timeoutMs,
     forceKillAfterDelay: 500,
     maxBuffer: outputLimit,
@@ -55,6 +58,20 @@ export async function callDelegate(call: DelegateCall, signal: AbortSignal): Pro
     })
   );
 }
+
+/**
+ * The request with the delegated plugin's own result in the place of ours. Its gateways are not the
+ * pod's, and the reference plugin static compares them.
+ */
+export function withOwnResult({ raw }: NetConf, result: string): string {
+  const request = Object.entries(v.parse(objectSchema, JSON.parse(raw))).filter(
+    ([key]) => key.toLowerCase() !== "prevresult",
+  );
+  const prevResult: unknown = JSON.parse(result);
+  return JSON.stringify({ ...Object.fromEntries(request), prevResult });
+}
+
+const objectSchema = v.record(v.string(), v.unknown());
 
 /** `<dir>/<type>` in the first directory of CNI_PATH that has it as a file, links followed. */
 export function findDelegate(type: string, cniPath: string): string {

@@ -34,7 +34,14 @@ export interface AttachmentRecord {
   /** Wall clock: when the ADD began. */
   readonly createdAtMs: number;
   /** Absent until the addresses are reserved. */
-  readonly wired?: { readonly wiring: Wiring; readonly dns: Dns };
+  readonly wired?: Wired;
+}
+
+export interface Wired {
+  readonly wiring: Wiring;
+  readonly dns: Dns;
+  /** What a delegated IPAM plugin answered to ADD. */
+  readonly given?: string;
 }
 
 export interface PodName {
@@ -123,7 +130,9 @@ const recordSchema = v.object({
   pod: v.exactOptional(v.object({ namespace: v.string(), name: v.string() })),
   ipam: v.object({ type: v.string(), dataDir: v.exactOptional(v.string()) }),
   createdAtMs: v.number(),
-  wired: v.exactOptional(v.object({ wiring: wiringSchema, dns: dnsSchema })),
+  wired: v.exactOptional(
+    v.object({ wiring: wiringSchema, dns: dnsSchema, given: v.exactOptional(v.string()) }),
+  ),
 });
 
 /** Makes the directory when it is used and missing; only root may read it. */

@@ -2,7 +2,7 @@
 // checks decides which error wins; it is the reference dispatcher's.
 import { describeError } from "../error.ts";
 import { parseCniArgs } from "./args.ts";
-import { type ConfContext, type ConfHeader, parseConfHeader, parseNetConf } from "./config.ts";
+import { type ConfHeader, parseConfHeader, parseNetConf } from "./config.ts";
 import { checkEnvironment, cniCommands, isCniCommand } from "./environment.ts";
 import { CniCode, CniError } from "./error.ts";
 import { member } from "./json.ts";
@@ -34,7 +34,7 @@ export interface CniInvocation {
    * answers all the same: for it this should not wait for input that does not come.
    */
   readonly readStdin: () => Promise<string>;
-  /** True for an IPAM plugin: see {@link ConfContext}. */
+  /** The program is an IPAM plugin: `ipam` is its own, by whatever name it was installed. */
   readonly isIpam?: boolean;
   /** Printed when CNI_COMMAND is not set; see {@link formatAbout}. */
   readonly about: string;
