@@ -157,3 +157,19 @@ test("removeStrays() removes what killed requests left beside records, and nothi
     [`${attachmentHash(key)}.json`, "README.tmp"].sort(),
   );
 });
+
+test("a directory that cannot be written is named, with CNI's code for I/O", async () => {
+  writeFileSync(join(directory, "file"), "");
+  const broken = openRecords({
+    directory: join(directory, "file"),
+    clock: systemClock,
+    log: silentLog,
+  });
+  const expected = {
+    code: CniCode.ioFailure,
+    message: `Cannot keep the attachment's record in "${join(directory, "file")}"`,
+    details: expect.stringMatching(/EEXIST|ENOTDIR/),
+  };
+  await expect(broken.lock(key, forever)).rejects.toMatchObject(expected);
+  expect(() => broken.write(record)).toThrow(expect.objectContaining(expected));
+});

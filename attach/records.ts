@@ -15,7 +15,7 @@ import * as v from "valibot";
 import type { Clock } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { Dns } from "../core/cni/types.ts";
-import { hasErrno } from "../core/error.ts";
+import { describeError, hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
 import { cidrSchema, ipSchema, macSchema, wholeNumber } from "../core/schema.ts";
@@ -173,8 +173,12 @@ class RecordDirectory implements RecordStore {
     // The attachment's lock is held, so that nobody else writes the same temporary file.
     const temporary = this.#pathOf(record.key, "tmp");
     const text = JSON.stringify({ version: recordVersion, ...record });
-    writeFileSync(temporary, text, { mode: 0o600 });
-    renameSync(temporary, this.#pathOf(record.key, "json"));
+    try {
+      writeFileSync(temporary, text, { mode: 0o600 });
+      renameSync(temporary, this.#pathOf(record.key, "json"));
+    } catch (cause) {
+      throw this.#failure(cause);
+    }
   }
 
   remove(key: AttachmentKey): void {
@@ -193,18 +197,27 @@ class RecordDirectory implements RecordStore {
   async lock(key: AttachmentKey, signal: AbortSignal): Promise<FileLock> {
     const { clock, lockDeadlineMs: deadlineMs = defaultLockDeadlineMs } = this.#options;
     const wait = { deadlineMs, clock, signal };
-    // Every request begins here. The directory may have been removed since the last one.
-    this.#makeDirectory();
     try {
+      // Every request begins here. The directory may have been removed since the last one.
+      this.#makeDirectory();
       return removedWhenDone(await openLock(this.#pathOf(key, "lock"), "exclusive", wait));
     } catch (cause) {
-      if (!hasErrno(cause, "ETIMEDOUT")) throw cause;
+      if (signal.aborted) throw cause;
+      if (!hasErrno(cause, "ETIMEDOUT")) throw this.#failure(cause);
       throw new CniError(
         CniCode.tryAgainLater,
         `Cannot begin: another request for container "${key.containerId}" interface "${key.ifName}" is still at work after ${deadlineMs} ms`,
         { cause },
       );
     }
+  }
+
+  #failure(cause: unknown): CniError {
+    return new CniError(
+      CniCode.ioFailure,
+      `Cannot keep the attachment's record in "${this.#options.directory}"`,
+      { cause, details: describeError(cause) },
+    );
   }
 
   #makeDirectory(): void {
