@@ -31,6 +31,8 @@ async function main(args: readonly string[]): Promise<number> {
     // Not once: taking the lab away is bounded, and is not to be cut short by impatience.
     process.on(name, () => controller.abort(new Error(`stopped by ${name}`)));
   }
+  // Its reader went away (`| head`): nobody is told any more, but the lab must not stay.
+  process.stdout.on("error", (error) => controller.abort(error));
   const startedAt = performance.now();
   const seconds = (): string => ((performance.now() - startedAt) / 1000).toFixed(1);
   try {

@@ -57,6 +57,20 @@ describe("the demo's story", () => {
   });
 });
 
+test("the demo, whose reader goes away, takes its lab away and fails", async () => {
+  const { directory } = await testLab();
+  onTestFinished(async () => void (await labDown(directory)));
+  const demo = spawn(process.execPath, ["scripts/demo.ts", "--dir", directory], {
+    cwd: join(import.meta.dirname, "../.."),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [said, closed] = [text(demo.stderr), once(demo, "close")];
+  await once(demo.stdout, "data");
+  demo.stdout.destroy();
+  expect([await closed, await said]).toEqual([[1, null], expect.stringContaining("EPIPE")]);
+  expect(traceOfLab(directory)).toEqual([]);
+});
+
 test("the demo, interrupted, takes its lab away and fails", async () => {
   const { directory } = await testLab();
   onTestFinished(async () => void (await labDown(directory)));
