@@ -16,6 +16,12 @@ async function run(...args: readonly string[]): Promise<[number, string, string]
   return [status, stdout, stderr];
 }
 
+function withoutRoot(): Disposable {
+  if (process.geteuid?.() !== 0) return { [Symbol.dispose]: () => {} };
+  process.seteuid?.(65_534);
+  return { [Symbol.dispose]: () => process.seteuid?.(0) };
+}
+
 describe("runCommandLine()", () => {
   test("prints the version, as text and as JSON", async () => {
     expect(await run("version")).toEqual([0, `${version}\n`, ""]);
@@ -27,6 +33,23 @@ describe("runCommandLine()", () => {
   test("gives help on request with 0, and for nothing at all with 2", async () => {
     expect(await run("--help")).toEqual([0, expect.stringContaining("status [options]"), ""]);
     expect(await run()).toEqual([2, "", expect.stringContaining("status [options]")]);
+  });
+
+  test.each([
+    [["daemon"], "run the daemon"],
+    [["uninstall"], "uninstall"],
+    [["lab", "up"], "make a lab"],
+    [["lab", "down"], "take a lab away"],
+    [["lab", "exec", "x", "true"], "use a lab"],
+    [["lab", "pod", "add", "x", "--node", "y"], "use a lab"],
+  ])("says of %j that it needs root", async (args, action) => {
+    using _ = withoutRoot();
+    expect(await run(...args)).toEqual([1, "", `fairlead: Cannot ${action} without root\n`]);
+  });
+
+  test("names no nodes, and no directory, where a lab of one's own has none", async () => {
+    const [status, , stderr] = await run("lab", "up", "--cluster", import.meta.dirname);
+    expect([status, stderr]).toEqual([1, expect.stringContaining("expected at least one Node")]);
   });
 
   test.each([

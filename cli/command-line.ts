@@ -5,6 +5,7 @@ import { version } from "../core/version.ts";
 import { type CliContext, exitStatus, SilentFailure, UsageError } from "./context.ts";
 import { installDefaults, type InstallOptions, type UninstallOptions } from "./install-options.ts";
 import { addLabCommands } from "./lab/command.ts";
+import { requireRoot } from "./root.ts";
 
 /**
  * Runs one command line and gives its exit status. Each command's code is loaded when it runs: the
@@ -59,6 +60,7 @@ function addDaemon(program: Command, context: CliContext): void {
     .description("join this node to the overlay, serve CNI requests and names, until stopped")
     .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
     .action(async ({ config }: { config?: string }) => {
+      requireRoot("run the daemon");
       const { runDaemon } = await import("../daemon/main.ts");
       const configPath = config === undefined ? {} : { configPath: resolve(config) };
       // A daemon keeps no directory busy, and needs none that may go.

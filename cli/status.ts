@@ -4,6 +4,7 @@ import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
 import type { StatusReport } from "../core/status.ts";
 import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
+import { requireRoot } from "./root.ts";
 import { formatTable, type Rows } from "./table.ts";
 
 const deadlineMs = 3000;
@@ -34,6 +35,7 @@ export async function readStatus(socketPath: string, signal: AbortSignal): Promi
     if (hasErrno(cause, "ENOENT", "ECONNREFUSED")) {
       throw new Error(`The daemon is not running: nobody listens at ${socketPath}`, { cause });
     }
+    if (hasErrno(cause, "EACCES")) requireRoot("ask the daemon");
     throw new Error(`Cannot read the status of the daemon at ${socketPath}`, { cause });
   } finally {
     either.removeEventListener("abort", stop);

@@ -14,6 +14,7 @@ import { type InstallLayout, installedLayout } from "./install-layout.ts";
 import type { UninstallOptions } from "./install-options.ts";
 import { removeInstalledFiles, removeManagedConflist, removeNodeState } from "./installed-files.ts";
 import { removeKernelObjects } from "./kernel-objects.ts";
+import { requireRoot } from "./root.ts";
 import { formatTable } from "./table.ts";
 
 const attachLockDeadlineMs = 5000;
@@ -38,6 +39,7 @@ async function removeFromNode(
   { force = false }: UninstallOptions,
   context: CliContext,
 ): Promise<string[]> {
+  requireRoot("uninstall");
   // Nothing of ours is there: nor should we make it, only to remove it.
   const isThere = existsSync(paths.run);
   using _daemonLock = isThere ? lockOutDaemon() : undefined;

@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
 import { invariant } from "../../core/assert.ts";
 import { type CliContext, UsageError } from "../context.ts";
-import { artifacts } from "../home.ts";
+import { artifacts, commandFor } from "../home.ts";
 import {
   checkName,
   defaultLabDirectory,
@@ -25,7 +25,12 @@ export async function up(options: UpOptions, context: CliContext): Promise<void>
     { directory: options.dir, cluster, artifacts, report },
     context.signal,
   );
-  print(context, options, { directory: lab.directory, topology }, whatNext(lab));
+  print(
+    context,
+    options,
+    { directory: lab.directory, topology },
+    whatNext(lab, commandFor(context.environment, process.cwd())),
+  );
 }
 
 export async function down(options: LabOptions, context: CliContext): Promise<void> {
@@ -96,10 +101,18 @@ function clusterOfOptions({ nodes, cluster }: UpOptions): LabCluster {
       "Cannot use --nodes with --cluster: the manifests say which nodes there are",
     );
   }
-  if (cluster !== undefined) return readCluster(cluster);
+  if (cluster !== undefined) return clusterIn(cluster);
   return demoCluster(
     join(artifacts.conf, "demo"),
     parseNodeCount(nodes ?? String(defaultNodeCount)),
+  );
+}
+
+function clusterIn(directory: string): LabCluster {
+  const cluster = readCluster(directory);
+  if (cluster.nodes.length > 0) return cluster;
+  throw new Error(
+    `Cannot make a lab of ${directory}: expected at least one Node in its .yaml files`,
   );
 }
 
@@ -107,18 +120,18 @@ function print(context: CliContext, { json }: LabOptions, value: object, text: s
   context.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : `${text}\n`);
 }
 
-function whatNext({ directory, nodes }: Lab): string {
+function whatNext({ directory, nodes }: Lab, command: string): string {
   const [first, last] = [nodes.at(0), nodes.at(-1)];
   invariant(first !== undefined && last !== undefined, "a lab has a node");
   const dir = directory === defaultLabDirectory ? "" : ` --dir ${directory}`;
   return `
 the lab is up in ${directory}: ${nodes.join(", ")}. Try:
-  fairlead lab pod add${dir} hello --node ${first}
-  fairlead lab pod add${dir} world --node ${last}
-  fairlead lab exec${dir} hello -- ping -c 3 ADDRESS-OF-WORLD
-  fairlead lab exec${dir} hello -- getent hosts web.demo.svc.cluster.local
-  fairlead lab exec${dir} ${first} -- fairlead status
-  fairlead lab exec${dir} ${first} -- ip route
-  fairlead lab down${dir}
+  ${command} lab pod add${dir} hello --node ${first}
+  ${command} lab pod add${dir} world --node ${last}
+  ${command} lab exec${dir} hello -- ping -c 3 ADDRESS-OF-WORLD
+  ${command} lab exec${dir} hello -- getent hosts web.demo.svc.cluster.local
+  ${command} lab exec${dir} ${first} -- fairlead status
+  ${command} lab exec${dir} ${first} -- ip route
+  ${command} lab down${dir}
 The manifests are in ${directory}/cluster: edit them, and every daemon follows.`;
 }

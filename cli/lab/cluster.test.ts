@@ -49,6 +49,9 @@ test("readCluster() names the file and line of what is wrong, and leaves other f
   writeFileSync(join(directory, "README"), "not a manifest");
   writeFileSync(join(directory, ".x.yaml"), "{");
   expect(readCluster(directory)).toEqual({ files: new Map(), nodes: [] });
+  expect(() => readCluster(join(directory, "none"))).toThrow(
+    /none: Cannot read the directory of the manifests$/,
+  );
   writeFileSync(join(directory, "n.yaml"), "apiVersion: v1\nkind: Node\nmetadata: {}\n");
   expect(() => readCluster(directory)).toThrow(/^n\.yaml:\d+: /);
 });

@@ -16,11 +16,19 @@ const nodesFile = "nodes.yaml";
 
 /** A directory's manifests. Throws ConfigError naming the file, the line and what is wrong in it. */
 export function readCluster(directory: string): LabCluster {
-  const names = readdirSync(directory).filter((name) => /^[^.].*\.ya?ml$/.test(name));
+  const names = namesIn(directory).filter((name) => /^[^.].*\.ya?ml$/.test(name));
   const files = names
     .sort()
     .map((name) => [name, readFileSync(join(directory, name), "utf8")] as const);
   return { files: new Map(files), nodes: files.flatMap(([name, text]) => nodesIn(name, text)) };
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch (cause) {
+    throw new ConfigError(directory, "Cannot read the directory of the manifests", { cause });
+  }
 }
 
 /** The demo's cluster with this many nodes. */

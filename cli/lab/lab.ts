@@ -19,6 +19,7 @@ import type { Member } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
 import { createNode, nodeFiles } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
+import { requireRoot } from "../root.ts";
 import { planTopology, type Topology } from "./topology.ts";
 import { cableUp, createWorld } from "./underlay.ts";
 
@@ -45,7 +46,7 @@ export async function labUp(
   plan: LabPlan,
   signal: AbortSignal,
 ): Promise<{ readonly lab: Lab; readonly topology: Topology }> {
-  if (process.geteuid?.() !== 0) throw new Error("Cannot make a lab without root");
+  requireRoot("make a lab");
   if (!isMounted("/")) {
     throw new Error(
       'Cannot make a lab in a root that is no mount point: "mount --bind ROOT ROOT" before chroot',
@@ -67,6 +68,8 @@ export async function labUp(
 
 /** The lab in a directory. Throws when there is none, or only part of one. */
 export function openLab(directory: string): Lab {
+  // Only root sees what is in its directory.
+  requireRoot("use a lab");
   if (!existsSync(labFile(directory))) {
     throw new Error(`No lab in ${directory}: "fairlead lab up" makes one`);
   }
@@ -79,6 +82,7 @@ export function openLab(directory: string): Lab {
 
 /** Takes away whatever there is of a lab, however it ended; says whether there was anything. */
 export async function labDown(directory: string): Promise<boolean> {
+  requireRoot("take a lab away");
   // Not to be interrupted: half a lab taken down is worse than a second's wait.
   const { signal } = new AbortController();
   const wasThere = existsSync(directory) || isMounted(directory);
