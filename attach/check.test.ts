@@ -99,7 +99,10 @@ describe("check()", () => {
     const device = ifName("eth0");
     sandbox.apply([
       { kind: "remove-route", route: sandbox.routes({ device })[0]! },
-      { kind: "remove-neighbor", neighbor: sandbox.neighbors(device)[0]! },
+      {
+        kind: "replace-neighbor",
+        neighbor: { ...sandbox.neighbors(device)[0]!, mac: mac("02:66:66:66:66:66") },
+      },
     ]);
     await node.ipam.release(aRequest().key, forever);
     expect(await problemsOf(check())).toMatchInlineSnapshot(`

@@ -63,12 +63,11 @@ function followMac(
   const { key, wired } = record;
   const mac = podInterfaceOf(prevResult, key)?.mac;
   const link = sandbox.link(key.ifName);
-  const isFollowed =
-    mac !== undefined &&
-    mac !== wire(key, wired.wiring).pod.mac &&
-    mac === link?.mac &&
-    link.index === wired.wiring.podIndex;
-  if (!isFollowed) return wired.wiring;
+  const planned = wire(key, wired.wiring).pod;
+  // Given the MAC that it has, the interface loses its neighbors all the same.
+  const isGiven = mac !== planned.mac || sandbox.neighbors(planned.device).length === 0;
+  const isOurs = link?.index === planned.index && link.mac === mac;
+  if (mac === undefined || !isGiven || !isOurs) return wired.wiring;
   const wiring = { ...wired.wiring, podMac: mac };
   const { host, pod } = wire(key, wiring);
   scope.records.write({ ...record, wired: { ...wired, wiring } });

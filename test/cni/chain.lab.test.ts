@@ -5,14 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { cniVersions } from "../../core/cni/types.ts";
-import { hostInterfaceName } from "../../core/names.ts";
+import { attachmentMacs, hostInterfaceName } from "../../core/names.ts";
 import { type ChainNode, build, openChainNode, pluginPath } from "./chain-node.ts";
 
-const hostInterface = hostInterfaceName({
-  network: "fairlead",
-  containerId: "chained",
-  ifName: "eth0",
-});
+const key = { network: "fairlead", containerId: "chained", ifName: "eth0" };
+const hostInterface = hostInterfaceName(key);
 
 let lab: ChainNode;
 beforeAll(() => void build());
@@ -94,6 +91,13 @@ describe("fairlead, then", () => {
     });
   });
 
+  test("tuning with the MAC that the pod has: CHECK puts back the neighbors that it took", async () => {
+    const { pod } = attachmentMacs(key);
+    await lab.live(lab.chainOf([fairlead, { type: "tuning", mac: pod }]), async () => {
+      for (const address of ["10.244.1.2", "fd00:10:244:1::2"]) await lab.ping(address);
+    });
+  });
+
   test("tuning with a MAC: another one than the result's is still damage", async () => {
     const chain = lab.chainOf([fairlead, { type: "tuning", mac: "02:11:22:33:44:55" }]);
     const result = await chain.add();
@@ -135,6 +139,25 @@ describe("fairlead, then", () => {
     expect(error).toMatchObject({ plugin: "tuning" });
     await chain.pass("DEL");
     await lab.expectClean();
+  });
+});
+
+test("a limit as containerd sends it (rt-02)", async () => {
+  const burst = 2 ** 32 - 1;
+  const bandwidth = {
+    IngressRate: 1_000_000,
+    IngressBurst: burst,
+    EgressRate: 2_000_000,
+    EgressBurst: burst,
+  };
+  const limited = { ...fairlead, capabilities: { bandwidth: true } };
+  const chain = lab.chainOf([limited], { capabilityArgs: { bandwidth } });
+  await lab.live(chain, async () => {
+    const shown = await lab.onNode("tc", "qdisc", "show", "dev", hostInterface, "root");
+    expect(shown).toMatch(/^qdisc tbf .* rate 1Mbit burst 12500b lat 25ms/);
+    const inside = await lab.inPod("tc", "qdisc", "show", "dev", "eth0", "root");
+    expect(inside).toMatch(/^qdisc tbf .* rate 2Mbit burst 25000b lat 25ms/);
+    await lab.ping("10.244.1.2");
   });
 });
 
@@ -189,6 +212,16 @@ describe("after another plugin", () => {
     ]);
     expect(ips.map((ip) => ip.interface)).toEqual([0, 2, 2]);
     await chain.pass("DEL");
+  });
+
+  test("that has made the very interface: refused, and DEL leaves nothing", async () => {
+    const ipam = { type: "host-local", subnet: "10.8.0.0/24" };
+    const chain = lab.chainOf([{ type: "ptp", ipam }, fairlead]);
+    const { error } = await chain.run("ADD");
+    expect(error).toMatchObject({ plugin: "fairlead", code: 101 });
+    expect(await lab.inPod("ip", "address", "show", "eth0")).toContain("10.8.0.2");
+    await chain.pass("DEL");
+    await lab.expectClean();
   });
 
   test("and before a third", async () => {
