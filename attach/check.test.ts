@@ -83,9 +83,9 @@ describe("check()", () => {
     expect(sandbox.neighbors(device)).toEqual(neighbors);
     const host = hostInterfaceName(aRequest().key);
     expect(kernel.neighbors(host).map((neighbor) => neighbor.mac)).toEqual([tuned]);
-    expect(node.log.filter(({ message }) => message.includes("neighbors follow"))).toHaveLength(1);
+    expect(node.log.filter(({ message }) => message.endsWith("neighbors follow"))).toHaveLength(1);
     await check({ ...result, interfaces });
-    expect(node.log.filter(({ message }) => message.includes("neighbors follow"))).toHaveLength(1);
+    expect(node.log.filter(({ message }) => message.endsWith("neighbors follow"))).toHaveLength(1);
     expect((await node.handlers.add(aRequest(), forever)).interfaces).toEqual(interfaces);
   });
 

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { hostInterfaceName, routeProtocol } from "../core/names.ts";
 import type { FakeKernel } from "../kernel/fake.ts";
 import {
@@ -8,6 +8,7 @@ import {
   forever,
   type TestNode,
 } from "../test/attach/fixture.ts";
+import { ifName, mac } from "../test/support/builders.ts";
 
 let kernel: FakeKernel;
 let node: TestNode;
@@ -70,4 +71,47 @@ test("leaves an interface that is gone, or another's by now", async () => {
   expect(node.handlers.mend()).toEqual([]);
   kernel.apply([{ kind: "remove-link", device }]);
   expect(node.handlers.mend()).toEqual([]);
+});
+
+describe("a new pod whose MAC a later plugin gave anew", () => {
+  const tuned = mac("02:11:22:33:44:55");
+  const eth0 = ifName("eth0");
+  const tune = (): void => {
+    using sandbox = kernel.openSandbox("/run/netns/c1");
+    sandbox.apply([{ kind: "set-link", device: eth0, settings: { mac: tuned } }]);
+  };
+  const podNeighbors = () => {
+    using sandbox = kernel.openSandbox("/run/netns/c1");
+    return sandbox.neighbors(eth0);
+  };
+
+  test("is reached again, without a CHECK", async () => {
+    await node.handlers.add(aRequest(), forever);
+    const before = podNeighbors();
+    tune();
+    expect(node.handlers.mend()).toEqual([]);
+    expect(podNeighbors()).toEqual(before);
+    expect(kernel.neighbors(device).map((neighbor) => neighbor.mac)).toEqual([tuned]);
+    expect(kernel.openSandboxes).toBe(0);
+  });
+
+  test("is left alone when it is no longer new, at work on, or gone", async () => {
+    await node.handlers.add(aRequest(), forever);
+    tune();
+    {
+      using _lock = await node.records.lock(key, forever);
+      node.handlers.mend();
+      expect(podNeighbors()).toEqual([]);
+    }
+    const record = node.records.read(key)!;
+    node.records.write({ ...record, createdAtMs: record.createdAtMs - 60_000 });
+    node.handlers.mend();
+    expect(podNeighbors()).toEqual([]);
+    node.records.write(record);
+    kernel.removeSandbox("/run/netns/c1");
+    expect(node.handlers.mend()).toEqual([]);
+    kernel.addSandbox("/run/netns/c1");
+    expect(node.handlers.mend()).toEqual([]);
+    expect(node.log.filter(({ message }) => message.includes("cannot"))).toEqual([]);
+  });
 });

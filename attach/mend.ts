@@ -3,6 +3,7 @@ import { formatChange } from "../core/format-change.ts";
 import { hostInterfaceName, routeProtocol } from "../core/names.ts";
 import type { Change, Link, Route } from "../core/network.ts";
 import type { AttachScope } from "./context.ts";
+import { followNew } from "./follow.ts";
 import type { AttachmentRecord } from "./records.ts";
 import { wire } from "./wiring.ts";
 
@@ -15,6 +16,7 @@ export function mend(scope: AttachScope): readonly Change[] {
   const { kernel, records } = scope;
   const list = records.list().records;
   if (list.length === 0) return [];
+  followNew(scope, list);
   const links = new Map(kernel.links().map((link) => [link.name, link]));
   const present = linesOf(kernel.routes({ protocol: routeProtocol }));
   return list
