@@ -18,6 +18,7 @@ import { systemRandom } from "../kernel/random.ts";
 import { serveCni } from "./cni-server.ts";
 import type { Config } from "./config.ts";
 import { serveHealth } from "./health.ts";
+import { keepServing } from "./kept-socket.ts";
 import { formatMetrics } from "./metrics.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
 import { nodeFactsOf } from "./node-facts.ts";
@@ -98,7 +99,8 @@ export async function startDaemon(
       attachments: countRecords(paths.attachments),
       uptimeMs: clock.monotonicMs() - startedAtMs,
     });
-  stack.use(await serveStatus(paths.statusSocket, report, log));
+  const path = paths.statusSocket;
+  stack.use(await keepServing({ path, serve: () => serveStatus(path, report, log), log }));
   const metrics = (): Promise<string> =>
     formatMetrics({
       report: report(),
@@ -173,7 +175,9 @@ async function openCniSocket(
   const lock = { path: paths.attachLock, clock, deadlineMs: attachLockDeadlineMs };
   using _exclusive = await openAttachLock("exclusive", lock, signal);
   await handlers.sweep(signal);
-  return await serveCni({ socketPath: paths.cniSocket, handlers, log });
+  const path = paths.cniSocket;
+  const serve = () => serveCni({ socketPath: path, handlers, log });
+  return await keepServing({ path, serve, log });
 }
 
 // The pods' ends of the data path: the reconciler looks after the node's only.
