@@ -8,6 +8,7 @@ import type { Sandbox } from "../kernel/kernel.ts";
 import { hasOwnIpam, releaseAddresses, requireIpam, reserveAddresses } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { detach, removeInterface } from "./del.ts";
+import { closeHostPorts, hostPortDifferences, requireFreePorts } from "./host-ports.ts";
 import { differences, leaseDifferences } from "./observe.ts";
 import { makePair } from "./pair.ts";
 import type { PodRoute } from "./wiring.ts";
@@ -70,6 +71,7 @@ async function attach(
     key,
     sandbox: { path: netns, ...sandbox.identity },
     ...(pod !== undefined && { pod }),
+    ...(conf.aliases && { aliases: conf.aliases }),
     ipam: { type: ipam.type, ...(ipam.dataDir !== undefined && { dataDir: ipam.dataDir }) },
     createdAtMs: scope.clock.nowMs(),
   };
@@ -82,12 +84,16 @@ async function attach(
     nodeAddresses: facts.nodeAddresses,
     mtu: conf.mtu ?? facts.mtu,
     ...(conf.bandwidth && { bandwidth: conf.bandwidth }),
+    ...(conf.portMappings && { portMappings: conf.portMappings }),
+    ...(conf.mac && { podMac: conf.mac }),
     ...(pod !== undefined && { alias: aliasOf(pod) }),
   };
   const dns = podDns(request, facts, assignment.dns);
   const given = assignment.given === undefined ? {} : { given: assignment.given };
   await scope.reaper.whenGone(hostInterfaceName(key), addresses);
   signal.throwIfAborted();
+  // From here to the ports' opening in one turn: no other request comes in between.
+  requireFreePorts(scope, key, wiring);
   const made = await makePair(scope, {
     request,
     sandbox,
@@ -118,6 +124,9 @@ async function resultIfWhole(
   return undefined;
 }
 
+/** What of the wiring the runtime decides by itself. */
+const asked = ["bandwidth", "portMappings"] as const;
+
 async function problemsOf(
   scope: AttachScope,
   { request, previous, sandbox }: Repetition & { readonly sandbox: Sandbox },
@@ -126,11 +135,16 @@ async function problemsOf(
   const { wired } = previous;
   if (wired === undefined) return ["the request ended before its addresses were reserved"];
   if (!isSameNamespace(previous.sandbox, sandbox.identity)) return ["it is in another sandbox"];
-  if (!isDeepStrictEqual(wired.wiring.bandwidth, request.conf.bandwidth)) {
-    return ["another bandwidth is asked for"];
-  }
+  const otherwise = asked.filter(
+    (name) => !isDeepStrictEqual(wired.wiring[name], request.conf[name]),
+  );
+  // A later plugin may have set another MAC, which is the pod's then.
+  const { mac } = request.conf;
+  if (mac !== undefined && mac !== wired.wiring.podMac) return ["another mac is asked for"];
+  if (otherwise.length > 0) return otherwise.map((name) => `another ${name} is asked for`);
   return [
     ...differences(scope.kernel, sandbox, request.key, wired.wiring),
+    ...hostPortDifferences(scope.kernel, wired.wiring),
     ...(await leaseDifferences(scope, request, wired.wiring, signal)),
   ];
 }
@@ -141,6 +155,7 @@ async function clearPrevious(
   { request, previous }: Repetition,
   signal: AbortSignal,
 ): Promise<void> {
+  closeHostPorts(scope, previous);
   await removeInterface(scope, request.key, previous.wired?.wiring, "wait");
   const { ipam } = request.conf;
   const isKept = hasOwnIpam(request.conf) && previous.ipam.dataDir === ipam.dataDir;
@@ -155,7 +170,7 @@ async function undo(scope: AttachScope, request: AttachmentRequest): Promise<voi
     const record = scope.records.read(key);
     await detach(scope, {
       key,
-      wiring: record?.wired?.wiring,
+      record,
       release: () => releaseAddresses(scope, request, record, signal),
       reap: "wait",
     });

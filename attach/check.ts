@@ -4,6 +4,7 @@ import type { AttachmentKey } from "../core/names.ts";
 import { forwardCheck } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { followMac } from "./follow.ts";
+import { hostPortDifferences } from "./host-ports.ts";
 import { differences, leaseDifferences } from "./observe.ts";
 import { podInterfaceOf } from "./result.ts";
 import { type Wiring, wire } from "./wiring.ts";
@@ -37,6 +38,7 @@ export async function check(
       ? []
       : [`"${netns}" is another sandbox than ADD was given`]),
     ...differences(scope.kernel, sandbox, key, wiring),
+    ...hostPortDifferences(scope.kernel, wiring),
     ...resultDifferences(prevResult, key, wiring),
     ...(await leaseDifferences(scope, request, wiring, signal)),
   ];

@@ -3,7 +3,9 @@ import { hasErrno } from "../core/error.ts";
 import { type AttachmentKey, hostInterfaceName } from "../core/names.ts";
 import { releaseAddresses } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
+import { closeHostPorts } from "./host-ports.ts";
 import { planDel } from "./plan.ts";
+import type { AttachmentRecord } from "./records.ts";
 import type { Wiring } from "./wiring.ts";
 
 /**
@@ -21,7 +23,7 @@ export async function del(
   const record = scope.records.read(key);
   await detach(scope, {
     key,
-    wiring: record?.wired?.wiring,
+    record,
     release: () => releaseAddresses(scope, request, record, signal),
     reap: scope.reap,
   });
@@ -29,7 +31,7 @@ export async function del(
 
 export interface Detachment {
   readonly key: AttachmentKey;
-  readonly wiring: Wiring | undefined;
+  readonly record: AttachmentRecord | undefined;
   /** Gives the addresses back. */
   readonly release: () => Promise<unknown>;
   /** Whether to wait until the interface is gone from the kernel. */
@@ -37,15 +39,16 @@ export interface Detachment {
 }
 
 /**
- * The one way an attachment ends: for DEL, GC, the daemon's sweep and an ADD that failed. The interface
- * first and the addresses last, so that nobody gets an address that still leads to this pod. The
+ * The one way an attachment ends: for DEL, GC, the daemon's sweep and an ADD that failed. The hostPorts
+ * and the interface first and the addresses last, so that nobody gets an address that still leads to this pod. The
  * record is kept until everything else is gone: after a failure the next DEL goes on from there.
  */
 export async function detach(
   scope: AttachScope,
-  { key, wiring, release, reap }: Detachment,
+  { key, record, release, reap }: Detachment,
 ): Promise<void> {
-  await removeInterface(scope, key, wiring, reap);
+  closeHostPorts(scope, record);
+  await removeInterface(scope, key, record?.wired?.wiring, reap);
   await release();
   scope.records.remove(key);
 }

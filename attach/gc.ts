@@ -91,7 +91,7 @@ async function removeStale(
   };
   await detach(scope, {
     key,
-    wiring: record.wired?.wiring,
+    record,
     release: () => releaseAddresses(scope, attachment, record, signal),
     reap: "wait",
   });
@@ -115,7 +115,7 @@ async function removeUnrecorded(
   if (lock === undefined || isRecorded(scope, key)) return;
   await detach(scope, {
     key,
-    wiring: undefined,
+    record: undefined,
     release: () => ownIpam(scope, conf).release(key, signal),
     reap: "wait",
   });

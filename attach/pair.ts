@@ -9,6 +9,7 @@ import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
+import { openHostPorts } from "./host-ports.ts";
 import { planAdd } from "./plan.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -43,9 +44,11 @@ export async function makePair(
     try {
       scope.kernel.apply(plan.host);
       applyInSandbox(sandbox, plan.sandbox, request.key.ifName);
+      openHostPorts(scope, request.key, chosen);
       await whenRunning(scope, request.key);
       return chosen;
     } catch (cause) {
+      if (cause instanceof CniError) throw cause;
       const isTaken = hasErrno(cause, "EEXIST", "EBUSY") && attempt < attemptLimit;
       if (!isTaken || !(await makeWay(scope, request, sandbox, chosen))) {
         throw new CniError(

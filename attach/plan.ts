@@ -1,7 +1,7 @@
 // An attachment's wiring as changes: ADD makes them, DEL takes them back.
 import { type AttachmentKey, hostInterfaceName } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
-import { type WiredEnd, type Wiring, wire } from "./wiring.ts";
+import { type WiredEnd, type Wiring, hasHostPorts, wire } from "./wiring.ts";
 
 /** Two ordered batches: one for the node's socket, one for the sandbox's. */
 export interface AddPlan {
@@ -15,7 +15,8 @@ export interface AddPlan {
  * needs the sandbox's local table, which the address before it makes even where `lo` is down.
  *
  * rp_filter 1 on the host interface admits only sources that the routing table sends back to it: the
- * pod's own addresses. No forged IPv4 source leaves a pod.
+ * pod's own addresses. No forged IPv4 source leaves a pod. route_localnet lets the node ask for a hostPort
+ * at 127.0.0.1, and the table's guard keeps the pod from asking there.
  */
 export function planAdd(key: AttachmentKey, wiring: Wiring, sandboxFd: number): AddPlan {
   const { host, pod } = wire(key, wiring);
@@ -32,7 +33,11 @@ export function planAdd(key: AttachmentKey, wiring: Wiring, sandboxFd: number): 
       {
         kind: "set-link",
         device: host.device,
-        settings: { rpFilter: 1, linkLocal: false },
+        settings: {
+          rpFilter: 1,
+          linkLocal: false,
+          ...(hasHostPorts(wiring, 4) && { routeLocalnet: true }),
+        },
       },
       { kind: "set-link", device: host.device, settings: { isUp: true } },
       ...contents(host),

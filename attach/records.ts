@@ -8,6 +8,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
@@ -15,10 +16,12 @@ import * as v from "valibot";
 import type { Clock } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { Dns } from "../core/cni/types.ts";
+import type { HostPortHolder } from "../core/desired/host-ports.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
-import { cidrSchema, ipSchema, macSchema, wholeNumber } from "../core/schema.ts";
+import { cidrSchema, ipSchema, macSchema, oneOf, portSchema, wholeNumber } from "../core/schema.ts";
+import { transportProtocols } from "../core/port-mapping.ts";
 import { openLock, tryLock } from "../kernel/flock.ts";
 import type { FileLock, NamespaceIdentity } from "../kernel/kernel.ts";
 import type { Wiring } from "./wiring.ts";
@@ -29,6 +32,8 @@ export interface AttachmentRecord {
   readonly sandbox: { readonly path: string } & NamespaceIdentity;
   /** Who the pod is, where the runtime said so. */
   readonly pod?: PodName;
+  /** Names of the pod on its network, where the runtime gave some. */
+  readonly aliases?: readonly string[];
   /** Whose the addresses are: `ipam.type`, and `ipam.dataDir` where the configuration has one. */
   readonly ipam: { readonly type: string; readonly dataDir?: string };
   /** Wall clock: when the ADD began. */
@@ -54,6 +59,11 @@ export interface RecordStore {
   read(key: AttachmentKey): AttachmentRecord | undefined;
   /** Every record, and the files that are none. */
   list(): RecordList;
+  /**
+   * The attachments that claim host ports, those first that began first. Reads only the files that
+   * have changed since the last call.
+   */
+  hostPortClaims(): readonly HostPortClaim[];
   write(record: AttachmentRecord): void;
   /** Removes all that is kept of the attachment. Nothing kept is no failure. */
   remove(key: AttachmentKey): void;
@@ -66,6 +76,11 @@ export interface RecordStore {
   lock(key: AttachmentKey, signal: AbortSignal): Promise<FileLock>;
   /** As `lock`, but undefined at once while a request for the attachment is at work. */
   tryLock(key: AttachmentKey): FileLock | undefined;
+}
+
+export interface HostPortClaim extends HostPortHolder {
+  readonly key: AttachmentKey;
+  readonly createdAtMs: number;
 }
 
 export interface RecordList {
@@ -113,6 +128,16 @@ const wiringSchema = v.object({
   bandwidth: v.exactOptional(
     v.object({ ingress: v.exactOptional(limitSchema), egress: v.exactOptional(limitSchema) }),
   ),
+  portMappings: v.exactOptional(
+    v.array(
+      v.object({
+        protocol: oneOf(transportProtocols),
+        hostIp: v.exactOptional(ipSchema),
+        hostPort: portSchema,
+        containerPort: portSchema,
+      }),
+    ),
+  ),
   alias: v.exactOptional(v.string()),
 });
 
@@ -127,6 +152,7 @@ const recordSchema = v.object({
   version: v.literal(recordVersion),
   key: v.object({ network: v.string(), containerId: v.string(), ifName: v.string() }),
   sandbox: v.object({ path: v.string(), device: count, inode: count }),
+  aliases: v.exactOptional(v.array(v.string())),
   pod: v.exactOptional(v.object({ namespace: v.string(), name: v.string() })),
   ipam: v.object({ type: v.string(), dataDir: v.exactOptional(v.string()) }),
   createdAtMs: v.number(),
@@ -140,9 +166,29 @@ export const openRecords = (options: RecordOptions): RecordStore => new RecordDi
 
 class RecordDirectory implements RecordStore {
   readonly #options: RecordOptions;
+  #claims = new Map<string, FileClaim>();
 
   constructor(options: RecordOptions) {
     this.#options = options;
+  }
+
+  hostPortClaims(): readonly HostPortClaim[] {
+    const known = this.#claims;
+    this.#claims = new Map();
+    for (const path of this.#files(/\.json$/)) {
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found === undefined) continue;
+      // Records are written by rename, so that another one is another inode.
+      const version = `${found.ino} ${found.mtimeMs} ${found.size}`;
+      const before = known.get(path);
+      this.#claims.set(
+        path,
+        before?.version === version ? before : { version, claim: claimIn(readRecord(path)) },
+      );
+    }
+    return Array.from(this.#claims.values())
+      .flatMap(({ claim }) => (claim === undefined ? [] : [claim]))
+      .sort((a, b) => a.createdAtMs - b.createdAtMs);
   }
 
   read(key: AttachmentKey): AttachmentRecord | undefined {
@@ -244,6 +290,18 @@ const removedWhenDone = (lock: FileLock): FileLock => ({
     lock[Symbol.dispose]();
   },
 });
+
+interface FileClaim {
+  readonly version: string;
+  readonly claim: HostPortClaim | undefined;
+}
+
+function claimIn(file: RecordFile): HostPortClaim | undefined {
+  if (file.kind !== "record" || file.record.wired === undefined) return undefined;
+  const { key, createdAtMs, wired } = file.record;
+  const { addresses, portMappings } = wired.wiring;
+  return portMappings && { key, createdAtMs, addresses, portMappings };
+}
 
 type RecordFile =
   | { readonly kind: "record"; readonly record: AttachmentRecord }

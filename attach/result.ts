@@ -14,8 +14,8 @@ import { type Wiring, nextHop, podRoutes, wire } from "./wiring.ts";
 
 /** The ADD's answer: the host interface, the pod's, and what the pod interface carries. */
 export function resultOf(key: AttachmentKey, netns: string, wiring: Wiring, dns: Dns): CniResult {
-  const { host, pod } = wire(key, wiring);
   const { mtu } = wiring;
+  const { host, pod } = wire(key, wiring);
   return {
     interfaces: [
       { name: host.device, mac: host.mac, mtu },
@@ -67,11 +67,13 @@ export const podInterfaceOf = (
   interfaces.find(({ name, sandbox = "" }) => name === ifName && sandbox !== "");
 
 /**
- * The pod's resolver: what the configuration says, else its IPAM plugin, else the node, with the
- * search path of the pod's namespace in front where the runtime told it.
+ * The pod's resolver: what the runtime says, else the configuration, else its IPAM plugin, else the
+ * node, each for all of it. The node's has the search path of the pod's namespace in front, where the
+ * runtime told it.
  */
 export function podDns(request: AttachmentRequest, facts: NodeFacts, ipamDns?: Dns): Dns {
-  const { dns = {} } = request.conf;
+  const { runtimeDns, dns = {} } = request.conf;
+  if (runtimeDns !== undefined) return runtimeDns;
   if (Object.keys(dns).length > 0) return dns;
   if (ipamDns !== undefined) return ipamDns;
   const { nameservers, domain, search, options } = facts.dns;

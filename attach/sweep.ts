@@ -74,7 +74,7 @@ async function removeAttachment(
   record: AttachmentRecord,
   signal: AbortSignal,
 ): Promise<0 | 1> {
-  const { key, wired, ipam } = record;
+  const { key, ipam } = record;
   if (ipam.type !== ownIpamType) {
     // Its plugin must be told, with a configuration that only a DEL or GC brings.
     scope.log.info({ ...key, ipam: ipam.type }, "an attachment's sandbox is gone: left to GC");
@@ -84,7 +84,7 @@ async function removeAttachment(
     using _lock = await scope.records.lock(key, signal);
     await detach(scope, {
       key,
-      wiring: wired?.wiring,
+      record,
       release: () => releaseRecorded(scope, record, signal),
       reap: "wait",
     });

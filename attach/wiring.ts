@@ -19,6 +19,7 @@ import {
 } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
 import type { Bandwidth } from "../core/cni/types.ts";
+import { type PortMapping, isOfFamily } from "../core/port-mapping.ts";
 import {
   type AttachmentKey,
   type IfName,
@@ -49,11 +50,12 @@ export interface Wiring {
   readonly nodeAddresses: readonly Ip[];
   /** Octets, at both ends. */
   readonly mtu: number;
-  /** Where a later plugin of the chain gave the pod another one than its key gives. */
+  /** Where the runtime or a later plugin of the chain gave the pod another one than its key gives. */
   readonly podMac?: Mac;
   readonly hostIndex: number;
   readonly podIndex: number;
   readonly bandwidth?: Bandwidth;
+  readonly portMappings?: readonly PortMapping[];
   /** Link alias of the host interface: `fairlead:<namespace>/<pod>`. */
   readonly alias?: string;
 }
@@ -112,7 +114,10 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
       peerIndex: podIndex,
       mac: macs.host,
       addresses: [],
-      routes: addresses.map((address) => hostRoute(host, address, wiring.nodeAddresses)),
+      routes: [
+        ...addresses.map((address) => hostRoute(host, address, wiring.nodeAddresses)),
+        ...(hasHostPorts(wiring, 6) ? [loopbackRoute(key)] : []),
+      ],
       neighbors: addresses.map((address) => permanent(host, address, podMac)),
       ...(ingress && { shaping: shapingOf(host, ingress, mtu) }),
     },
@@ -135,6 +140,14 @@ export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
     },
   };
 }
+
+/** Whether a port of the node leads to the pod in this family. */
+export const hasHostPorts = (
+  { addresses, portMappings = [] }: Pick<Wiring, "addresses" | "portMappings">,
+  family: Family,
+): boolean =>
+  addresses.some((address) => familyOf(address) === family) &&
+  portMappings.some((mapping) => isOfFamily(mapping, family));
 
 function podInterfaceName(key: AttachmentKey): IfName {
   const name = parseIfName(key.ifName);
@@ -202,6 +215,22 @@ const ownRoute = (device: IfName, address: Ip): Route =>
     device,
     table: localTable,
     type: "local",
+    scope: "host",
+  });
+
+/**
+ * IPv6 has no route_localnet. What a pod answers to a hostPort that was asked for at ::1 goes back to ::1
+ * once its translation is undone, and the kernel takes that only from a device that has a route for it.
+ * Where the node itself sends, the route over `lo` (metric 0) goes first.
+ */
+const loopbackRoute = (key: AttachmentKey): Route =>
+  normalRoute({
+    ...routeDefaults,
+    destination: hostCidr(literalIp("::1")),
+    device: hostInterfaceName(key),
+    table: localTable,
+    type: "local",
+    metric: attachmentMetric(key),
     scope: "host",
   });
 

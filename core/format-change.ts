@@ -78,6 +78,7 @@ const formatSettings = (settings: LinkSettings): string =>
   words(
     settings.linkLocal !== undefined && `addrgenmode ${settings.linkLocal ? "eui64" : "none"}`,
     settings.rpFilter !== undefined && `rp_filter ${settings.rpFilter}`,
+    settings.routeLocalnet !== undefined && `route_localnet ${settings.routeLocalnet ? 1 : 0}`,
     settings.mtu !== undefined && `mtu ${settings.mtu}`,
     settings.mac !== undefined && `address ${settings.mac}`,
     settings.alias !== undefined && `alias ${JSON.stringify(settings.alias)}`,

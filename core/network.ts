@@ -157,6 +157,8 @@ export interface LinkSettings {
   readonly group?: number;
   /** IPv4 reverse path filter of this device: 0 off, 1 strict, 2 loose. */
   readonly rpFilter?: 0 | 1 | 2;
+  /** Packets of 127.0.0.0/8 may pass this device (IPv4). */
+  readonly routeLocalnet?: boolean;
   /** false: the kernel makes no IPv6 link-local address (addr_gen_mode none). Set before up. */
   readonly linkLocal?: boolean;
 }
@@ -199,3 +201,14 @@ export type Change =
   | { readonly kind: "remove-fdb"; readonly entry: FdbEntry }
   /** Instead of whatever queueing discipline is at the device's root. It goes with the device. */
   | { readonly kind: "replace-shaping"; readonly shaping: Shaping };
+
+/** A UDP flow as connection tracking has it, seen from who sent first. */
+export interface UdpFlow {
+  readonly source: Ip;
+  readonly sourcePort: number;
+  readonly destination: Ip;
+  readonly destinationPort: number;
+  /** Who answers: not the destination where the address is translated. */
+  readonly answerer: Ip;
+  readonly answererPort: number;
+}

@@ -155,6 +155,14 @@ export function normalElements(elements: readonly (Ip | Cidr)[]): readonly Cidr[
   return kept;
 }
 
+/** The first table with what the other has besides; their names differ. */
+export const joinTables = (table: NftTable, other: NftTable): NftTable => ({
+  name: table.name,
+  sets: [...table.sets, ...other.sets],
+  maps: [...table.maps, ...other.maps],
+  chains: [...table.chains, ...other.chains],
+});
+
 /** A map's elements as text, in an order that does not depend on where the kernel has them. */
 export const normalMapElements = (elements: readonly NftMapElement[]): readonly string[] =>
   elements.map(formatMapElement).sort();

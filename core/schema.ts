@@ -21,8 +21,6 @@ export const parsed = <T>(parse: (text: string) => T | undefined, expected: stri
 
 export const ipSchema = parsed<Ip>(parseIp, "an IPv4 or IPv6 address");
 
-export const macSchema = parsed<Mac>(parseMac, "a MAC address of six octets");
-
 // RFC 1122 3.2.1.3, RFC 4291 2.4: of these no packet goes to one machine.
 const noHosts = [
   "0.0.0.0/8",
@@ -43,6 +41,8 @@ export const cidrSchema = parsed<Cidr>(
   parseCidr,
   "a network such as 10.244.0.0/16, without host bits",
 );
+
+export const macSchema = parsed<Mac>(parseMac, "a MAC address of six octets");
 
 // RFC 1123 label, and labels joined by dots: what Kubernetes takes as an object's name.
 const label = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?";

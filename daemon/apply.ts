@@ -2,6 +2,7 @@
 // can, whatever became of the others.
 import { familyOf } from "../core/address.ts";
 import { assertNever } from "../core/assert.ts";
+import { type HostPortHolder, withHostPorts } from "../core/desired/host-ports.ts";
 import type { DesiredNode, ObservedNode } from "../core/desired/node-state.ts";
 import type { NodePlan, PlanSettings } from "../core/desired/plan.ts";
 import { desireSysctls, globalRpFilterProblem } from "../core/desired/sysctl.ts";
@@ -33,6 +34,8 @@ export interface ApplyResult {
 export interface ApplyContext {
   readonly kernel: Kernel;
   readonly settings: PlanSettings;
+  /** Those of the node's attachments. */
+  readonly hostPorts: () => readonly HostPortHolder[];
   /** Called before a setting is written for the first time, with its value until now. */
   readonly rememberSysctl: (name: string, value: string) => void;
 }
@@ -98,8 +101,10 @@ function applySysctls(
   });
 }
 
-function applyTable({ kernel }: ApplyContext, { local }: NodePlan): readonly Applied[] {
-  if (local === undefined || !kernel.applyNft(local.table)) return [];
+function applyTable(context: ApplyContext, { local }: NodePlan): readonly Applied[] {
+  if (local === undefined) return [];
+  const table = withHostPorts(local.table, context.hostPorts());
+  if (!context.kernel.applyNft(table)) return [];
   return [{ kind: "nftables", what: `nft table inet ${nftTableName}` }];
 }
 

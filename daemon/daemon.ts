@@ -142,12 +142,14 @@ function openReconciler(
   onPass: (state: NodeState) => void,
 ): Reconciler {
   const { nodeName, network } = config;
+  const records = openRecords({ directory: paths.attachments, clock, log });
   return new Reconciler({
     kernel,
     source,
     settings: planSettings(config),
     missingNodeHint: (membership, links) =>
       hintAtMissingNode({ nodeName, network, location: source.location, membership, links }),
+    hostPorts: () => records.hostPortClaims(),
     rememberSysctl: (name, value) => rememberSysctl(paths.sysctls, name, value),
     onPass,
     clock,

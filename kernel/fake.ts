@@ -1,7 +1,8 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Mac } from "../core/address.ts";
 import { KernelError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
-import type { Change, Link } from "../core/network.ts";
+import type { Change, Link, UdpFlow } from "../core/network.ts";
 import { delegateTo } from "./delegate.ts";
 import { FakeNftTables } from "./fake-nft.ts";
 import { FakeNamespace, type FakeWorld } from "./fake-namespace.ts";
@@ -15,6 +16,8 @@ export interface FakeKernel extends Kernel {
   removeSandbox(path: string): void;
   /** A device of the machine, such as the underlay. Up, MTU 1500 unless said otherwise. */
   addDevice(link: Partial<Link> & { readonly name: IfName; readonly mac: Mac }): Link;
+  /** What connection tracking knows, for nothing is sent in a fake. */
+  addUdpFlow(flow: UdpFlow): void;
   /** The next change that matches fails so, in this namespace or a sandbox. */
   failNext(matches: (change: Change) => boolean, errno: string, kernelMessage?: string): void;
   /** Sandboxes opened and not yet disposed: 0 when nothing leaks. */
@@ -61,6 +64,7 @@ export function createFakeKernel(): FakeKernel {
     new FakeNamespace(world, { device: 4, inode: ++lastInode });
   const node = newNamespace();
   const sandboxes = new Map<string, FakeNamespace>();
+  const flows = new Set<UdpFlow>();
   const tables = new FakeNftTables();
   const watchers = watchChanges(node);
 
@@ -92,6 +96,13 @@ export function createFakeKernel(): FakeKernel {
     missingNftElements: (name, maps) => tables.missingElements(name, maps),
     removeNftElements: (name, maps) => tables.removeElements(name, maps),
     removeNft: (name) => tables.remove(name),
+    addUdpFlow: (flow) => void flows.add(flow),
+    udpFlows: (port) => [...flows].filter(({ destinationPort }) => destinationPort === port),
+    forgetUdpFlows: (forgotten) => {
+      for (const flow of flows) {
+        if (forgotten.some((other) => isDeepStrictEqual(other, flow))) flows.delete(flow);
+      }
+    },
     readSysctl: (name) => node.sysctls.read(name),
     writeSysctl: (name, value) => node.sysctls.write(name, value),
     watch: (onChange, isIgnored) => watchers.watch(onChange, isIgnored),

@@ -11,6 +11,7 @@ import type {
   Neighbor,
   ObservedShaping,
   Route,
+  UdpFlow,
 } from "../core/network.ts";
 import type { IfName } from "../core/names.ts";
 import type { NftMap, NftTable, ObservedNftTable } from "../core/nft.ts";
@@ -99,6 +100,11 @@ export interface Kernel extends NetworkNamespace, Disposable {
   removeNftElements(table: string, maps: readonly NftMap[]): void;
   /** Removes the table; no failure when there is none. */
   removeNft(name: string): void;
+
+  /** UDP flows that connection tracking has, of those that were sent to this port. */
+  udpFlows(port: number): readonly UdpFlow[];
+  /** Has connection tracking forget the flows; one that is gone is no failure. */
+  forgetUdpFlows(flows: readonly UdpFlow[]): void;
 
   /**
    * `net.ipv4.ip_forward` style names, or with slashes where a name has a dot in it. Undefined when

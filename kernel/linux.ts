@@ -1,4 +1,5 @@
 import { Protocol } from "netlink/dist/constants.js";
+import { forgetUdpFlows, readUdpFlows } from "./conntrack.ts";
 import { delegateTo } from "./delegate.ts";
 import type { Kernel, Sandbox } from "./kernel.ts";
 import { LinuxNamespace } from "./namespace.ts";
@@ -38,7 +39,9 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   const openNftSocket = (): NetlinkSocket =>
     inside(() => openNetlink(Protocol.NETFILTER, { bufferOctets: nftBufferOctets }));
   // Opened when first used: the plugin without a daemon needs no nf_tables.
-  const tables = (): NftTables => (nft ??= new NftTables(owned.use(openNftSocket())));
+  let netfilter: NetlinkSocket | undefined;
+  const netfilterSocket = (): NetlinkSocket => (netfilter ??= owned.use(openNftSocket()));
+  const tables = (): NftTables => (nft ??= new NftTables(netfilterSocket()));
   return {
     identity: home.identity,
     ...delegateTo(network),
@@ -50,6 +53,8 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     missingNftElements: (name, maps) => tables().missingElements(name, maps),
     removeNftElements: (name, maps) => tables().removeElements(name, maps),
     removeNft: (name) => tables().remove(name),
+    udpFlows: (port) => readUdpFlows(netfilterSocket(), port),
+    forgetUdpFlows: (flows) => forgetUdpFlows(netfilterSocket(), flows),
     readSysctl: (name) => inside(() => readSysctl(name)),
     writeSysctl: (name, value) => inside(() => writeSysctl(name, value)),
     watch: (onChange, isIgnored) =>

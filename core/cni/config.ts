@@ -1,6 +1,7 @@
 // The network configuration of a request: what the runtime sends on standard input.
 import type { Ip } from "../address.ts";
 import { readBandwidth } from "./bandwidth.ts";
+import { readCapabilities } from "./capabilities.ts";
 import { CniCode, CniError } from "./error.ts";
 import {
   type Json,
@@ -105,7 +106,7 @@ export interface ConfContext {
  */
 export function parseNetConf(header: ConfHeader, context: ConfContext): NetConf {
   const { json, name, raw } = header;
-  const { command, cniVersion } = context;
+  const { command, cniVersion, args } = context;
   const isCleanup = command === "DEL" || command === "GC";
   const tolerant = <T>(read: Reader<T>): Reader<T | undefined> =>
     isCleanup ? (at) => orUndefined(() => read(at)) : read;
@@ -116,7 +117,7 @@ export function parseNetConf(header: ConfHeader, context: ConfContext): NetConf 
     raw,
     type: optional(json, "type", tolerant(readString)).type ?? "",
     ...optional(json, "mtu", tolerant(readMtu)),
-    ...(isCleanup ? {} : readBandwidth(json)),
+    ...(isCleanup ? {} : { ...readBandwidth(json), ...readCapabilities(json, args) }),
     ipam: isCleanup ? readCleanupIpam(json) : readIpam(json, context),
     ...optional(json, "dns", tolerant(readDns)),
     ...(hasPrevResult ? optional(json, "prevResult", tolerant(readPrevResult(cniVersion))) : {}),

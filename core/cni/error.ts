@@ -20,6 +20,8 @@ export const CniCode = {
   interfaceTaken: 101,
   /** CHECK found the attachment other than ADD left it. */
   checkFailed: 102,
+  /** Another attachment of the node has the host port. */
+  hostPortTaken: 103,
   /** A failure of fairlead or of the kernel that no other code fits. */
   internal: 110,
 } as const;

@@ -1,6 +1,7 @@
 // The CNI specification's request and result, parsed. Field names follow the specification.
 import type { Cidr, InterfaceCidr, Ip, Mac } from "../address.ts";
 import type { AttachmentKey } from "../names.ts";
+import type { PortMapping } from "../port-mapping.ts";
 
 /** Protocol versions, oldest first; the plugin answers in exactly the one it is asked in. */
 export const cniVersions = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] as const;
@@ -62,6 +63,14 @@ export interface NetConf {
   readonly bandwidth?: Bandwidth;
   /** Present: replaces what the daemon or IPAM would say. */
   readonly dns?: Dns;
+  /** The runtime's word on it: before all others. */
+  readonly runtimeDns?: Dns;
+  /** Ports of the node that lead to the pod. */
+  readonly portMappings?: readonly PortMapping[];
+  /** The pod interface's; absent: derived from the attachment. */
+  readonly mac?: Mac;
+  /** Names of the pod on this network, in lower case: each one DNS label. */
+  readonly aliases?: readonly string[];
   readonly prevResult?: CniResult;
   /** GC: present, possibly empty, when the runtime sent a list; absent when it told us nothing. */
   readonly validAttachments?: readonly { readonly containerId: string; readonly ifName: string }[];

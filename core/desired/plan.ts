@@ -3,8 +3,9 @@ import type { Cidr, Ip } from "../address.ts";
 import type { Node } from "../cluster/model.ts";
 import type { Membership } from "../cluster/membership.ts";
 import type { IfName } from "../names.ts";
-import type { NftTable } from "../nft.ts";
+import { type NftTable, joinTables } from "../nft.ts";
 import type { StatusProblem } from "../status.ts";
+import { hostPortTable } from "./host-ports.ts";
 import { desireNftTable } from "./masquerade.ts";
 import { type DesiredNode, emptyNode } from "./node-state.ts";
 import {
@@ -76,12 +77,13 @@ export function planNode({ settings, membership, links, missingNodeHint }: PlanI
   const { underlay } = choice;
   const overlay = desireOverlay({ settings, local, peers, underlay });
   const tunnel = { underlay: underlay.device, port: settings.port };
-  const table = desireNftTable({
+  const masquerade = desireNftTable({
     podCidrs: local.podCidrs,
     clusterCidrs: settings.podCidrs,
     ...settings.masquerade,
     ...(overlay.node.vxlan !== undefined && { tunnel }),
   });
+  const table = joinTables(masquerade, hostPortTable(settings.dnsAddresses));
   return {
     desired: { ...overlay.node, routes: [...services, ...overlay.node.routes] },
     local: { node: local, underlay, mtu: overlay.mtu, table },

@@ -62,6 +62,7 @@ function startNodes({ addresses, prefixLength }: Underlay) {
         source: stack.use(openFileSource({ directory, log: silentLog })),
         settings: planSettings(parseConfig(config, "test", { nodeName: `node-${i + 1}` })),
         missingNodeHint: () => "missing",
+        hostPorts: () => [],
         rememberSysctl: () => {},
         onPass: () => {},
         clock: systemClock,

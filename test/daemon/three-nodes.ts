@@ -106,6 +106,7 @@ export class ThreeNodes implements AsyncDisposable {
         source,
         settings: planSettings(config),
         missingNodeHint: () => `no ${name}`,
+        hostPorts: () => [],
         rememberSysctl: () => {},
         onPass: () => {},
         clock: systemClock,
