@@ -134,6 +134,28 @@ const addressing: readonly TwinRequest[] = [
   }),
 ];
 
+const limit = { IngressRate: 1_000_000, IngressBurst: 2 ** 32 - 1, EgressRate: 0, EgressBurst: 0 };
+const before = {
+  cniVersion: "1.1.0",
+  interfaces: [{ name: "lo", sandbox: "/run/netns/x" }],
+  ips: [{ address: "127.0.0.1/8", interface: 0 }],
+};
+
+const chained: readonly TwinRequest[] = [
+  request("ADD with a limit (rt-02)", "ADD", "ok", {
+    conf: { runtimeConfig: { bandwidth: limit } },
+  }),
+  request("ADD without it, again", "ADD", "ok"),
+  request("DEL of what was limited", "DEL", "ok", { conf: { ingressRate: -1 } }),
+  request("ADD with half a limit (bw-07)", "ADD", 7, { conf: { egressRate: 1, egressBurst: 0 } }),
+  request("ADD with a limit below zero (bw-16)", "ADD", 7, { conf: { egressRate: -8 } }),
+  request("ADD after another plugin", "ADD", "ok", { conf: { prevResult: before } }),
+  request("CHECK of the result of both", "CHECK", "ok", { hasResult: true }),
+  request("DEL with the result of both", "DEL", "ok", { hasResult: true }),
+  request("ADD with addresses of dhcp", "ADD", 7, { conf: { ipam: { type: "dhcp" } } }),
+  request("DEL with addresses of dhcp", "DEL", "ok", { conf: { ipam: { type: "dhcp" } } }),
+];
+
 const environments: readonly TwinRequest[] = [
   request("no verb", undefined, "ok"),
   request("an unknown verb", "NOPE", 4),
@@ -196,6 +218,7 @@ export const twinRequests: readonly TwinRequest[] = [
   ...life,
   ...versions,
   ...addressing,
+  ...chained,
   ...environments,
   ...inputs,
   request("GC with a list of none", "GC", "ok", { conf: { [attachments]: null } }),
