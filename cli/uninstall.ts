@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { openAttachLock } from "../attach/lock.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
 import { openRecords, type RecordList } from "../attach/records.ts";
+import { ConfigError } from "../core/error.ts";
 import { silentLog } from "../core/log.ts";
 import { paths } from "../core/paths.ts";
 import { systemClock } from "../kernel/clock.ts";
@@ -48,11 +49,12 @@ async function removeFromNode(
   using _attachLock = isThere ? await openAttachLock("exclusive", lock, context.signal) : undefined;
   const attachments = isThere ? listAttachments() : { records: [], unreadable: [] };
   if (!force) refuseWhileAttached(attachments, context);
+  const sysctls = sysctlsBefore(force);
   using kernel = openKernel();
   return [
     ...removeManagedConflist(layout),
     ...(await removeKernelObjects(kernel)),
-    ...restoreSysctls(kernel),
+    ...restoreSysctls(kernel, sysctls),
     ...removeNodeState(networksOf(attachments)),
   ];
 }
@@ -68,9 +70,18 @@ function lockOutDaemon(): FileLock {
   );
 }
 
-/** Kernel settings as they were before fairlead changed them first. */
-function restoreSysctls(kernel: Kernel): string[] {
-  return [...readSysctlRecord(paths.sysctls)].map(([name, value]) => {
+/** Kernel settings as they were before fairlead changed them first; none by force, where it is not known. */
+function sysctlsBefore(force: boolean): ReadonlyMap<string, string> {
+  try {
+    return readSysctlRecord(paths.sysctls);
+  } catch (error) {
+    if (force && error instanceof ConfigError) return new Map();
+    throw error;
+  }
+}
+
+function restoreSysctls(kernel: Kernel, sysctls: ReadonlyMap<string, string>): string[] {
+  return [...sysctls].map(([name, value]) => {
     kernel.writeSysctl(name, value);
     return `our value of ${name}, which is ${value} again`;
   });

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ConfigError } from "../core/error.ts";
@@ -17,8 +17,11 @@ test("the record keeps the first value of each setting", () => {
   ]);
 });
 
-test("a damaged record is named, not overwritten", () => {
+test("a damaged record is named by who reads it, and set aside by who adds to it", () => {
   const path = join(temporaryDirectory(), "sysctls.json");
-  writeFileSync(path, '{"version":2}');
-  expect(() => rememberSysctl(path, "a", "1")).toThrow(ConfigError);
+  writeFileSync(path, "");
+  expect(() => readSysctlRecord(path)).toThrow(ConfigError);
+  rememberSysctl(path, "a", "1");
+  expect([...readSysctlRecord(path)]).toEqual([["a", "1"]]);
+  expect(readFileSync(`${path}.damaged`, "utf8")).toBe("");
 });

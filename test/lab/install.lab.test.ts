@@ -143,6 +143,19 @@ describe("on a node that has been at work", () => {
     expect(inNode(withUsr("fairlead uninstall")).stdout).toBe("nothing to remove\n");
   });
 
+  test("uninstall stops before it removes anything at a damaged record, but not with --force", () => {
+    const damage = "mkdir -p /var/lib/fairlead && echo junk > /var/lib/fairlead/sysctls.json";
+    expect(inNode(withUsr(`${damage} && fairlead uninstall`))).toMatchObject({
+      status: 1,
+      stdout: "",
+      stderr: expect.stringContaining("/var/lib/fairlead/sysctls.json"),
+    });
+    expect(inNode(withUsr("fairlead uninstall --force"))).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining("removed /var/lib/fairlead"),
+    });
+  });
+
   function stopDaemon(): void {
     const pid = readFileSync(join(lab.directory, "members/node-a/processes/daemon"), "utf8").split(
       " ",
