@@ -10,12 +10,12 @@ import type { AttachScope } from "./context.ts";
 import { missing } from "./observe.ts";
 import type { AttachmentRecord, Wired } from "./records.ts";
 import { isSameNamespace } from "./sandbox.ts";
-import { type Wiring, wire } from "./wiring.ts";
+import { type WiredEnd, type Wiring, wire } from "./wiring.ts";
 
 export type WiredRecord = AttachmentRecord & { readonly wired: Wired };
 
 /**
- * Puts the neighbors of both ends right when the pod's interface has this MAC by now, and keeps it on
+ * Puts both ends right when the pod's interface has this MAC by now, and keeps it on
  * record. The attachment's lock is held. Gives the wiring as it is to be.
  */
 export function followMac(
@@ -35,10 +35,18 @@ export function followMac(
   const { host, pod } = wire(key, wiring);
   records.write({ ...record, wired: { ...wired, wiring } });
   kernel.apply(missing(kernel, host).filter(isNeighbor));
-  sandbox.apply(missing(sandbox, pod).filter(isNeighbor));
+  const lost = missing(sandbox, pod);
+  sandbox.apply(isFlushed(lost, pod) ? lost : lost.filter(isNeighbor));
   log.info({ ...key, mac }, "the pod's MAC was given anew: neighbors follow");
   return wiring;
 }
+
+/**
+ * Whether the interface was down meanwhile, which some give a MAC in: with it went all routes and the
+ * IPv6 addresses. A plugin that moves routes leaves some.
+ */
+const isFlushed = (lost: readonly Change[], { routes }: WiredEnd): boolean =>
+  lost.filter(({ kind }) => kind === "add-route").length === routes.length;
 
 const isNeighbor = ({ kind }: Change): boolean => kind === "replace-neighbor";
 
