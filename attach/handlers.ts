@@ -8,7 +8,7 @@ import { gc } from "./gc.ts";
 import { mend } from "./mend.ts";
 import { createReaper } from "./reaper.ts";
 import { status } from "./status.ts";
-import { type SweepReport, sweep } from "./sweep.ts";
+import { type SweepReport, freeUnrecorded, sweep } from "./sweep.ts";
 
 export type { AttachContext } from "./context.ts";
 
@@ -19,6 +19,8 @@ export interface AttachHandlers extends CniHandlers {
   sweep(signal: AbortSignal): Promise<SweepReport>;
   /** Puts back what somebody else took from the attachments at the node, and says what. */
   mend(): readonly Change[];
+  /** For the first start after a reboot, likewise: leases of the network without a record are freed. */
+  freeUnrecorded(network: string, signal: AbortSignal): Promise<number>;
 }
 
 /** The CNI verbs, each over one context. Requests of one attachment follow one another. */
@@ -33,5 +35,6 @@ export function createHandlers(context: AttachContext): AttachHandlers {
     settled: () => scope.reaper.settled(),
     sweep: (signal) => sweep(scope, signal),
     mend: () => mend(scope),
+    freeUnrecorded: (network, signal) => freeUnrecorded(scope, network, signal),
   };
 }

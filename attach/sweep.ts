@@ -2,6 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { ownIpamType } from "../core/cni/config.ts";
 import { KernelError, toError } from "../core/error.ts";
 import { type IfName, hostInterfaceName, isPodHostInterface } from "../core/names.ts";
+import { validityOf } from "../ipam/lease.ts";
 import { releaseRecorded } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { detach } from "./del.ts";
@@ -44,6 +45,24 @@ export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<Sw
     log.info({ attachments, interfaces: retired }, "removed what earlier requests left");
   }
   return { attachments, interfaces: retired.length };
+}
+
+/**
+ * Frees the leases of a network of which no record speaks: those of pods that a reboot ended. Leases
+ * are on the disk, records are not. Resolves with how many.
+ */
+export async function freeUnrecorded(
+  { records, ipam, log }: AttachScope,
+  network: string,
+  signal: AbortSignal,
+): Promise<number> {
+  const recorded = records.list().records.map(({ key }) => key);
+  const isRecorded = validityOf(recorded.filter((key) => key.network === network));
+  const freed = await ipam.collect(network, isRecorded, signal);
+  if (freed.length > 0) {
+    log.info({ network, leases: freed.length }, "freed the leases of an earlier boot");
+  }
+  return freed.length;
 }
 
 /**

@@ -19,6 +19,8 @@ export const paths = {
   state: "/var/lib/fairlead",
   /** Kernel settings as they were before fairlead changed them first. */
   sysctls: "/var/lib/fairlead/sysctls.json",
+  /** Id of the boot that the daemon last ran in. */
+  lastBoot: "/var/lib/fairlead/boot-id",
   bootId: "/proc/sys/kernel/random/boot_id",
 } as const;
 

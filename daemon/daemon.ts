@@ -17,6 +17,7 @@ import { readNodeFacts } from "../kernel/node-facts.ts";
 import { systemRandom } from "../kernel/random.ts";
 import { serveCni } from "./cni-server.ts";
 import type { Config } from "./config.ts";
+import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
 import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
 import { formatMetrics } from "./metrics.ts";
@@ -78,7 +79,7 @@ export async function startDaemon(
     firstPass.resolve();
   };
   const reconciler = stack.use(openReconciler(context, source, onPass));
-  stack.use(await openCniSocket(context, handlers, signal));
+  stack.use(await openCniSocket(context, handlers, bootId, signal));
   stack.use(mendNowAndThen(handlers, reconciler, log));
   await Promise.race([firstPass.promise, abortOf(signal)]);
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
@@ -170,13 +171,17 @@ export const planSettings = ({ nodeName, network, dns }: Config): PlanSettings =
 
 /** Requests that are served without a daemon are let finish before the first sweep, and none begins. */
 async function openCniSocket(
-  { paths, clock, log }: DaemonContext,
+  { config, paths, clock, log }: DaemonContext,
   handlers: AttachHandlers,
+  bootId: string,
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
   const lock = { path: paths.attachLock, clock, deadlineMs: attachLockDeadlineMs };
   using _exclusive = await openAttachLock("exclusive", lock, signal);
   await handlers.sweep(signal);
+  const boot = { path: paths.lastBoot, bootId };
+  if (isFirstSinceReboot(boot)) await handlers.freeUnrecorded(config.network.name, signal);
+  rememberBoot(boot);
   const path = paths.cniSocket;
   const serve = () => serveCni({ socketPath: path, handlers, log });
   return await keepServing({ path, serve, log });
