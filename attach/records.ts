@@ -7,8 +7,8 @@ import {
   readFileSync,
   readdirSync,
   renameSync,
-  rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
@@ -228,11 +228,11 @@ class RecordDirectory implements RecordStore {
   }
 
   remove(key: AttachmentKey): void {
-    for (const suffix of ["json", "tmp"]) rmSync(this.#pathOf(key, suffix), { force: true });
+    for (const suffix of ["json", "tmp"]) removeFile(this.#pathOf(key, suffix));
   }
 
   removeStrays(): void {
-    for (const path of this.#files(/^[0-9a-f]{12}\.(lock|tmp)$/)) rmSync(path, { force: true });
+    for (const path of this.#files(/^[0-9a-f]{12}\.(lock|tmp)$/)) removeFile(path);
   }
 
   tryLock(key: AttachmentKey): FileLock | undefined {
@@ -286,7 +286,7 @@ class RecordDirectory implements RecordStore {
 const removedWhenDone = (lock: FileLock): FileLock => ({
   path: lock.path,
   [Symbol.dispose]: () => {
-    rmSync(lock.path, { force: true });
+    removeFile(lock.path);
     lock[Symbol.dispose]();
   },
 });
@@ -301,6 +301,16 @@ function claimIn(file: RecordFile): HostPortClaim | undefined {
   const { key, createdAtMs, wired } = file.record;
   const { addresses, portMappings } = wired.wiring;
   return portMappings && { key, createdAtMs, addresses, portMappings };
+}
+
+// rmSync does the same in three times the time: it looks twice at what it removes.
+function removeFile(path: string): void {
+  if (!existsSync(path)) return;
+  try {
+    unlinkSync(path);
+  } catch (cause) {
+    if (!hasErrno(cause, "ENOENT")) throw cause;
+  }
 }
 
 type RecordFile =

@@ -27,8 +27,17 @@ export interface AttachmentKey {
 }
 
 /** Twelve hex digits that stand for the attachment in names: of its interface, record and MACs. */
-export const attachmentHash = (key: AttachmentKey): string =>
-  digest("attachment", key.network, key.containerId, key.ifName).subarray(0, 6).toString("hex");
+export function attachmentHash(key: AttachmentKey): string {
+  const known = attachmentHashes.get(key);
+  if (known !== undefined) return known;
+  const octets = digest("attachment", key.network, key.containerId, key.ifName).subarray(0, 6);
+  const text = octets.toString("hex");
+  attachmentHashes.set(key, text);
+  return text;
+}
+
+// A request asks for its own a dozen times.
+const attachmentHashes = new WeakMap<AttachmentKey, string>();
 
 /** The host end of the attachment's veth pair: `fl` and the attachment's hash. */
 export const hostInterfaceName = (key: AttachmentKey): IfName =>

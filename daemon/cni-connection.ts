@@ -45,11 +45,11 @@ export async function serveConnection(
   const { pid, uid } = peerCredentials(descriptorOf(socket));
   if (uid !== 0) throw new Error(`Cannot serve user ${uid}: expected root`);
   const request = decodeRequest(await receiveRequest(socket, context.deadlines.receiveMs));
-  const gone = new AbortController();
-  socket.once("close", () => gone.abort(new Error("The launcher is gone")));
+  const stop = new AbortController();
+  socket.once("close", () => stop.abort(new Error("The launcher is gone")));
   // Without a pid (the launcher is in a PID namespace that we cannot see into) there is no getting at
   // its descriptors.
-  const reply = pid === 0 ? "runLocally" : await answer(request, pid, context, gone.signal);
+  const reply = pid === 0 ? "runLocally" : await answer(request, pid, context, stop);
   socket.end(encodeReply(reply));
 }
 
@@ -57,7 +57,7 @@ async function answer(
   { environment, stdin, netnsFd }: LauncherRequest,
   pid: number,
   { handlers, log, deadlines }: CniConnectionContext,
-  gone: AbortSignal,
+  stop: AbortController,
 ): Promise<LauncherReply> {
   const read = await readRequest({
     environment,
@@ -68,13 +68,15 @@ async function answer(
   // Its IPAM plugin is to run where the runtime runs: with its files, its limits, its lifetime.
   if (read.request.conf.ipam.type !== ownIpamType) return "runLocally";
   const startedAtMs = performance.now();
-  const signal = AbortSignal.any([gone, AbortSignal.timeout(deadlines.handlerMs)]);
+  const stopLate = () => stop.abort(new Error("The request takes too long"));
+  const timer = setTimeout(stopLate, deadlines.handlerMs).unref();
   const handle = async (): Promise<CniReply> => {
     // Held until the handler is done with it, whoever is still waiting.
     using sandbox = openSandboxFile(pid, netnsFd);
-    return await perform(withSandbox(read, sandbox.path), handlers, signal);
+    return await perform(withSandbox(read, sandbox.path), handlers, stop.signal);
   };
-  const reply = await beforeDeadline(handle(), read, deadlines.replyMs);
+  const handling = handle().finally(() => clearTimeout(timer));
+  const reply = await beforeDeadline(handling, read, deadlines.replyMs);
   logReply(log, read, reply, performance.now() - startedAtMs);
   return reply;
 }

@@ -259,10 +259,16 @@ static enum outcome send_request(int fd, size_t length) {
 	return ANSWERED;
 }
 
-// Everything up to the end of the connection, which must be exactly one reply.
+// The length that the reply's header gives; 0 while there is no header.
+static size_t announced_length(void) {
+	if (reply_length < HEADER_LENGTH) return 0;
+	return HEADER_LENGTH + (size_t)get_u32(reply + 12) + get_u32(reply + 16);
+}
+
+// Exactly one reply. The end of the connection, which the daemon closes then, is not waited for.
 static enum outcome receive_reply(int fd) {
 	reply_length = 0;
-	for (;;) {
+	while (reply_length == 0 || reply_length != announced_length()) {
 		ssize_t count = recv(fd, reply + reply_length, sizeof reply - reply_length, 0);
 		if (count == 0) break;
 		if (count > 0) {
