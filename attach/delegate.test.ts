@@ -82,7 +82,7 @@ describe("findDelegate()", () => {
     expect(findDelegate("plugin", `/none::${first}:${second}`)).toBe(join(second, "plugin"));
   });
 
-  test.each(["", "../host-local", "/bin/sh"])("refuses the type %j", (type) =>
+  test.each(["", "../host-local", "/bin/sh", "a\0b"])("refuses the type %j", (type) =>
     expect(() => findDelegate(type, "/bin")).toThrow("expected the file name of a plugin"),
   );
 });

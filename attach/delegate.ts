@@ -75,7 +75,7 @@ const objectSchema = v.record(v.string(), v.unknown());
 
 /** `<dir>/<type>` in the first directory of CNI_PATH that has it as a file, links followed. */
 export function findDelegate(type: string, cniPath: string): string {
-  if (type === "" || type.includes("/")) {
+  if (type === "" || /[/\0]/.test(type)) {
     throw new CniError(
       CniCode.invalidConfig,
       `Invalid ipam.type "${type}": expected the file name of a plugin in CNI_PATH`,
