@@ -18,7 +18,15 @@ export function formatConflist(network: string): string {
     plugins: [
       {
         type: "fairlead",
-        capabilities: { ips: true, ipRanges: true, bandwidth: true },
+        capabilities: {
+          portMappings: true,
+          bandwidth: true,
+          ips: true,
+          ipRanges: true,
+          mac: true,
+          dns: true,
+          aliases: true,
+        },
         ipam: { type: ownIpamType },
       },
     ],

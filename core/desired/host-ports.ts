@@ -106,19 +106,21 @@ export const hostPortPart = (notNode: readonly Ip[], holder: HostPortHolder): Nf
  * can live side by side. One address and all of them are two claims, of which the first goes first.
  */
 export function sharedHostPort(one: HostPortHolder, other: HostPortHolder): string | undefined {
-  const taken = new Set(claimsOf(other));
-  return claimsOf(one).find((claim) => taken.has(claim));
+  const taken = new Set(claimsOf(other).map(({ id }) => id));
+  return claimsOf(one).find(({ id }) => taken.has(id))?.port;
 }
 
-const claimsOf = (holder: HostPortHolder): readonly string[] =>
+const claimsOf = (holder: HostPortHolder) =>
   hostPortElements(holder)
     .filter(({ value }) => value.length > 0)
-    .flatMap(({ elements }) => elements.map(({ key }) => formatClaim(key)));
+    .flatMap(({ name, elements }) =>
+      elements.map(({ key }) => ({ id: `${name} ${key.join(" ")}`, port: formatPort(key) })),
+    );
 
-const formatClaim = (key: readonly NftDatum[]): string => {
+function formatPort(key: readonly NftDatum[]): string {
   const [port, protocol, address] = key.toReversed();
   return `${port}/${protocol}${address === undefined ? "" : ` at ${address}`}`;
-};
+}
 
 function elementOf(mapping: PortMapping, pod: Ip): NftMapElement {
   const { protocol, hostPort, containerPort } = mapping;
