@@ -151,7 +151,7 @@ describe("fairlead daemon", () => {
     expect(report.problems).toEqual([
       {
         area: "source",
-        message: `${cluster}/nodes.yaml:5: Cannot use status.addresses[0].address "172.30.1.999" of Node node-a: expected an IPv4 or IPv6 address (its last good version is kept)`,
+        message: `${cluster}/nodes.yaml:5: Cannot use status.addresses[0].address "172.30.1.999" of Node node-a: expected an IPv4 or IPv6 address of one machine (its last good version is kept)`,
       },
     ]);
     expect(report.isReady).toBe(true);
