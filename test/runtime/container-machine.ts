@@ -14,7 +14,7 @@ import {
 import { basename, join } from "node:path";
 import { execa } from "execa";
 import { artifacts } from "../../cli/home.ts";
-import { enter, type Member, runIn } from "../../cli/lab/member.ts";
+import { holderOf, type Member, runIn } from "../../cli/lab/member.ts";
 import { logPath } from "../../cli/lab/member-process.ts";
 import { outsidePath } from "../../cli/lab/node.ts";
 import { endProcesses, identify, type ProcessIdentity } from "../../cli/lab/process.ts";
@@ -114,9 +114,9 @@ const words = (text: string): string[] => text.split(" ");
 function holderCommand(node: Member, { hierarchies, directories }: OwnCgroup): string[] {
   return [
     ...joinCgroups(directories),
-    ...enter(node),
-    ...words("unshare --pid --mount --cgroup --propagation=unchanged"),
-    ...words("--fork --kill-child --mount-proc"),
+    // The working directory is the node's root, and ours that of the mount namespace: see below.
+    ...words(`nsenter --target=${holderOf(node).pid} --net --mount --uts --wd --`),
+    ...words("unshare --pid --mount --cgroup --propagation=unchanged --fork --kill-child"),
     "sh",
     "-euc",
     holderScript,
@@ -142,7 +142,17 @@ mount -n --bind /run/netns /run/netns
 mount -n --make-shared /run/netns`;
 
 // The last loop is what reaps orphans: a shell collects every child while it waits for one.
+//
+// Where all this is in a chroot, the node's root is not that of its mount namespace. runc's pivot_root(2)
+// changes the latter's root only when it is its own: whoever entered a container later, by exec for one,
+// would be on the machine outside. So the node's root becomes the root.
 const holderScript = `
+if [ "$(stat -c %d:%i .)" != "$(stat -c %d:%i /)" ]; then
+  pivot_root . mnt
+  umount -n --lazy /mnt
+fi
+cd /
+mount -n -t proc proc /proc
 [ "$1" = /sys/fs/cgroup ] || mount -n -t tmpfs tmpfs /sys/fs/cgroup
 while [ $# -gt 0 ]; do
   mkdir -p "$1"
