@@ -180,6 +180,16 @@ describe("aliases", () => {
     ]);
   });
 
+  test("are the network's own where podman gives them by network", () => {
+    const { name } = parse({});
+    const aliases = { other: ["x"], [name]: ["306a0bca3aab", "web"] };
+    expect(parse(runtime({ aliases })).aliases).toEqual(["306a0bca3aab", "web"]);
+    expect(parse(runtime({ aliases: { other: ["x"] } })).aliases).toBeUndefined();
+    expect(() => parse(runtime({ aliases: { [name]: ["a.b"] } }))).toThrow(
+      `Invalid runtimeConfig.aliases.${name}[0] "a.b"`,
+    );
+  });
+
   test.each(["", "-a", "a-", "a.b", "a b", "ä", "a".repeat(64), 7])("refuses %j", (alias) => {
     expect(() => parse(runtime({ aliases: ["ok", alias] }))).toThrow(
       /^Invalid runtimeConfig\.aliases\[1\] .*: expected a/,

@@ -13,6 +13,7 @@ import {
   type Json,
   type Reader,
   invalidValue,
+  isJsonObject,
   items,
   list,
   member,
@@ -40,7 +41,7 @@ export function readCapabilities(json: Json, args: ReadonlyMap<string, string>):
   const mac = requestedMac(json, runtime, args);
   const dns = runtime && optional(runtime, "dns", readRuntimeDns).dns;
   const portMappings = runtime === undefined ? [] : readPortMappings(runtime);
-  const aliases = runtime === undefined ? [] : list(runtime, "aliases", readAlias);
+  const aliases = runtime === undefined ? [] : readAliases(json, runtime);
   return {
     ...(portMappings.length > 0 && { portMappings }),
     ...(mac !== undefined && { mac }),
@@ -135,6 +136,13 @@ const readRuntimeDns: Reader<Dns | undefined> = (at) => {
   };
   return Object.keys(dns).length === 0 ? undefined : dns;
 };
+
+/** A list, as the conventions have it; podman 4 gives an object with a list for each network's name. */
+function readAliases(json: Json, runtime: Json): readonly string[] {
+  const found = member(runtime, "aliases");
+  if (found === undefined || !isJsonObject(found.value)) return list(runtime, "aliases", readAlias);
+  return list(found, required(json, "name", readString), readAlias);
+}
 
 // RFC 1123 section 2.1, and the underscore, which container names have.
 const label = /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
