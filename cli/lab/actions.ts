@@ -2,6 +2,7 @@ import { dirname, join } from "node:path";
 import { invariant } from "../../core/assert.ts";
 import { type CliContext, UsageError } from "../context.ts";
 import { artifacts, commandFor } from "../home.ts";
+import { requireRoot } from "../root.ts";
 import {
   checkName,
   defaultLabDirectory,
@@ -19,6 +20,8 @@ import { addPod, podsIn, removePod } from "./pod.ts";
 import { worldNames } from "./topology.ts";
 
 export async function up(options: UpOptions, context: CliContext): Promise<void> {
+  // Before the manifests are looked for, which a build brings.
+  requireRoot("make a lab");
   const cluster = clusterOfOptions(options);
   const report = (line: string): void => context.stderr(`${line}\n`);
   const { lab, topology } = await labUp(
