@@ -11,6 +11,7 @@ import type { PodSandboxConfig } from "./cri.ts";
 import { imageName } from "./image.ts";
 import {
   createRuntimeLab,
+  fetchIn,
   killDaemon,
   removeForgotten,
   type RuntimeLab,
@@ -159,6 +160,23 @@ test("pods of one node at once", async () => {
   const pings = await Promise.all(pods.map((pod) => ping(peer, pod.address)));
   expect(pings.map(({ status }) => status)).toEqual(names.map(() => 0));
   await Promise.all([peer, ...pods].map((pod) => pod.remove()));
+});
+
+test("a hostPort leads to the pod from everywhere, and ends with it", async () => {
+  const portMappings = [{ protocol: "tcp", containerPort: 8080, hostPort: 18080 }] as const;
+  const config = podNamed("web", { portMappings });
+  const web = await runPod(near, config, "httpd", "-f", "-p", "8080", "-h", "/www");
+  const client = await runPod(far, podNamed("client"));
+  const url = "http://172.30.1.11:18080/";
+  const served = { status: 0, output: "served by busybox\n" };
+  expect(await client.exec("wget", "-qO-", url)).toEqual(served);
+  expect(await web.exec("wget", "-qO-", url)).toEqual(served);
+  expect(await fetchIn(lab.outside, url)).toBe("served by busybox");
+  expect(await fetchIn(near.machine.node, url)).toBe("served by busybox");
+  expect(await fetchIn(near.machine.node, "http://127.0.0.1:18080/")).toBe("served by busybox");
+  await web.remove();
+  await expect(fetchIn(lab.outside, url)).rejects.toThrow("fetch failed");
+  await client.remove();
 });
 
 test("a pod's bandwidth annotations limit it in both directions", async () => {

@@ -50,6 +50,14 @@ async function observeMachine(machine: ContainerMachine): Promise<readonly strin
   ];
 }
 
+const fetchScript = `
+const response = await fetch(process.argv[1], { signal: AbortSignal.timeout(3000) });
+process.stdout.write(await response.text());`;
+
+/** What a web server answers to the member; throws when none does. */
+export const fetchIn = (member: Member, url: string): Promise<string> =>
+  runIn(member, [process.execPath, "--input-type=module", "--eval", fetchScript, url], { signal });
+
 /** Remembers what there is; `check` throws for what there is besides, once it had the time to go. */
 export async function watchMachines(
   machines: readonly ContainerMachine[],

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest
 import { imageName } from "./image.ts";
 import {
   createRuntimeLab,
+  fetchIn,
   killDaemon,
   removeForgotten,
   type RuntimeLab,
@@ -116,6 +117,26 @@ test("an address of one's choice, and that address taken", async () => {
   expect(second.status).not.toBe(0);
   expect(second.stderr).toContain("10.244.1.77");
   await remove(near, "chosen", "second");
+});
+
+test("a published port leads to the container, and ends with it", async () => {
+  const [{ node }] = lab.machines;
+  const serve = ["httpd", "-f", "-p", "8080", "-h", "/www"] as const;
+  const command = ["run", "--detach", "--name", "web", "--publish", "18080:8080", ...onFairlead];
+  await near.output(...command, imageName, ...serve);
+  const url = "http://172.30.1.11:18080/";
+  for (const member of [lab.outside, node]) {
+    expect(await fetchIn(member, url)).toBe("served by busybox");
+  }
+  expect(await fetchIn(node, "http://127.0.0.1:18080/")).toBe("served by busybox");
+  await remove(near, "web");
+  await expect(fetchIn(lab.outside, url)).rejects.toThrow("fetch failed");
+});
+
+test("a MAC address of one's choice", async () => {
+  const mac = "02:00:5e:10:00:01";
+  const command = ["run", "--rm", "--mac-address", mac, ...onFairlead, imageName] as const;
+  expect(await near.output(...command, "ip", "link", "show", "eth0")).toContain(mac);
 });
 
 test("containers come and go without the daemon", async () => {

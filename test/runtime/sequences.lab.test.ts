@@ -54,8 +54,13 @@ const reachesNode = async ({ node: member }: Caller, netns: string): Promise<boo
 async function cnitool(runtime: Caller): Promise<void> {
   const netns = await runtime.createSandbox("cnitool");
   const of = { containerId: cnitoolId(netns), netns, ifName: "eth0" };
-  // CAP_ARGS='{"ips": ["10.244.1.99/24"]}'
-  const capabilityArgs = { ips: ["10.244.1.99/24"] };
+  // CAP_ARGS, as JSON.
+  const capabilityArgs = {
+    ips: ["10.244.1.99/24"],
+    mac: "02:00:5e:10:00:01",
+    portMappings: [{ hostPort: 20080, containerPort: 8080, protocol: "tcp" }],
+    bandwidth: { ingressRate: 8_000_000, ingressBurst: 80_000 },
+  };
   if (runtime.list.cniVersion === "1.1.0") await runtime.must("STATUS");
   const prevResult = await add(runtime, { ...of, capabilityArgs });
   expect(prevResult.ips[0]?.address).toBe("10.244.1.99/32");
@@ -78,7 +83,14 @@ async function nomad(runtime: Caller): Promise<void> {
   const netns = await runtime.createSandbox("alloc");
   const of = { containerId: "36e3e6ad-8d51-a1ad-4a8b-5a4d1a1d9a1f", netns, ifName: "eth0" };
   const args = 'IgnoreUnknown=true;NOMAD_REGION=global;CONSUL_IPTABLES_CONFIG={"a":"b=c"}';
-  const capabilityArgs = { portMappings: [] };
+  // In go-cni's spelling, and every port for both protocols.
+  const port = { HostPort: 20080, ContainerPort: 8080, HostIP: "" };
+  const capabilityArgs = {
+    portMappings: [
+      { ...port, Protocol: "tcp" },
+      { ...port, Protocol: "udp" },
+    ],
+  };
   // A repeated ADD meets what the first one made.
   const first = await add(runtime, { ...of, args, capabilityArgs });
   const second = await add(runtime, { ...of, args, capabilityArgs });
