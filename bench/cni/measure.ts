@@ -1,6 +1,14 @@
 // Run inside one lab node by bench/cni.bench.ts; writes one JSON object to the file it is given.
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Contender, contenders, fairlead, floors } from "./contenders.ts";
@@ -14,6 +22,8 @@ export interface Series {
   /** Attachments per second, one figure a round; only of batches. */
   readonly addRate: readonly number[];
   readonly delRate: readonly number[];
+  /** Milliseconds that the daemon's threads worked meanwhile, for one ADD or DEL. */
+  readonly daemonCpu: { readonly add: number; readonly del: number };
 }
 
 export interface Measured {
@@ -36,6 +46,7 @@ export interface Measured {
 const [directory = "", launcher = "", rounds = "50", parts = "all"] = process.argv.slice(2);
 const runner = openRunner(directory);
 let serial = 0;
+const daemonPid = findDaemon();
 
 // Sandboxes are made and removed in one go each: `ip` as a process costs more than what is measured.
 function withSandboxes<T>(count: number, use: (ids: readonly string[]) => T): T {
@@ -64,12 +75,17 @@ function measureSeries(
     del: [] as Timing[],
     addRate: [] as number[],
     delRate: [] as number[],
+    daemonCpu: { add: 0, del: 0 },
   }));
   for (let round = 0; round < rounds; round++) {
-    for (const { contender, add, del, addRate, delRate } of series) {
+    for (const { contender, add, del, addRate, delRate, daemonCpu } of series) {
       withSandboxes(concurrency, (ids) => {
+        const before = daemonCpuMs();
         const added = runner.run(contender, "ADD", ids, concurrency);
+        const between = daemonCpuMs();
         const deleted = runner.run(contender, "DEL", ids, concurrency);
+        daemonCpu.add += (between - before) / (rounds * concurrency);
+        daemonCpu.del += (daemonCpuMs() - between) / (rounds * concurrency);
         add.push(...added.timings);
         del.push(...deleted.timings);
         addRate.push(concurrency / (added.elapsed / 1000));
@@ -77,13 +93,31 @@ function measureSeries(
       });
     }
   }
-  return series.map(({ name, add, del, addRate, delRate }) => ({
-    name,
-    add,
-    del,
-    addRate,
-    delRate,
-  }));
+  return series.map(({ contender, ...figures }) => ({ ...figures, name: contender.name }));
+}
+
+/** Of all its threads, from schedstat (Linux: Documentation/scheduler/sched-stats), in nanoseconds there. */
+function daemonCpuMs(): number {
+  const threads = `/proc/${daemonPid}/task`;
+  const times = readdirSync(threads).map((id) =>
+    Number(readFileSync(`${threads}/${id}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return times.reduce((sum, time) => sum + time, 0) / 1e6;
+}
+
+/** The lab node's, which is to say that of this network namespace. */
+function findDaemon(): string {
+  const own = readlinkSync("/proc/self/ns/net");
+  const found = readdirSync("/proc").find((pid) => {
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      return words[2] === "daemon" && readlinkSync(`/proc/${pid}/ns/net`) === own;
+    } catch {
+      return false; // No process, or it ended meanwhile.
+    }
+  });
+  if (found === undefined) throw new Error("There is no daemon in this node");
+  return found;
 }
 
 const podInterfaces = (): number =>
