@@ -12,7 +12,7 @@ export function soakCni({ count, seed }: { count: number; seed: number }): CniSo
   const directory = mkdtempSync(join(tmpdir(), "fairlead-soak-"));
   const command = join(root, "dist/bin/fairlead");
   const lab = (...args: readonly string[]): void => {
-    execFileSync(command, ["lab", ...args], { stdio: ["ignore", "ignore", "inherit"] });
+    execFileSync(command, ["lab", ...args], { stdio: ["ignore", "ignore", "pipe"] });
   };
   const inLab = ["--dir", join(directory, "lab")];
   const output = join(directory, "figures.json");
