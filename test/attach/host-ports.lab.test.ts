@@ -1,110 +1,24 @@
-// hostPorts with real traffic. A namespace stands for the node, others for the pods, one for the world:
-//
-//   outside 192.0.2.254 ── uplink 192.0.2.1, 192.0.2.2 ┐      pod "one" eth0 ── fl… ┐
-//           2001:db8::fe            2001:db8::1        └ node ┴─────────────────────┴ pod "two"
-import { spawn } from "node:child_process";
-import { once } from "node:events";
+// hostPorts with real traffic, in every direction.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { AttachmentRequest, CniResult } from "../../core/cni/types.ts";
-import type { PortMapping, TransportProtocol } from "../../core/port-mapping.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
-import { openKernel } from "../../kernel/linux.ts";
-import { ip } from "../support/builders.ts";
-import { type TestNamespace, createNamespace } from "../support/netns.ts";
-import { type TestNode, aRequest, createNode, dualStackFacts, forever } from "./fixture.ts";
-
-const mapping = (
-  protocol: TransportProtocol,
-  hostPort: number,
-  containerPort: number,
-  hostIp?: string,
-): PortMapping => ({
-  protocol,
-  hostPort,
-  containerPort,
-  ...(hostIp !== undefined && { hostIp: ip(hostIp) }),
-});
+import type { TestNamespace } from "../support/netns.ts";
+import {
+  type HostPortNode,
+  type Pod,
+  ask,
+  createHostPortNode,
+  listen,
+  mapping,
+} from "./host-port-node.ts";
 
 const stack = new AsyncDisposableStack();
+let node: HostPortNode;
 let host: TestNamespace;
 let outside: TestNamespace;
-let kernel: Kernel;
-let node: TestNode;
-
 beforeAll(() => {
-  host = stack.use(createNamespace());
-  outside = stack.use(createNamespace());
-  host.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "wire");
-  host.run("ip", "link", "set", "wire", "netns", outside.name);
-  host.run("ip", "link", "set", "uplink", "up");
-  outside.run("ip", "link", "set", "wire", "up");
-  host.run("ip", "address", "add", "192.0.2.1/24", "dev", "uplink");
-  host.run("ip", "address", "add", "192.0.2.2/24", "dev", "uplink");
-  host.run("ip", "address", "add", "2001:db8::1/64", "dev", "uplink", "nodad");
-  outside.run("ip", "address", "add", "192.0.2.254/24", "dev", "wire");
-  outside.run("ip", "address", "add", "2001:db8::fe/64", "dev", "wire", "nodad");
-  host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
-  kernel = stack.use(openKernel({ namespace: host.path }));
-  node = stack.use(createNode(kernel, { nodeFacts: () => dualStackFacts }));
-  stack.defer(() => node.handlers.settled());
+  node = stack.use(createHostPortNode());
+  ({ host, outside } = node);
 });
 afterAll(() => stack.disposeAsync());
-
-interface Pod extends AsyncDisposable {
-  readonly sandbox: TestNamespace;
-  readonly request: AttachmentRequest;
-  readonly result: CniResult;
-}
-
-/** A pod that answers with its name on the ports. */
-async function startPod(
-  name: string,
-  ports: readonly number[],
-  portMappings: readonly PortMapping[],
-): Promise<Pod> {
-  await using resources = new AsyncDisposableStack();
-  const sandbox = resources.use(createNamespace());
-  const request = aRequest({
-    containerId: sandbox.name,
-    netns: sandbox.path,
-    conf: { portMappings },
-  });
-  const result = await node.handlers.add(request, forever);
-  resources.defer(async () => {
-    await node.handlers.del(request, forever);
-    await node.handlers.settled();
-  });
-  await listen(resources, sandbox, name, ports);
-  const owned = resources.move();
-  return { sandbox, request, result, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-async function listen(
-  resources: AsyncDisposableStack,
-  { name: namespace }: TestNamespace,
-  name: string,
-  ports: readonly number[],
-): Promise<void> {
-  const program = new URL("echo.ts", import.meta.url).pathname;
-  const words = ["netns", "exec", namespace, process.execPath, program, name, ...ports.map(String)];
-  const child = spawn("ip", words, { stdio: ["ignore", "pipe", "inherit"] });
-  resources.defer(async () => {
-    const ended = once(child, "exit");
-    child.kill();
-    await ended;
-  });
-  await once(child.stdout, "data");
-}
-
-/** What answers there, or "" when nothing does within a second. */
-function ask(from: TestNamespace, protocol: "tcp" | "udp", address: string, port: number): string {
-  const exchange = `exec 3<>/dev/${protocol}/${address}/${port}; echo >&3; head -n1 <&3`;
-  try {
-    return from.run("timeout", "1", "bash", "-c", `{ ${exchange}; } 2>/dev/null`).trim();
-  } catch {
-    return "";
-  }
-}
 
 const addressOf = ({ result }: Pod, family: 4 | 6): string =>
   result.ips.find(({ address }) => address.address.includes(":") === (family === 6))!.address
@@ -115,14 +29,13 @@ describe("a hostPort for all addresses", () => {
   let two: Pod;
   beforeAll(async () => {
     one = stack.use(
-      await startPod("one", [80, 53], [mapping("tcp", 8080, 80), mapping("udp", 5353, 53)]),
+      await node.startPod("one", [80, 53], [mapping("tcp", 8080, 80), mapping("udp", 5353, 53)]),
     );
-    two = stack.use(await startPod("two", [81], [mapping("tcp", 8081, 81)]));
+    two = stack.use(await node.startPod("two", [81], [mapping("tcp", 8081, 81)]));
   });
 
   const directions: Record<string, () => [TestNamespace, string, string?]> = {
     "from outside": () => [outside, "192.0.2.1", "192.0.2.254"],
-    "from outside to another address of the node": () => [outside, "192.0.2.2", "192.0.2.254"],
     "from outside over IPv6": () => [outside, "2001:db8::1", "2001:db8::fe"],
     "from the node by its address": () => [host, "192.0.2.1", "192.0.2.1"],
     "from the node by its IPv6 address": () => [host, "2001:db8::1", "2001:db8::1"],
@@ -133,6 +46,7 @@ describe("a hostPort for all addresses", () => {
     "from the pod itself over IPv6": () => [one.sandbox, "2001:db8::1"],
     "from another pod": () => [two.sandbox, "192.0.2.1", addressOf(two, 4)],
     "from another pod over IPv6": () => [two.sandbox, "2001:db8::1", addressOf(two, 6)],
+    "from a pod of another node, by its own address": () => [outside, "192.0.2.2", "10.244.2.5"],
   };
   describe.each(Object.entries(directions))("is reached %s", (_name, direction) => {
     test.each([

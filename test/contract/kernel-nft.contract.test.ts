@@ -1,5 +1,6 @@
 // What every Kernel promises of our nftables table; with Linux, nft(8) is asked what is really there.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { hostPortTable, withHostPorts } from "../../core/desired/host-ports.ts";
 import type { NftRule, NftTable } from "../../core/nft.ts";
 import { asObserved, formatNftTable } from "../../core/nft.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
@@ -26,6 +27,21 @@ describe.each(kernels)("nftables of %s", (_name, openScene) => {
     kernel.removeNft("fairlead");
     expect(kernel.observeNft("fairlead")).toBeUndefined();
     kernel.removeNft("fairlead");
+  });
+
+  test("the table of hostPorts is as nft lists it", () => {
+    const wanted = withHostPorts(hostPortTable([ip("10.96.0.10"), ip("fd00::a")]), [
+      {
+        addresses: [ip("10.244.1.2"), ip("fd00::2")],
+        portMappings: [
+          { protocol: "tcp", hostPort: 8080, containerPort: 80 },
+          { protocol: "udp", hostIp: ip("192.0.2.1"), hostPort: 53, containerPort: 53 },
+          { protocol: "sctp", hostIp: ip("2001:db8::1"), hostPort: 1, containerPort: 65_535 },
+        ],
+      },
+    ]);
+    kernel.applyNft(wanted);
+    expectInPlace(wanted);
   });
 
   const [pods4, pods6, none6] = table.sets;

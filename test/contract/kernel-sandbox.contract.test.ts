@@ -67,7 +67,7 @@ describe.each(kernels)("%s", (_name, openScene) => {
         {
           kind: "set-link",
           device: hostEnd.name,
-          settings: { isUp: true, linkLocal: false, rpFilter: 1 },
+          settings: { isUp: true, linkLocal: false, rpFilter: 1, routeLocalnet: true },
         },
         { kind: "add-route", route: hostRoute },
         {
@@ -114,8 +114,10 @@ describe.each(kernels)("%s", (_name, openScene) => {
       if (scene.run === undefined || scene.runIn === undefined) return;
       const [shown] = json(scene.runIn(path, "ip", "-j", "-d", "link", "show", "eth0"));
       expect(shown).toMatchObject({ num_tx_queues: 1, num_rx_queues: 1, address: podEnd.mac });
-      const rpFilter = `/proc/sys/net/ipv4/conf/${hostEnd.name}/rp_filter`;
-      expect(scene.run("cat", rpFilter)).toBe("1\n");
+      for (const setting of ["rp_filter", "route_localnet"]) {
+        const file = `/proc/sys/net/ipv4/conf/${hostEnd.name}/${setting}`;
+        expect(scene.run("cat", file)).toBe("1\n");
+      }
       // The node has no address of its own here; a packet from the pod still reaches its host end.
       const reached = scene.runIn(path, "ip", "route", "get", "192.0.2.9");
       expect(reached).toContain("via 169.254.1.1 dev eth0 src 10.244.1.7");

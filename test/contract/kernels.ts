@@ -17,6 +17,8 @@ export interface Scene extends Disposable {
   removeSandbox(path: string): void;
   /** A device that is up and is not ours, as an underlay is. */
   addUnderlay(name: IfName): void;
+  /** A datagram from the node to a port of its own, at 127.0.0.1 or ::1. */
+  sendUdp(address: string, port: number): void;
   /** Only with Linux: the node's namespace; a command run in it, or in a sandbox. */
   readonly path?: string;
   readonly run?: (command: string, ...args: readonly string[]) => string;
@@ -40,6 +42,17 @@ function fakeScene(): Scene {
     },
     removeSandbox: (path) => kernel.removeSandbox(path),
     addUnderlay: (name) => void kernel.addDevice({ name, mac: mac("02:00:00:00:99:01") }),
+    sendUdp: (address, destinationPort) => {
+      const at = ip(address);
+      kernel.addUdpFlow({
+        source: at,
+        sourcePort: 40_000,
+        destination: at,
+        destinationPort,
+        answerer: at,
+        answererPort: destinationPort,
+      });
+    },
     [Symbol.dispose]: () => kernel[Symbol.dispose](),
   };
 }
@@ -60,6 +73,7 @@ function linuxScene(): Scene {
       node.run("ip", "link", "add", name, "type", "veth", "peer", "name", `${name}-peer`);
       for (const end of [name, `${name}-peer`]) node.run("ip", "link", "set", end, "up");
     },
+    sendUdp: (address, port) => void node.run("bash", "-c", `echo > /dev/udp/${address}/${port}`),
     path: node.path,
     run: (command, ...args) => node.run(command, ...args),
     runIn: (path, command, ...args) => {
