@@ -51,6 +51,46 @@ const record: AttachmentRecord = {
 const fileOf = (suffix: string): string =>
   join(directory, "attachments", `${attachmentHash(key)}.${suffix}`);
 
+describe("hostPortClaims()", () => {
+  const claiming = (
+    containerId: string,
+    hostPort: number,
+    createdAtMs: number,
+  ): AttachmentRecord => {
+    const port = { protocol: "udp", hostIp: ip("192.0.2.1"), hostPort, containerPort: 53 } as const;
+    const { dns, wiring } = record.wired!;
+    return {
+      ...record,
+      key: { ...key, containerId },
+      createdAtMs,
+      wired: { dns, wiring: { ...wiring, portMappings: [port] } },
+    };
+  };
+  const ports = (store: RecordStore): number[] =>
+    store.hostPortClaims().flatMap(({ portMappings }) => portMappings.map((port) => port.hostPort));
+
+  test("are those of the records, the first that began first, whoever wrote them", () => {
+    expect(ports(records)).toEqual([]);
+    const other = openRecords({
+      directory: join(directory, "attachments"),
+      clock: systemClock,
+      log: silentLog,
+    });
+    records.write(record);
+    records.write(claiming("c2", 53, 20));
+    other.write(claiming("c3", 54, 10));
+    expect([ports(records), ports(other)]).toEqual([
+      [54, 53],
+      [54, 53],
+    ]);
+    other.write(claiming("c2", 55, 20));
+    expect(ports(records)).toEqual([54, 55]);
+    other.remove({ ...key, containerId: "c3" });
+    expect(ports(records)).toEqual([55]);
+    expect(records.read({ ...key, containerId: "c2" })).toEqual(claiming("c2", 55, 20));
+  });
+});
+
 describe("a record", () => {
   test("is read as it was written, by root only", () => {
     records.write(record);

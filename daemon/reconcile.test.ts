@@ -1,4 +1,5 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import type { HostPortHolder } from "../core/desired/host-ports.ts";
 import type { DesiredNode } from "../core/desired/node-state.ts";
 import { silentLog } from "../core/log.ts";
 import { nftTableName, vxlanDevice } from "../core/names.ts";
@@ -18,12 +19,13 @@ function scene(yaml = "") {
   const source = createFakeSource();
   const remembered: string[] = [];
   const states: NodeState[] = [];
+  const hostPorts: HostPortHolder[] = [];
   const reconciler = new Reconciler({
     kernel,
     source,
     settings: planSettings(parseConfig(yaml, "test", { nodeName: "node-a" })),
     missingNodeHint: ({ nodes }) => `no node-a among ${nodes.size}`,
-    hostPorts: () => [],
+    hostPorts: () => hostPorts,
     rememberSysctl: (name, value) => void remembered.push(`${name} ${value}`),
     onPass: (state) => void states.push(state),
     clock: systemClock,
@@ -42,6 +44,7 @@ function scene(yaml = "") {
     source,
     reconciler,
     remembered,
+    hostPorts,
     states,
     reaches,
     programmed: () => reaches(({ isProgrammed }) => isProgrammed),
@@ -237,6 +240,22 @@ describe("Reconciler", () => {
     expect(chains).toContain("postrouting");
     expect(chains.filter((name) => name.startsWith("tunnel"))).toEqual([]);
     expect(table!.sets.get("inside4")).toContain("192.0.2.0/24");
+  });
+
+  test("keeps the hostPorts of the node's attachments, and no others, in the table", async () => {
+    const { source, programmed, kernel, hostPorts } = scene();
+    const elements = () => kernel.observeNft(nftTableName)?.maps.get("hostports4");
+    source.setNodes(nodeA, nodeB);
+    await programmed();
+    expect(elements()).toEqual([]);
+    const port = { protocol: "tcp", hostPort: 8080, containerPort: 80 } as const;
+    hostPorts.push({ addresses: [ip("10.244.1.7")], portMappings: [port] });
+    const isThere = () => expect(elements()).toEqual(["tcp . 8080 : 10.244.1.7 . 80"]);
+    await vi.waitFor(isThere, waiting);
+    kernel.removeNft(nftTableName);
+    await vi.waitFor(isThere, waiting);
+    hostPorts.pop();
+    await vi.waitFor(() => expect(elements()).toEqual([]), waiting);
   });
 
   test("comes to rest: no pass but for time when nothing changes", async () => {
