@@ -28,6 +28,8 @@ export function followMac(
   const planned = wire(key, wired.wiring).pod;
   const link = sandbox.link(planned.device);
   if (mac === undefined || link?.index !== planned.index || link.mac !== mac) return wired.wiring;
+  // The kernel takes no route over it: CHECK names it, and it is followed when it is up again.
+  if (!link.isUp) return wired.wiring;
   // Given the MAC that it has, the interface loses its neighbors all the same.
   const isGiven = mac !== planned.mac || sandbox.neighbors(planned.device).length === 0;
   if (!isGiven) return wired.wiring;
