@@ -1,6 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { version } from "../core/version.ts";
+import "../daemon/main.ts";
 import { runCommandLine } from "./command-line.ts";
+// What commands load when they run: loaded here as root, who may be the only one to read the tree.
+import "./lab/actions.ts";
+import "./uninstall.ts";
 
 async function run(...args: readonly string[]): Promise<[number, string, string]> {
   let [stdout, stderr] = ["", ""];
