@@ -54,7 +54,7 @@ describe("parseIfName()", () => {
   test.each(["eth0", "a", "eth0.10", "123456789012345", "\uFEFFx"])("takes %j", (text) =>
     expect(parseIfName(text)).toBe(text),
   );
-  // CNI.md disp-33 to disp-40: the limit counts octets, white space is Go's.
+  // The limit counts octets, white space is Go's.
   test.each([
     "",
     ".",

@@ -6,8 +6,8 @@ declare const brand: unique symbol;
 /** A network interface's name: 1 to 15 octets, as the kernel takes it. */
 export type IfName = string & { readonly [brand]: "IfName" };
 
-// Every kernel object of ours is recognisable after a restart without memory: DESIGN.md, "Kernel
-// objects". Changing one of these orphans what an older version left in the kernel.
+// Every kernel object of ours is recognisable after a restart without memory
+// (ARCHITECTURE.md). Changing one of these orphans what an older version left in the kernel.
 /** `rtm_protocol` of all our routes. */
 export const routeProtocol = 76;
 /** The one nftables table, family inet. */
@@ -60,7 +60,7 @@ export const attachmentMetric = (key: AttachmentKey): number =>
 
 /**
  * A node's VTEP MAC: every peer derives it from the node's name and the VNI, so that nothing needs
- * to be exchanged and nothing changes over a restart (DESIGN.md decision 9).
+ * to be exchanged and nothing changes over a restart.
  */
 export const vtepMac = (nodeName: string, vni: number): Mac =>
   deriveMac("vtep-mac", nodeName, String(vni));

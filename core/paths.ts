@@ -1,4 +1,4 @@
-// The fixed places on a node (DESIGN.md "Paths"). A lab node has them inside its own mount namespace,
+// The fixed places on a node. A lab node has them inside its own mount namespace,
 // so nothing but a test ever needs to say otherwise.
 export const paths = {
   config: "/etc/fairlead/fairlead.yaml",

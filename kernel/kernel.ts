@@ -1,7 +1,7 @@
 // What fairlead asks of Linux. kernel/linux.ts is the real one, kernel/fake.ts the same in memory;
 // test/contract runs one suite against both.
 //
-// Calls are synchronous: one batch is one sendmsg and takes 20 to 400 µs (DESIGN.md decision 3). What
+// Calls are synchronous: one batch is one sendmsg and takes 20 to 400 µs (docs/decisions/0002). What
 // can block for milliseconds (reap) is asynchronous.
 import type {
   Change,
@@ -58,7 +58,7 @@ export interface NamespaceIdentity {
 
 /**
  * A pod's network namespace, opened. The socket inside it stays there (setns, open, setns back, in
- * one synchronous step: DESIGN.md decision 4).
+ * one synchronous step: docs/decisions/0003).
  */
 export interface Sandbox extends NetworkNamespace, Disposable {
   /** Open descriptor of the namespace, for the pod end of a veth pair. */
