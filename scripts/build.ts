@@ -1,4 +1,4 @@
-// ./run build: everything that is installed, in dist/, where it works as it lies (DESIGN §3):
+// ./run build: everything that is installed, in dist/, where it works as it lies:
 //   dist/cni/fairlead, fairlead-ipam   the launcher, under both of its names
 //   dist/lib/                          the home: Node, bundled JavaScript, native parts
 //   dist/bin/fairlead                  the operator's command

@@ -11,7 +11,7 @@ interface Allowed {
   readonly node: readonly string[] | "any";
 }
 
-// core ← kernel ← features (ipam, attach, dns) ← entry points (plugin, daemon, cli): DESIGN §2.
+// core ← kernel ← features (ipam, attach, dns) ← entry points (plugin, daemon, cli): ARCHITECTURE.md.
 const allowed: Readonly<Record<string, Allowed>> = {
   // Pure: no I/O, clock or randomness. node:net for isIP, node:crypto for a hash: both are functions.
   core: { folders: [], packages: ["valibot"], node: ["net", "crypto"] },
