@@ -188,6 +188,16 @@ describe("the lock of a record", () => {
   });
 });
 
+test("podAddresses() has those of one network, and follows changes of the files", () => {
+  records.write(record);
+  records.write({ ...record, key: { ...key, network: "other" } });
+  const addresses = record.wired!.wiring.addresses;
+  expect(records.podAddresses("fairlead")).toEqual(addresses);
+  expect(records.podAddresses("fairlead")).toEqual(addresses);
+  records.remove(key);
+  expect(records.podAddresses("fairlead")).toEqual([]);
+});
+
 test("removeStrays() removes what killed requests left beside records, and nothing else", () => {
   records.write(record);
   for (const suffix of ["lock", "tmp"]) writeFileSync(fileOf(suffix), "");

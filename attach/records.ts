@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import * as v from "valibot";
+import type { Ip } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { Dns } from "../core/cni/types.ts";
@@ -64,6 +65,8 @@ export interface RecordStore {
    * have changed since the last call.
    */
   hostPortClaims(): readonly HostPortClaim[];
+  /** Of every attachment to the network that has got its addresses. */
+  podAddresses(network: string): readonly Ip[];
   write(record: AttachmentRecord): void;
   /** Removes all that is kept of the attachment. Nothing kept is no failure. */
   remove(key: AttachmentKey): void;
@@ -166,29 +169,39 @@ export const openRecords = (options: RecordOptions): RecordStore => new RecordDi
 
 class RecordDirectory implements RecordStore {
   readonly #options: RecordOptions;
-  #claims = new Map<string, FileClaim>();
+  #wired = new Map<string, WiredFile>();
 
   constructor(options: RecordOptions) {
     this.#options = options;
   }
 
   hostPortClaims(): readonly HostPortClaim[] {
-    const known = this.#claims;
-    this.#claims = new Map();
+    return this.#wiredAttachments()
+      .flatMap(({ portMappings, ...claim }) => (portMappings ? [{ ...claim, portMappings }] : []))
+      .sort((a, b) => a.createdAtMs - b.createdAtMs);
+  }
+
+  podAddresses(network: string): readonly Ip[] {
+    return this.#wiredAttachments().flatMap(({ key, addresses }) =>
+      key.network === network ? addresses : [],
+    );
+  }
+
+  #wiredAttachments(): readonly WiredAttachment[] {
+    const known = this.#wired;
+    this.#wired = new Map();
     for (const path of this.#files(/\.json$/)) {
       const found = statSync(path, { throwIfNoEntry: false });
       if (found === undefined) continue;
       // Records are written by rename, so that another one is another inode.
       const version = `${found.ino} ${found.mtimeMs} ${found.size}`;
       const before = known.get(path);
-      this.#claims.set(
+      this.#wired.set(
         path,
-        before?.version === version ? before : { version, claim: claimIn(readRecord(path)) },
+        before?.version === version ? before : { version, found: wiredIn(readRecord(path)) },
       );
     }
-    return Array.from(this.#claims.values())
-      .flatMap(({ claim }) => (claim === undefined ? [] : [claim]))
-      .sort((a, b) => a.createdAtMs - b.createdAtMs);
+    return [...this.#wired.values()].flatMap(({ found }) => found ?? []);
   }
 
   read(key: AttachmentKey): AttachmentRecord | undefined {
@@ -291,16 +304,20 @@ const removedWhenDone = (lock: FileLock): FileLock => ({
   },
 });
 
-interface FileClaim {
+/** What the daemon asks about at every pass. */
+type WiredAttachment = Omit<HostPortClaim, "portMappings"> &
+  Partial<Pick<HostPortClaim, "portMappings">>;
+
+interface WiredFile {
   readonly version: string;
-  readonly claim: HostPortClaim | undefined;
+  readonly found: WiredAttachment | undefined;
 }
 
-function claimIn(file: RecordFile): HostPortClaim | undefined {
+function wiredIn(file: RecordFile): WiredAttachment | undefined {
   if (file.kind !== "record" || file.record.wired === undefined) return undefined;
   const { key, createdAtMs, wired } = file.record;
   const { addresses, portMappings } = wired.wiring;
-  return portMappings && { key, createdAtMs, addresses, portMappings };
+  return { key, createdAtMs, addresses, ...(portMappings && { portMappings }) };
 }
 
 // rmSync does the same in three times the time: it looks twice at what it removes.

@@ -151,6 +151,7 @@ function openReconciler(
     missingNodeHint: (membership, links) =>
       hintAtMissingNode({ nodeName, network, location: source.location, membership, links }),
     hostPorts: () => records.hostPortClaims(),
+    podAddresses: () => records.podAddresses(network.name),
     rememberSysctl: (name, value) => rememberSysctl(paths.sysctls, name, value),
     onPass,
     clock,

@@ -3,8 +3,9 @@ import type { HostPortHolder } from "../core/desired/host-ports.ts";
 import type { DesiredNode } from "../core/desired/node-state.ts";
 import { silentLog } from "../core/log.ts";
 import { nftTableName, vxlanDevice } from "../core/names.ts";
+import type { Ip } from "../core/address.ts";
 import { systemClock } from "../kernel/clock.ts";
-import { aNode, aSnapshot, ifName, ip, mac } from "../test/support/builders.ts";
+import { aNode, aSnapshot, cidr, ifName, ip, mac } from "../test/support/builders.ts";
 import { fakeNodeA, nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
 import { createFakeSource } from "../test/support/source.ts";
 import { parseConfig } from "./config.ts";
@@ -20,12 +21,14 @@ function scene(yaml = "") {
   const remembered: string[] = [];
   const states: NodeState[] = [];
   const hostPorts: HostPortHolder[] = [];
+  const podAddresses: Ip[] = [];
   const reconciler = new Reconciler({
     kernel,
     source,
     settings: planSettings(parseConfig(yaml, "test", { nodeName: "node-a" })),
     missingNodeHint: ({ nodes }) => `no node-a among ${nodes.size}`,
     hostPorts: () => hostPorts,
+    podAddresses: () => [...podAddresses],
     rememberSysctl: (name, value) => void remembered.push(`${name} ${value}`),
     onPass: (state) => void states.push(state),
     clock: systemClock,
@@ -45,6 +48,7 @@ function scene(yaml = "") {
     reconciler,
     remembered,
     hostPorts,
+    podAddresses,
     states,
     reaches,
     programmed: () => reaches(({ isProgrammed }) => isProgrammed),
@@ -256,6 +260,24 @@ describe("Reconciler", () => {
     await vi.waitFor(isThere, waiting);
     hostPorts.pop();
     await vi.waitFor(() => expect(elements()).toEqual([]), waiting);
+  });
+
+  test("keeps pods whose block is taken away masqueraded, and says so until they have ended", async () => {
+    const { source, reaches, programmed, kernel, podAddresses } = scene();
+    const masqueraded = () => kernel.observeNft(nftTableName)?.sets.get("pods4");
+    const both = { ...nodeA, podCidrs: [...nodeA.podCidrs, cidr("10.244.9.0/24")] };
+    podAddresses.push(ip("10.244.1.7"), ip("10.244.9.7"));
+    source.setNodes(both, nodeB);
+    expect(problemsOf(await programmed())).toEqual([]);
+    expect(masqueraded()).toEqual(["10.244.1.0/24", "10.244.9.0/24"]);
+    source.setNodes(nodeA, nodeB);
+    expect(problemsOf(await reaches(({ problems }) => problems.length > 0))).toEqual([
+      "node: Pods of this node have addresses outside its pod CIDRs 10.244.1.0/24: 10.244.9.7; they stay reachable, so give their block to no other node before they have ended",
+    ]);
+    expect(masqueraded()).toEqual(["10.244.1.0/24", "10.244.9.7/32"]);
+    podAddresses.pop();
+    await reaches(({ problems }) => problems.length === 0);
+    expect(masqueraded()).toEqual(["10.244.1.0/24"]);
   });
 
   test("comes to rest: no pass but for time when nothing changes", async () => {

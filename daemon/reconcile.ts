@@ -1,8 +1,10 @@
 // One node's kernel kept as the cluster and the configuration want it: snapshot → plan → observe →
 // diff → apply, woken by the source, by the kernel and by time.
 import { isDeepStrictEqual } from "node:util";
+import type { Ip } from "../core/address.ts";
 import { type Membership, settleMembership } from "../core/cluster/membership.ts";
 import type { Snapshot } from "../core/cluster/model.ts";
+import { outsideOf } from "../core/cluster/stray.ts";
 import type { Clock } from "../core/clock.ts";
 import { type NodePlan, planNode } from "../core/desired/plan.ts";
 import type { LinkAddresses } from "../core/desired/underlay.ts";
@@ -38,6 +40,8 @@ export interface ReconcilerOptions extends ApplyContext {
   readonly source: Source;
   /** What to do about a node that the cluster does not have. */
   readonly missingNodeHint: (membership: Membership, links: readonly LinkAddresses[]) => string;
+  /** Of the attachments to the node's network. */
+  readonly podAddresses: () => readonly Ip[];
   /** After each pass. */
   readonly onPass: (state: NodeState) => void;
   readonly clock: Clock;
@@ -58,6 +62,12 @@ const usualTiming: ReconcileTiming = {
   backoffMaxMs: 5000,
 };
 
+interface Planned {
+  readonly links: readonly LinkAddresses[];
+  readonly strays: readonly Ip[];
+  readonly plan: NodePlan;
+}
+
 /** More changes than this are only counted in the log. */
 const loggedChanges = 16;
 
@@ -73,7 +83,7 @@ export class Reconciler implements Disposable {
   readonly #timing: ReconcileTiming;
   readonly #resources = new DisposableStack();
   #membership: { readonly of: Snapshot; readonly value: Membership } | undefined;
-  #planned: { readonly links: readonly LinkAddresses[]; readonly plan: NodePlan } | undefined;
+  #planned: Planned | undefined;
   /** The plan that was last completely in the kernel: another state of it is somebody else's doing. */
   #settled: NodePlan | undefined;
   #state: NodeState | undefined;
@@ -122,10 +132,11 @@ export class Reconciler implements Disposable {
   }
 
   #compare(snapshot: Snapshot, isFull: boolean): boolean {
-    const plan =
+    const links =
       isFull || this.#planned === undefined
-        ? this.#planFor(snapshot, observeUnderlay(this.#options.kernel))
-        : this.#planned.plan;
+        ? observeUnderlay(this.#options.kernel)
+        : this.#planned.links;
+    const plan = this.#planFor(snapshot, links);
     const result = applyPlan(this.#options, plan, { isInSync: snapshot.isInSync, isFull });
     this.#report(plan, result);
     this.#state = stateAfter(snapshot, plan, result);
@@ -137,19 +148,34 @@ export class Reconciler implements Disposable {
   #planFor(snapshot: Snapshot, links: readonly LinkAddresses[]): NodePlan {
     const { settings, missingNodeHint } = this.#options;
     if (this.#membership?.of !== snapshot) {
-      const value = settleMembership(snapshot.nodes.values(), settings.podCidrs);
+      const value = settleMembership(
+        snapshot.nodes.values(),
+        settings.podCidrs,
+        snapshot.pods.values(),
+      );
       this.#membership = { of: snapshot, value };
       this.#planned = undefined;
     }
-    if (this.#planned === undefined || !isDeepStrictEqual(this.#planned.links, links)) {
-      const membership = this.#membership.value;
+    const membership = this.#membership.value;
+    const strays = this.#strays(membership);
+    if (
+      this.#planned === undefined ||
+      !isDeepStrictEqual([this.#planned.links, this.#planned.strays], [links, strays])
+    ) {
       const hint = membership.nodes.has(settings.nodeName)
         ? ""
         : missingNodeHint(membership, links);
-      const plan = planNode({ settings, membership, links, missingNodeHint: hint });
-      this.#planned = { links, plan };
+      const plan = planNode({ settings, membership, links, missingNodeHint: hint, strays });
+      this.#planned = { links, strays, plan };
     }
     return this.#planned.plan;
+  }
+
+  /** Of this node's pods: those whose block it no longer has. */
+  #strays(membership: Membership): readonly Ip[] {
+    const { settings, podAddresses } = this.#options;
+    const podCidrs = membership.nodes.get(settings.nodeName)?.podCidrs ?? [];
+    return outsideOf(podAddresses(), podCidrs, settings.podCidrs);
   }
 
   #report(plan: NodePlan, { applied, failures }: ApplyResult): void {

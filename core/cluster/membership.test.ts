@@ -115,6 +115,15 @@ describe("settleMembership()", () => {
     );
   });
 
+  test("keeps any number of blocks of a node, but for one inside another", () => {
+    const podCidrs = ["10.244.1.0/24", "10.244.9.0/24", "fd00:10:244:1::/64", "10.244.9.128/25"];
+    const node = { ...aNode("a", "192.0.2.1", "10.244.1.0/24"), podCidrs: podCidrs.map(cidr) };
+    expect(claims([node])).toEqual({ a: podCidrs.slice(0, 3) });
+    expect(messages([node])).toEqual([
+      "Cannot use pod CIDR 10.244.9.128/25 of Node a: it overlaps another of its own",
+    ]);
+  });
+
   test("has addresses in the canonical form to compare", () => {
     const nodes = [
       aNode("a", "2001:db8::1", "10.244.1.0/24"),

@@ -8,13 +8,20 @@ import {
   cidrPrefixLength,
   type Ip,
 } from "../address.ts";
-import type { Node } from "./model.ts";
+import type { Node, Pod } from "./model.ts";
+import { strayAddresses } from "./stray.ts";
 
 export interface Membership {
   /** By name; with only the pod CIDRs and addresses that are theirs alone. */
-  readonly nodes: ReadonlyMap<string, Node>;
+  readonly nodes: ReadonlyMap<string, Member>;
   /** A claim that was refused, or that is missing: whose, which, and why. */
   readonly problems: readonly MembershipProblem[];
+}
+
+/** A node, settled. */
+export interface Member extends Node {
+  /** Addresses of its pods that are in no pod CIDR (core/cluster/stray); absent: none. */
+  readonly strays?: readonly Ip[];
 }
 
 export interface MembershipProblem {
@@ -25,15 +32,19 @@ export interface MembershipProblem {
 /**
  * Settles the nodes' claims. Of two nodes with overlapping pod CIDRs, or with the same address, the
  * older (creationTimestamp; none counts as newest) wins, then the one whose name sorts first.
- * @param clusterCidrs `network.podCIDRs`: a pod CIDR outside them is refused.
+ * @param clusterCidrs of all pools: a pod CIDR outside them is refused.
  */
-export function settleMembership(nodes: Iterable<Node>, clusterCidrs: readonly Cidr[]): Membership {
+export function settleMembership(
+  nodes: Iterable<Node>,
+  clusterCidrs: readonly Cidr[],
+  pods: Iterable<Pod> = [],
+): Membership {
   const problems: MembershipProblem[] = [];
   const report: Report = (node, message) => void problems.push({ node, message });
   const bySeniority = [...nodes].sort(compareSeniority);
   const podCidrs = settlePodCidrs(bySeniority, clusterCidrs, report);
   const addressOwners = new Map<Ip, string>();
-  const settled = new Map<string, Node>();
+  const settled = new Map<string, Member>();
   for (const node of bySeniority) {
     const addresses = node.addresses.filter((address) => {
       const owner = addressOwners.get(address);
@@ -53,6 +64,10 @@ export function settleMembership(nodes: Iterable<Node>, clusterCidrs: readonly C
       report(node.name, `Cannot route to pods of Node ${node.name}: spec.podCIDRs is empty`);
     }
     settled.set(node.name, { ...node, addresses, podCidrs: own });
+  }
+  for (const [name, strays] of strayAddresses(pods, settled, clusterCidrs)) {
+    const node = settled.get(name);
+    if (node !== undefined) settled.set(name, { ...node, strays });
   }
   return { nodes: settled, problems };
 }
@@ -90,7 +105,8 @@ function settlePodCidrs(
         .find((o) => o !== undefined);
       const loserTo = owner ?? around.get(podCidr);
       if (loserTo !== undefined) {
-        report(name, `Cannot use ${subject}: it overlaps that of the older Node ${loserTo}`);
+        const whose = loserTo === name ? "another of its own" : `that of the older Node ${loserTo}`;
+        report(name, `Cannot use ${subject}: it overlaps ${whose}`);
         return false;
       }
       granted.set(podCidr, name);

@@ -7,6 +7,7 @@ export interface Node {
   readonly name: string;
   /** Underlay addresses, at most one per family. */
   readonly addresses: readonly Ip[];
+  /** Any number of each family; pods get addresses of each family's in this order. */
   readonly podCidrs: readonly Cidr[];
   /** `metadata.creationTimestamp`, milliseconds since 1970: the older of two claims wins. */
   readonly createdAtMs?: number;

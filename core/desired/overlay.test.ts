@@ -165,6 +165,55 @@ describe("desireOverlay()", () => {
     expect(new Set(routes.map(({ metric }) => metric)).size).toBe(251);
   });
 
+  test("carries the first address of every block, and routes to every block of a peer", () => {
+    const local = { ...nodeA, podCidrs: [cidr("10.244.1.0/24"), cidr("10.244.11.0/24")] };
+    const peer = { ...nodeC, podCidrs: [cidr("10.244.3.0/24"), cidr("10.244.13.0/25")] };
+    expect(
+      planFromNothing(overlay({ local, peers: [peer] }).node)
+        .split("\n")
+        .slice(3),
+    ).toMatchInlineSnapshot(`
+      [
+        "ip address add 10.244.1.0/32 dev fl-vxlan",
+        "ip address add 10.244.11.0/32 dev fl-vxlan",
+        "ip neighbor replace 10.244.3.0 lladdr ca:58:fd:4d:76:c9 dev fl-vxlan nud permanent",
+        "ip neighbor replace 10.244.13.0 lladdr ca:58:fd:4d:76:c9 dev fl-vxlan nud permanent",
+        "bridge fdb replace ca:58:fd:4d:76:c9 dev fl-vxlan dst 172.30.2.13 self permanent",
+        "ip route replace unreachable 10.244.1.0/24 dev lo proto 76 metric 2",
+        "ip route replace unreachable 10.244.11.0/24 dev lo proto 76 metric 12",
+        "ip route replace 10.244.3.0/24 via 10.244.3.0 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 4",
+        "ip route replace 10.244.13.0/25 via 10.244.13.0 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 27",
+      ]
+    `);
+  });
+
+  test("routes pods whose block was taken from their node one by one", () => {
+    const peers = [
+      { ...nodeB, strays: [ip("10.244.12.7")] },
+      { ...nodeC, strays: [ip("10.244.13.7")] },
+    ];
+    expect(planFromNothing(overlay({ peers }).node).split("\n").slice(4)).toMatchInlineSnapshot(`
+      [
+        "ip neighbor replace 10.244.3.0 lladdr ca:58:fd:4d:76:c9 dev fl-vxlan nud permanent",
+        "ip neighbor replace 10.244.13.7 lladdr ca:58:fd:4d:76:c9 dev fl-vxlan nud permanent",
+        "bridge fdb replace ca:58:fd:4d:76:c9 dev fl-vxlan dst 172.30.2.13 self permanent",
+        "ip route replace unreachable 10.244.1.0/24 dev lo proto 76 metric 2",
+        "ip route replace 10.244.2.0/24 via 172.30.1.12 dev eth0 proto 76 metric 3",
+        "ip route replace 10.244.12.7/32 via 172.30.1.12 dev eth0 proto 76 metric 3080",
+        "ip route replace 10.244.3.0/24 via 10.244.3.0 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 4",
+        "ip route replace 10.244.13.7/32 via 10.244.13.7 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 3336",
+      ]
+    `);
+  });
+
+  test("keeps the ways of pods in a family of which the node has no block left", () => {
+    const dual = { ...nodeC, podCidrs: [cidr("10.244.3.0/24"), cidr("fd00:10:244:3::/64")] };
+    const local = { ...nodeA, strays: [ip("fd00:10:244:1::7")] };
+    const { node, problems } = overlay({ local, peers: [dual] });
+    expect(problems).toEqual([]);
+    expect(planFromNothing(node)).toContain("fd00:10:244:3::/64 via fd00:10:244:3:: dev fl-vxlan");
+  });
+
   test("does not depend on the order of the peers", () => {
     const sorted = (peers: readonly (typeof nodeB)[]) =>
       planFromNothing(overlay({ peers }).node).split("\n").sort();

@@ -9,7 +9,7 @@ import {
   cidrPrefixLength,
   type Ip,
 } from "../address.ts";
-import type { Node } from "../cluster/model.ts";
+import type { Member } from "../cluster/membership.ts";
 import { loopbackDevice, routeProtocol, vtepMac, vxlanDevice } from "../names.ts";
 import {
   type FdbEntry,
@@ -38,8 +38,8 @@ export interface OverlaySettings {
 export interface OverlayInput {
   readonly settings: OverlaySettings;
   /** Settled: see core/cluster/membership. */
-  readonly local: Node;
-  readonly peers: Iterable<Node>;
+  readonly local: Member;
+  readonly peers: Iterable<Member>;
   readonly underlay: Underlay;
 }
 
@@ -69,7 +69,8 @@ export function desireOverlay(input: OverlayInput): DesiredOverlay {
   const [neighbors, fdb, routes]: [Neighbor[], FdbEntry[], Route[]] = [[], [], []];
   for (const podCidr of local.podCidrs) routes.push(unusedAddresses(settings, podCidr));
   for (const peer of input.peers) {
-    const reached = peer.podCidrs.map((podCidr) => reachPodCidr(input, peer, podCidr, outer));
+    const podCidrs = [...peer.podCidrs, ...(peer.strays ?? []).map(hostCidr)];
+    const reached = podCidrs.map((podCidr) => reachPodCidr(input, peer, podCidr, outer));
     for (const reach of reached) {
       if (reach.path === "none") problems.push(reach.problem);
       else routes.push(reach.route);
@@ -128,7 +129,7 @@ type Reach =
     }
   | { readonly path: "none"; readonly problem: string };
 
-function reachPodCidr(input: OverlayInput, peer: Node, podCidr: Cidr, outer: Family): Reach {
+function reachPodCidr(input: OverlayInput, peer: Member, podCidr: Cidr, outer: Family): Reach {
   const { settings, underlay } = input;
   const family = familyOf(podCidr);
   const fail = (why: string): Reach => ({
@@ -150,12 +151,14 @@ function reachPodCidr(input: OverlayInput, peer: Node, podCidr: Cidr, outer: Fam
   if (destination === undefined) return fail(`it has no IPv${outer} address, as VXLAN has here`);
   const source = input.local.podCidrs.find((own) => familyOf(own) === family);
   // Without an address of this family there are no pods here that could ask for a way there.
-  if (source === undefined) return fail(`this node has no IPv${family} pod CIDR`);
+  if (source === undefined && addressOf(input.local.strays ?? [], family) === undefined) {
+    return fail(`this node has no IPv${family} pod CIDR`);
+  }
   const mac = vtepMac(peer.name, settings.vni);
   const gateway = vtepAddress(podCidr);
   return {
     path: "vxlan",
-    route: overlayRoute(input, podCidr, vtepAddress(source)),
+    route: overlayRoute(input, podCidr, source && vtepAddress(source)),
     neighbor: { device: vxlanDevice, address: gateway, mac, isPermanent: true },
     entry: { device: vxlanDevice, mac, destination, isPermanent: true },
   };
@@ -175,13 +178,13 @@ const directRoute = ({ settings, underlay }: OverlayInput, podCidr: Cidr, gatewa
     ...routeBase(settings, podCidr),
   });
 
-const overlayRoute = ({ settings }: OverlayInput, podCidr: Cidr, source: Ip): Route =>
+const overlayRoute = ({ settings }: OverlayInput, podCidr: Cidr, source?: Ip): Route =>
   normalRoute({
     destination: podCidr,
     device: vxlanDevice,
     gateway: vtepAddress(podCidr),
     onlink: true,
-    source,
+    ...(source !== undefined && { source }),
     ...routeBase(settings, podCidr),
   });
 

@@ -1,7 +1,6 @@
 // Everything that one node should be, from the cluster, the configuration and the machine's links.
-import type { Cidr, Ip } from "../address.ts";
-import type { Node } from "../cluster/model.ts";
-import type { Membership } from "../cluster/membership.ts";
+import { type Cidr, hostCidr, type Ip } from "../address.ts";
+import type { Member, Membership } from "../cluster/membership.ts";
 import type { IfName } from "../names.ts";
 import { type NftTable, joinTables } from "../nft.ts";
 import type { StatusProblem } from "../status.ts";
@@ -29,14 +28,14 @@ export interface NodePlan {
   /** Absent while too little is known; then nothing that is there may be removed. */
   readonly local?: LocalPlan;
   /** Every node but this one, as settled. */
-  readonly peers: readonly Node[];
+  readonly peers: readonly Member[];
   readonly paths: ReadonlyMap<string, PeerPath>;
   readonly problems: readonly StatusProblem[];
 }
 
 /** What is known once the cluster has this node and its underlay is found. */
 export interface LocalPlan {
-  readonly node: Node;
+  readonly node: Member;
   readonly underlay: Underlay;
   /** Octets, of pod interfaces. */
   readonly mtu: number;
@@ -49,11 +48,15 @@ export interface PlanInput {
   readonly links: readonly LinkAddresses[];
   /** What to do about a node that the cluster does not have: a sentence of the source. */
   readonly missingNodeHint: string;
+  /** Addresses of this node's pods outside its pod CIDRs. */
+  readonly strays?: readonly Ip[];
 }
 
-export function planNode({ settings, membership, links, missingNodeHint }: PlanInput): NodePlan {
+export function planNode(input: PlanInput): NodePlan {
+  const { settings, membership, links, missingNodeHint, strays = [] } = input;
   const { nodeName } = settings;
-  const local = membership.nodes.get(nodeName);
+  const member = membership.nodes.get(nodeName);
+  const local = member && { ...member, strays };
   const peers = [...membership.nodes.values()].filter(({ name }) => name !== nodeName);
   const services = serviceAddressRoutes(settings.dnsAddresses);
   const cluster = membership.problems.map(({ message }): StatusProblem => ({
@@ -78,7 +81,7 @@ export function planNode({ settings, membership, links, missingNodeHint }: PlanI
   const overlay = desireOverlay({ settings, local, peers, underlay });
   const tunnel = { underlay: underlay.device, port: settings.port };
   const masquerade = desireNftTable({
-    podCidrs: local.podCidrs,
+    podCidrs: [...local.podCidrs, ...strays.map(hostCidr)],
     clusterCidrs: settings.podCidrs,
     ...settings.masquerade,
     ...(overlay.node.vxlan !== undefined && { tunnel }),
@@ -92,6 +95,19 @@ export function planNode({ settings, membership, links, missingNodeHint }: PlanI
     problems: [
       ...cluster,
       ...overlay.problems.map((message): StatusProblem => ({ area: "cluster", message })),
+      ...strayProblems(local),
     ],
   };
+}
+
+const namedStrays = 5;
+
+function strayProblems({ podCidrs, strays = [] }: Member): readonly StatusProblem[] {
+  if (strays.length === 0) return [];
+  const more = strays.length > namedStrays ? ` and ${strays.length - namedStrays} more` : "";
+  const message =
+    `Pods of this node have addresses outside its pod CIDRs ${podCidrs.join(", ")}: ` +
+    `${strays.slice(0, namedStrays).join(", ")}${more}; they stay reachable, so give their block ` +
+    `to no other node before they have ended`;
+  return [{ area: "node", message }];
 }

@@ -1,7 +1,7 @@
 // The Kubernetes objects fairlead reads, cut down to the fields it uses. Names, defaults and limits
 // follow the Kubernetes API reference (core/v1, discovery.k8s.io/v1); other fields are ignored.
 import * as v from "valibot";
-import { familyOf, type Ip, parseIp } from "../../core/address.ts";
+import { type Ip, parseIp } from "../../core/address.ts";
 import type { Protocol } from "../../core/cluster/model.ts";
 import {
   cidrSchema,
@@ -37,14 +37,6 @@ const metadata = <const T extends v.GenericSchema>(name: T) =>
     ),
   });
 
-const podCidrs = v.pipe(
-  listOf(cidrSchema),
-  v.check(
-    (cidrs) => new Set(cidrs.map(familyOf)).size === cidrs.length,
-    "at most one network per family",
-  ),
-);
-
 // Only an InternalIP must be an address; a Hostname or InternalDNS entry is text.
 const internalIp = v.object({ type: v.literal("InternalIP"), address: hostIpSchema });
 const otherAddress = v.object({ type: text, address: text });
@@ -54,7 +46,7 @@ const nodeAddress = v.lazy((entry) =>
 
 export const nodeSchema = v.object({
   metadata: metadata(dnsNameSchema),
-  spec: maybe(v.object({ podCIDR: maybe(cidrSchema), podCIDRs: podCidrs })),
+  spec: maybe(v.object({ podCIDR: maybe(cidrSchema), podCIDRs: listOf(cidrSchema) })),
   status: maybe(v.object({ addresses: listOf(nodeAddress) })),
 });
 

@@ -63,6 +63,7 @@ function startNodes({ addresses, prefixLength }: Underlay) {
         settings: planSettings(parseConfig(config, "test", { nodeName: `node-${i + 1}` })),
         missingNodeHint: () => "missing",
         hostPorts: () => [],
+        podAddresses: () => [],
         rememberSysctl: () => {},
         onPass: () => {},
         clock: systemClock,

@@ -8,6 +8,7 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { vi } from "vitest";
+import type { Ip } from "../../core/address.ts";
 import { silentLog } from "../../core/log.ts";
 import { parseConfig } from "../../daemon/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
@@ -17,6 +18,7 @@ import type { Source } from "../../daemon/source/source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { openKernel } from "../../kernel/linux.ts";
+import { ip } from "../support/builders.ts";
 import { createNamespace, type TestNamespace } from "../support/netns.ts";
 
 export const nodeNames = ["node-a", "node-b", "node-c"] as const;
@@ -37,6 +39,7 @@ export class ThreeNodes implements AsyncDisposable {
   /** Each node's own cluster.d, with the demo's manifests. */
   readonly directory: string;
   readonly #stack = new AsyncDisposableStack();
+  readonly #pods: Record<NodeName, Ip[]> = { "node-a": [], "node-b": [], "node-c": [] };
 
   constructor() {
     const make = (): TestNamespace => this.#stack.use(createNamespace());
@@ -84,7 +87,9 @@ export class ThreeNodes implements AsyncDisposable {
   addPod(name: NodeName, address: string): TestNamespace {
     const pod = this.#stack.use(createNamespace());
     const node = this.nodes[name];
-    const last = Number(address.split(".")[3]).toString(16).padStart(12, "0");
+    this.#pods[name].push(ip(address));
+    const [, , third, fourth] = address.split(".").map(Number);
+    const last = (third! * 256 + fourth!).toString(16).padStart(12, "0");
     const host = `fl${last}`;
     link(node, host, pod, "eth0");
     node.run("ip", "route", "add", `${address}/32`, "dev", host, "proto", "76", "scope", "link");
@@ -92,6 +97,11 @@ export class ThreeNodes implements AsyncDisposable {
     pod.run("ip", "address", "add", `${address}/32`, "dev", "eth0");
     pod.run("ip", "route", "add", "default", "via", "169.254.1.1", "dev", "eth0", "onlink");
     return pod;
+  }
+
+  /** For `addPod`'s pod that has ended. */
+  removePod(name: NodeName, address: string): void {
+    this.#pods[name].splice(this.#pods[name].indexOf(ip(address)), 1);
   }
 
   /** Starts the daemon's reconcile loop for a node. */
@@ -107,6 +117,7 @@ export class ThreeNodes implements AsyncDisposable {
         settings: planSettings(config),
         missingNodeHint: () => `no ${name}`,
         hostPorts: () => [],
+        podAddresses: () => this.#pods[name],
         rememberSysctl: () => {},
         onPass: () => {},
         clock: systemClock,
