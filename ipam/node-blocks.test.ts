@@ -4,9 +4,11 @@ import { type Cidr, cidrsOverlap } from "../core/address.ts";
 import { cidr } from "../test/support/builders.ts";
 import {
   type BlockPlan,
+  assignBlocks,
   assignEachNode,
   assignNodeBlocks,
   describeExhaustion,
+  isBlockOf,
 } from "./node-blocks.ts";
 
 const plan = (clusterCidrs: readonly string[], ipv4 = 24, ipv6 = 64): BlockPlan => ({
@@ -87,6 +89,93 @@ describe("assignNodeBlocks()", () => {
   ])("gives none when %s", (_what, blockPlan, taken, expected) =>
     expect(first(blockPlan, ...taken)).toContain(expected),
   );
+});
+
+const assigned = (blockPlan: BlockPlan, request: Parameters<typeof assignBlocks>[1]): string => {
+  const result = assignBlocks(blockPlan, request);
+  return result.kind === "assigned" ? result.blocks.join(" ") : describeExhaustion(result);
+};
+
+describe("assignBlocks()", () => {
+  const dual = plan(["10.244.0.0/16", "fd00::/56"]);
+
+  test("gives several blocks of each family", () =>
+    expect(assigned(dual, { taken: [cidr("10.244.1.0/24")], count: 2 })).toBe(
+      "10.244.0.0/24 10.244.2.0/24 fd00::/64 fd00:0:0:1::/64",
+    ));
+
+  test("gives only the families that are asked for", () =>
+    expect(assigned(dual, { taken: [], families: [6] })).toBe("fd00::/64"));
+
+  test("never gives what is reserved", () => {
+    const reserved = [cidr("10.244.0.0/23"), cidr("fd00::80/128")];
+    expect(assigned({ ...dual, reserved }, { taken: [] })).toBe("10.244.2.0/24 fd00:0:0:1::/64");
+    const previous = [cidr("10.244.1.0/24")];
+    expect(assigned({ ...dual, reserved }, { taken: [], previous, families: [4] })).toBe(
+      "10.244.2.0/24",
+    );
+  });
+
+  test.each([
+    ["gives a block back", [], ["10.244.7.0/24"], "10.244.7.0/24"],
+    [
+      "gives back the first that is free",
+      ["10.244.7.0/24"],
+      ["10.244.7.0/24", "10.244.9.0/24"],
+      "10.244.9.0/24",
+    ],
+    [
+      "gives another for one that is taken",
+      ["10.244.7.128/25"],
+      ["10.244.7.0/24"],
+      "10.244.0.0/24",
+    ],
+    ["gives another for one of another size", [], ["10.244.6.0/23"], "10.244.0.0/24"],
+    ["gives another for one elsewhere", [], ["10.9.6.0/24"], "10.244.0.0/24"],
+  ])("%s", (_what, taken, previous, expected) =>
+    expect(
+      assigned(plan(["10.244.0.0/16"]), { taken: taken.map(cidr), previous: previous.map(cidr) }),
+    ).toBe(expected),
+  );
+
+  test("gives no block of overlapping cluster CIDRs twice", () => {
+    expect(all(plan(["10.1.1.0/24", "10.1.0.0/22"]))).toEqual([
+      "10.1.1.0/24",
+      "10.1.0.0/24",
+      "10.1.2.0/24",
+      "10.1.3.0/24",
+    ]);
+    expect(first(plan(["10.1.1.0/24", "10.1.0.0/23", "10.1.0.0/23"]), "10.1.0.0/16")).toContain(
+      "all 2 blocks of /24",
+    );
+  });
+
+  test("gives blocks that overlap nothing, and all that are left when asked for that many", () => {
+    const anyCidr = fc
+      .tuple(fc.nat(15), fc.integer({ min: 20, max: 28 }))
+      .map(([third, length]) =>
+        cidr(`10.1.${length < 24 ? (third >> (24 - length)) << (24 - length) : third}.0/${length}`),
+      );
+    const some = fc.array(anyCidr, { maxLength: 6 });
+    fc.assert(
+      fc.property(some, some, some, (taken, reserved, previous) => {
+        const blockPlan = { ...plan(["10.1.0.0/21", "10.1.8.0/21"]), reserved };
+        const obstacles = [...taken, ...reserved];
+        const blocks = Array.from({ length: 16 }, (_, i) => cidr(`10.1.${i}.0/24`));
+        const free = blocks.filter((block) => !obstacles.some((one) => cidrsOverlap(one, block)));
+        const request = { taken, previous, count: free.length };
+        const given = assignBlocks(blockPlan, request);
+        expect(given.kind === "assigned" && given.blocks.toSorted()).toEqual(free.toSorted());
+        const more = assignBlocks(blockPlan, { ...request, count: free.length + 1 });
+        expect(more.kind).toBe("exhausted");
+        const one = assignBlocks(blockPlan, { taken, previous });
+        const back = previous.find((block) => isBlockOf(blockPlan, block) && free.includes(block));
+        expect(one.kind === "assigned" ? one.blocks : []).toEqual(
+          back === undefined ? free.slice(0, 1) : [back],
+        );
+      }),
+    );
+  });
 });
 
 describe("assignEachNode()", () => {
