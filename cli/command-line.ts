@@ -4,6 +4,7 @@ import { describeError } from "../core/error.ts";
 import { version } from "../core/version.ts";
 import { type CliContext, exitStatus, SilentFailure, UsageError } from "./context.ts";
 import { installDefaults, type InstallOptions, type UninstallOptions } from "./install-options.ts";
+import { addIpamCommands } from "./ipam/command.ts";
 import { addLabCommands } from "./lab/command.ts";
 import { requireRoot } from "./root.ts";
 
@@ -43,6 +44,7 @@ function commandTree(context: CliContext): Command {
   addDaemon(program, context);
   addStatus(program, context);
   addInstall(program, context);
+  addIpamCommands(program, context);
   addLabCommands(program, context);
   program
     .command("version")

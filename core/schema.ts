@@ -56,8 +56,10 @@ export const dnsLabelSchema = parsed(
   "up to 63 lower-case letters, digits and -",
 );
 
+export const isDnsName = (text: string): boolean => text.length <= 253 && namePattern.test(text);
+
 export const dnsNameSchema = parsed(
-  (text) => (text.length <= 253 && namePattern.test(text) ? text : undefined),
+  (text) => (isDnsName(text) ? text : undefined),
   "a name of lower-case letters, digits, - and .",
 );
 

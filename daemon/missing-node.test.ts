@@ -36,9 +36,9 @@ test("hintAtMissingNode() gives a manifest that would do", () => {
     links: [device("lo", 1, "127.0.0.1/8"), device("eth0", 2, "172.30.1.14/24")],
   });
   expect(hint).toBe(
-    'Cannot find Node node-d in /etc/fairlead/cluster.d, which has node-a, node-b, node-c: expected a manifest such as {"apiVersion":"v1","kind":"Node","metadata":{"name":"node-d"},"spec":{"podCIDRs":["10.244.0.0/24"]},"status":{"addresses":[{"type":"InternalIP","address":"172.30.1.14"}]}}',
+    'Cannot find Node node-d in /etc/fairlead/cluster.d, which has node-a, node-b, node-c: expected a manifest such as {"apiVersion":"v1","kind":"Node","metadata":{"name":"node-d"},"spec":{"podCIDRs":["10.244.0.0/24"]},"status":{"addresses":[{"type":"InternalIP","address":"172.30.1.14"}]}}, which `fairlead ipam assign --add-node node-d --address 172.30.1.14` writes',
   );
-  expect(parseManifest(hint.slice(hint.indexOf("{")))).toMatchObject({
+  expect(parseManifest(hint.slice(hint.indexOf("{"), hint.lastIndexOf("}") + 1))).toMatchObject({
     objects: [{ value: { object: { name: "node-d", podCidrs: ["10.244.0.0/24"] } } }],
   });
 });

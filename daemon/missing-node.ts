@@ -22,8 +22,12 @@ export function hintAtMissingNode(input: MissingNodeInput): string {
   const more = names.length > 5 ? ` and ${names.length - 5} more` : "";
   const free = freeBlocks(input);
   const lack = free.kind === "exhausted" ? `. ${describeExhaustion(free)}` : "";
-  return `Cannot find Node ${nodeName} in ${location}, which has ${known}${more}: expected a manifest such as ${manifestFor(input, free)}${lack}`;
+  const manifest = manifestFor(input, free);
+  return `Cannot find Node ${nodeName} in ${location}, which has ${known}${more}: expected a manifest such as ${manifest}, which ${commandFor(input)} writes${lack}`;
 }
+
+const commandFor = ({ nodeName, links }: MissingNodeInput): string =>
+  `\`fairlead ipam assign --add-node ${nodeName} --address ${likelyAddress(links) ?? "ADDRESS"}\``;
 
 function freeBlocks({ network, membership }: MissingNodeInput): NodeBlocks {
   const taken = [...membership.nodes.values()].flatMap(({ podCidrs }) => podCidrs);

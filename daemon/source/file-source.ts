@@ -161,7 +161,7 @@ const sameTexts = (a: readonly string[], b: readonly string[]): boolean =>
  * editors and copying tools use for what is not finished are left out, as are hidden ones: `..data` of
  * a ConfigMap volume is where its visible links lead.
  */
-function listManifests(directory: string): {
+export function listManifests(directory: string): {
   readonly files: readonly string[];
   readonly directories: ReadonlySet<string>;
 } {

@@ -1,0 +1,34 @@
+import type { Command } from "commander";
+import type { CliContext } from "../context.ts";
+import type { AssignOptions } from "./assign.ts";
+
+/** `fairlead ipam …`: its words. The code of each is loaded when it runs. */
+export function addIpamCommands(program: Command, context: CliContext): void {
+  const ipam = program.command("ipam").description("who has which addresses");
+  addAssign(ipam, context);
+}
+
+function addAssign(ipam: Command, context: CliContext): void {
+  ipam
+    .command("assign")
+    .description("write the pod CIDRs that Node manifests lack into them")
+    .option("--cluster <dir>", "the manifests (default: those of the configuration)")
+    .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
+    .option("--node <name>", "only this Node")
+    .option("--count <n>", "this many more pod CIDRs of each family, also where there are some")
+    .option("--add-node <name>", "write a manifest for a new Node; needs --address")
+    .option(
+      "--address <ip>",
+      "where peers reach the new Node; up to one of each family",
+      collect,
+      [],
+    )
+    .option("--dry-run", "only print what would be assigned")
+    .option("--json", "as JSON")
+    .action(async (options: AssignOptions) => {
+      const { assign } = await import("./assign.ts");
+      await assign(options, context);
+    });
+}
+
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];

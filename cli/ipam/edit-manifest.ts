@@ -1,0 +1,152 @@
+// Pod CIDRs into the text of a manifest. Pure. The text is cut open at one place where that can be
+// done, so that comments, quotes and indents stay as the operator wrote them; what comes out is
+// parsed again and must say the same as before, but for the pod CIDRs.
+import { isDeepStrictEqual } from "node:util";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  parseAllDocuments,
+  type Pair,
+  type YAMLMap,
+} from "yaml";
+
+/** The manifest with `spec.podCIDRs` of this Node as given. Throws when the text has no such Node. */
+export function writePodCidrs(text: string, name: string, podCidrs: readonly string[]): string {
+  const wanted = rewrite(text, name, podCidrs);
+  const meaning = dataOf(wanted);
+  const inserted = insert(text, name, podCidrs);
+  if (inserted !== undefined && isDeepStrictEqual(dataOf(inserted), meaning)) return inserted;
+  return reindentJson(text, wanted);
+}
+
+const documentsOf = (text: string): Document.Parsed[] => {
+  const parsed = parseAllDocuments(text);
+  return "empty" in parsed ? [] : parsed;
+};
+
+const dataOf = (text: string): unknown =>
+  documentsOf(text).flatMap((document) => (document.contents === null ? [] : [document.toJS()]));
+
+interface NodePlace {
+  readonly document: Document.Parsed;
+  readonly path: readonly (string | number)[];
+  readonly map: YAMLMap;
+}
+
+function findNode(documents: readonly Document.Parsed[], name: string): NodePlace {
+  for (const document of documents) {
+    const { contents } = document;
+    if (!isMap(contents)) continue;
+    const items = contents.getIn(["items"], true);
+    const isList = contents.getIn(["kind"]) === "List" && isSeq(items);
+    const places = isList
+      ? items.items.map((map, i) => ({ map, path: ["items", i] }))
+      : [{ map: contents, path: [] }];
+    for (const { map, path } of places) {
+      if (!isMap(map) || map.getIn(["kind"]) !== "Node") continue;
+      if (map.getIn(["metadata", "name"]) === name) return { document, path, map };
+    }
+  }
+  throw new Error(`Cannot find Node ${name} in the manifest`);
+}
+
+// The library's own way: it knows every form, and writes the document in its own layout.
+function rewrite(text: string, name: string, podCidrs: readonly string[]): string {
+  const documents = documentsOf(text);
+  const { document, path } = findNode(documents, name);
+  const spec = [...path, "spec"];
+  if (isAlias(document.getIn(spec, true)) || isAlias(document.getIn([...spec, "podCIDRs"], true))) {
+    throw new Error(`Cannot write into the spec of Node ${name}: it is an alias of another place`);
+  }
+  if (!isMap(document.getIn(spec, true))) document.setIn(spec, document.createNode({}));
+  document.setIn([...spec, "podCIDRs"], document.createNode([...podCidrs], { flow: true }));
+  return documents
+    .map((each, i) => {
+      const written = each.toString({ lineWidth: 0 });
+      return i === 0 || written.startsWith("---") ? written : `---\n${written}`;
+    })
+    .join("");
+}
+
+/** A JSON manifest keeps its indent, which the YAML library does not know. */
+function reindentJson(text: string, written: string): string {
+  try {
+    JSON.parse(text);
+  } catch {
+    return written;
+  }
+  const indent = /^\s*[[{]\n([ \t]+)/.exec(text)?.[1];
+  const [data] = documentsOf(written).map((document): unknown => document.toJS());
+  return JSON.stringify(data, null, indent) + (text.endsWith("\n") ? "\n" : "");
+}
+
+/** Undefined where the manifest has a form that takes more than an insertion. */
+function insert(text: string, name: string, podCidrs: readonly string[]): string | undefined {
+  const { map } = findNode(documentsOf(text), name);
+  if (map.flow === true) return undefined;
+  const spec = pairOf(map, "spec");
+  if (spec === undefined) return insertSpec(text, map, podCidrs);
+  if (!isMap(spec.value) || spec.value.flow === true) return undefined;
+  const list = pairOf(spec.value, "podCIDRs");
+  if (list !== undefined) return extendList(text, list.value, podCidrs);
+  const [first] = spec.value.items;
+  const at = first === undefined ? undefined : startOf(first);
+  if (at === undefined) return undefined;
+  return splice(text, at, `podCIDRs: ${flowList(podCidrs)}\n${indentAt(text, at)}`);
+}
+
+function insertSpec(text: string, map: YAMLMap, podCidrs: readonly string[]): string | undefined {
+  const metadata = pairOf(map, "metadata");
+  const start = metadata === undefined ? undefined : startOf(metadata);
+  const end = metadata === undefined ? undefined : lastOctetOf(metadata.value);
+  if (start === undefined || end === undefined) return undefined;
+  const newline = text.indexOf("\n", end);
+  const indent = indentAt(text, start);
+  const lines = `${indent}spec:\n${indent}  podCIDRs: ${flowList(podCidrs)}\n`;
+  return newline < 0 ? `${text}\n${lines}` : splice(text, newline + 1, lines);
+}
+
+/** Behind what the list has: a list that begins otherwise is found different afterwards. */
+function extendList(text: string, list: unknown, podCidrs: readonly string[]): string | undefined {
+  if (!isSeq(list)) return undefined;
+  const more = podCidrs.slice(list.items.length);
+  const end = lastOctetOf(list.items.at(-1));
+  if (end === undefined) return undefined;
+  if (list.flow === true)
+    return splice(text, end, more.map((cidr) => `, ${quoted(cidr)}`).join(""));
+  const newline = text.indexOf("\n", end);
+  const line = text.slice(text.lastIndexOf("\n", end - 1) + 1, end);
+  const dash = /^\s*- +/.exec(line)?.[0];
+  if (dash === undefined || newline < 0) return undefined;
+  return splice(text, newline + 1, more.map((cidr) => `${dash}${quoted(cidr)}\n`).join(""));
+}
+
+const pairOf = (map: YAMLMap, key: string): Pair | undefined =>
+  map.items.find((pair) => isScalar(pair.key) && pair.key.value === key);
+
+const startOf = (pair: Pair): number | undefined =>
+  isScalar(pair.key) ? pair.key.range?.[0] : undefined;
+
+/** Where the text of the last value in there ends: a comment behind it stays behind it. */
+function lastOctetOf(value: unknown): number | undefined {
+  if (isScalar(value)) return value.range?.[1];
+  if ((isMap(value) || isSeq(value)) && value.flow === true) return value.range?.[1];
+  if (!isMap(value) && !isSeq(value)) return undefined;
+  const last = value.items.at(-1);
+  return lastOctetOf(isPair(last) ? last.value : last);
+}
+
+/** What the line of this place has in front of it, a list's dash as spaces. */
+const indentAt = (text: string, at: number): string =>
+  text.slice(text.lastIndexOf("\n", at - 1) + 1, at).replaceAll(/\S/g, " ");
+
+const splice = (text: string, at: number, inserted: string): string =>
+  text.slice(0, at) + inserted + text.slice(at);
+
+// A colon at the end (`fd00::/64` has none there, `fd00::` would) is the only thing YAML could mistake.
+const quoted = (cidr: string): string => (cidr.includes(":") ? JSON.stringify(cidr) : cidr);
+const flowList = (podCidrs: readonly string[]): string => `[${podCidrs.map(quoted).join(", ")}]`;
