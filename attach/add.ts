@@ -5,12 +5,18 @@ import { toError } from "../core/error.ts";
 import { hostInterfaceName } from "../core/names.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
-import { hasOwnIpam, releaseAddresses, requireIpam, reserveAddresses } from "./addresses.ts";
+import {
+  hasOwnIpam,
+  needsInterface,
+  releaseAddresses,
+  requireIpam,
+  reserveAddresses,
+} from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
-import { detach, removeInterface } from "./del.ts";
-import { closeHostPorts, hostPortDifferences, requireFreePorts } from "./host-ports.ts";
+import { detach, takeApart } from "./del.ts";
+import { hostPortDifferences, requireFreePorts } from "./host-ports.ts";
 import { differences, leaseDifferences } from "./observe.ts";
-import { makePair } from "./pair.ts";
+import { type PairIndexes, type PairRequest, makePair } from "./pair.ts";
 import type { PodRoute } from "./wiring.ts";
 import type { AttachmentRecord, PodName } from "./records.ts";
 import { afterPrevious, podDns, resultOf } from "./result.ts";
@@ -76,17 +82,25 @@ async function attach(
     createdAtMs: scope.clock.nowMs(),
   };
   scope.records.write(record);
+  const bare = {
+    addresses: [],
+    routes: [],
+    nodeAddresses: facts.nodeAddresses,
+    mtu: conf.mtu ?? facts.mtu,
+    ...(conf.mac && { podMac: conf.mac }),
+    ...(pod !== undefined && { alias: aliasOf(pod) }),
+  };
+  const early = needsInterface(ipam.type)
+    ? await makeBarePair(scope, { request, sandbox, wiring: bare }, signal)
+    : undefined;
   const assignment = await reserveAddresses(scope, request, signal);
   const { addresses } = assignment;
   const wiring = {
+    ...bare,
     addresses,
     routes: assignment.routes.map(podRouteOf),
-    nodeAddresses: facts.nodeAddresses,
-    mtu: conf.mtu ?? facts.mtu,
     ...(conf.bandwidth && { bandwidth: conf.bandwidth }),
     ...(conf.portMappings && { portMappings: conf.portMappings }),
-    ...(conf.mac && { podMac: conf.mac }),
-    ...(pod !== undefined && { alias: aliasOf(pod) }),
   };
   const dns = podDns(request, facts, assignment.dns);
   const given = assignment.given === undefined ? {} : { given: assignment.given };
@@ -98,10 +112,23 @@ async function attach(
     request,
     sandbox,
     wiring,
+    made: early,
     onChosen: (chosen) =>
       scope.records.write({ ...record, wired: { wiring: chosen, dns, ...given } }),
   });
   return resultOf(key, netns, made, dns);
+}
+
+/** The pair alone, up: for an IPAM plugin that asks over it. What undoes the rest undoes it too. */
+async function makeBarePair(
+  scope: AttachScope,
+  pair: Pick<PairRequest, "request" | "sandbox" | "wiring">,
+  signal: AbortSignal,
+): Promise<PairIndexes> {
+  await scope.reaper.whenGone(hostInterfaceName(pair.request.key), []);
+  signal.throwIfAborted();
+  const { hostIndex, podIndex } = await makePair(scope, { ...pair, onChosen: () => {} });
+  return { hostIndex, podIndex };
 }
 
 interface Repetition {
@@ -155,11 +182,16 @@ async function clearPrevious(
   { request, previous }: Repetition,
   signal: AbortSignal,
 ): Promise<void> {
-  closeHostPorts(scope, previous);
-  await removeInterface(scope, request.key, previous.wired?.wiring, "wait");
   const { ipam } = request.conf;
   const isKept = hasOwnIpam(request.conf) && previous.ipam.dataDir === ipam.dataDir;
-  if (!isKept) await releaseAddresses(scope, request, previous, signal);
+  await takeApart(scope, {
+    key: request.key,
+    record: previous,
+    release: async () => {
+      if (!isKept) await releaseAddresses(scope, request, previous, signal);
+    },
+    reap: "wait",
+  });
 }
 
 // With a deadline of its own: the request's signal may be why the ADD failed.

@@ -11,6 +11,7 @@ import type {
   NetConf,
   NetworkRequest,
 } from "../core/cni/types.ts";
+import { toError } from "../core/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import { assign, rangesOf } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
@@ -36,20 +37,14 @@ export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpam
 /** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
 export function requireIpam({ conf, environment }: NetworkRequest, facts: NodeFacts): void {
   if (hasOwnIpam(conf)) rangesOf(conf, () => facts);
-  else if (!needsInterface(conf)) findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
-  else {
-    throw new CniError(
-      CniCode.invalidConfig,
-      `Invalid ipam.type "${conf.ipam.type}": expected a plugin that knows addresses before there is an interface; a pod's leads to its node alone, where no DHCP server is asked`,
-    );
-  }
+  else findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
 }
 
 /**
- * The reference plugin dhcp asks over the pod's interface. Ours is made when its addresses are known,
- * and is routed: a broadcast ends at the node.
+ * The reference plugin dhcp asks over the pod's interface, which is up before it runs. Who answers is
+ * at the node: a pod's broadcast ends there.
  */
-const needsInterface = ({ ipam }: NetConf): boolean => ipam.type === "dhcp";
+export const needsInterface = (ipamType: string): boolean => ipamType === "dhcp";
 
 /** Repeated for the same attachment of our own IPAM: the same addresses. */
 export async function reserveAddresses(
@@ -97,8 +92,13 @@ export async function releaseAddresses(
   const { key, conf } = request;
   if (record?.ipam.type === ownIpamType) await releaseRecorded(context, record, signal);
   else if (hasOwnIpam(conf)) await ownIpam(context, conf).release(key, signal);
-  if (!hasOwnIpam(conf) && !needsInterface(conf)) {
+  if (hasOwnIpam(conf)) return;
+  try {
     await callDelegate({ ...callOf(context, request), command: "DEL" }, signal);
+  } catch (cause) {
+    if (!needsInterface(conf.ipam.type)) throw cause;
+    // Its lease ends by itself; the specification wants no error for it ("DEL").
+    context.log.warn({ ...key, err: toError(cause) }, "cannot give a DHCP lease back: it runs out");
   }
 }
 
@@ -118,7 +118,7 @@ export async function forward(
   request: NetworkRequest,
   signal: AbortSignal,
 ): Promise<void> {
-  if (hasOwnIpam(request.conf) || needsInterface(request.conf)) return;
+  if (hasOwnIpam(request.conf)) return;
   await callDelegate({ ...callOf(context, request), command }, signal);
 }
 

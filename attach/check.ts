@@ -1,7 +1,7 @@
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { AttachmentRequest, CniResult } from "../core/cni/types.ts";
 import type { AttachmentKey } from "../core/names.ts";
-import { forwardCheck } from "./addresses.ts";
+import { forwardCheck, needsInterface } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { followMac } from "./follow.ts";
 import { hostPortDifferences } from "./host-ports.ts";
@@ -44,6 +44,13 @@ export async function check(
   ];
   if (problems.length > 0) throw failed(key, problems);
   await forwardCheck(scope, request, record.wired.given, signal);
+  if (needsInterface(record.ipam.type)) putBackNeighbors(scope, key, wiring);
+}
+
+// The reference plugin dhcp asks anew for CHECK, and dnsmasq then makes the pod's entry one that ages.
+function putBackNeighbors({ kernel }: AttachScope, key: AttachmentKey, wiring: Wiring): void {
+  const { neighbors } = wire(key, wiring).host;
+  kernel.apply(neighbors.map((neighbor) => ({ kind: "replace-neighbor", neighbor })));
 }
 
 // The final result of the chain: it may say more than ours did, not less.

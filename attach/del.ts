@@ -1,7 +1,7 @@
 import type { AttachmentRequest } from "../core/cni/types.ts";
 import { hasErrno } from "../core/error.ts";
 import { type AttachmentKey, hostInterfaceName } from "../core/names.ts";
-import { releaseAddresses } from "./addresses.ts";
+import { needsInterface, releaseAddresses } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { closeHostPorts } from "./host-ports.ts";
 import { planDel } from "./plan.ts";
@@ -43,14 +43,22 @@ export interface Detachment {
  * and the interface first and the addresses last, so that nobody gets an address that still leads to this pod. The
  * record is kept until everything else is gone: after a failure the next DEL goes on from there.
  */
-export async function detach(
+export async function detach(scope: AttachScope, detachment: Detachment): Promise<void> {
+  await takeApart(scope, detachment);
+  scope.records.remove(detachment.key);
+}
+
+/** All that `detach` does but for the record. */
+export async function takeApart(
   scope: AttachScope,
   { key, record, release, reap }: Detachment,
 ): Promise<void> {
   closeHostPorts(scope, record);
+  // A lease that was asked for over the interface is given back over it.
+  const isFirst = record !== undefined && needsInterface(record.ipam.type);
+  if (isFirst) await release();
   await removeInterface(scope, key, record?.wired?.wiring, reap);
-  await release();
-  scope.records.remove(key);
+  if (!isFirst) await release();
 }
 
 /** The attachment's interfaces and routes; nothing there is no failure. */

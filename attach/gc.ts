@@ -57,9 +57,29 @@ export async function gc(
       }
     });
   }
-  await attempt(() => forward(scope, "GC", request, signal));
+  await attempt(() => forwardGc(scope, request, signal));
   if (failures.length > 0) throw together(conf.name, failures);
 }
+
+// A plugin that is older than the verb has nothing to collect: its attachments were given back by DEL.
+async function forwardGc(
+  scope: AttachScope,
+  request: NetworkRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await forward(scope, "GC", request, signal);
+  } catch (cause) {
+    if (!(cause instanceof CniError && saysUnknownVerb.has(cause.code))) throw cause;
+    scope.log.info({ plugin: request.conf.ipam.type, err: cause }, "IPAM plugin knows no GC");
+  }
+}
+
+// What the reference library answers to a verb it does not know, and to the first version that has it.
+const saysUnknownVerb: ReadonlySet<number> = new Set([
+  CniCode.invalidEnvironment,
+  CniCode.incompatibleVersion,
+]);
 
 async function removeStale(
   scope: AttachScope,

@@ -10,16 +10,20 @@ import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
 import { openHostPorts } from "./host-ports.ts";
-import { planAdd } from "./plan.ts";
+import { planAdd, planContents } from "./plan.ts";
 import type { Wiring } from "./wiring.ts";
 
 export interface PairRequest {
   readonly request: AttachmentRequest;
   readonly sandbox: Sandbox;
-  readonly wiring: Omit<Wiring, "hostIndex" | "podIndex">;
+  readonly wiring: Omit<Wiring, keyof PairIndexes>;
+  /** A pair made before, without addresses: the rest is put on it. */
+  readonly made?: PairIndexes | undefined;
   /** Told before the kernel is touched, each time: what it is about to be asked for. */
   readonly onChosen: (wiring: Wiring) => void;
 }
+
+export type PairIndexes = Pick<Wiring, "hostIndex" | "podIndex">;
 
 const attemptLimit = 8;
 // Above what the kernel gives by itself, which counts up from 1: a million devices from now. With a
@@ -35,12 +39,15 @@ const runningDeadlineMs = 2_000;
  */
 export async function makePair(
   scope: AttachScope,
-  { request, sandbox, wiring, onChosen }: PairRequest,
+  { request, sandbox, wiring, made, onChosen }: PairRequest,
 ): Promise<Wiring> {
   for (let attempt = 1; ; attempt++) {
-    const chosen = { ...wiring, ...chooseIndexes(scope.random) };
+    const chosen = { ...wiring, ...(made ?? chooseIndexes(scope.random)) };
     onChosen(chosen);
-    const plan = planAdd(request.key, chosen, sandbox.fd);
+    const plan =
+      made === undefined
+        ? planAdd(request.key, chosen, sandbox.fd)
+        : planContents(request.key, chosen);
     try {
       scope.kernel.apply(plan.host);
       applyInSandbox(sandbox, plan.sandbox, request.key.ifName);
@@ -74,7 +81,7 @@ async function whenRunning({ kernel, clock, log }: AttachScope, key: AttachmentK
   }
 }
 
-const chooseIndexes = (random: Random): Pick<Wiring, "hostIndex" | "podIndex"> => ({
+const chooseIndexes = (random: Random): PairIndexes => ({
   hostIndex: firstIndex + random.below(indexCount),
   podIndex: firstIndex + random.below(indexCount),
 });

@@ -50,6 +50,20 @@ export function planAdd(key: AttachmentKey, wiring: Wiring, sandboxFd: number): 
   };
 }
 
+/** What hangs on a pair that was made without, for its addresses were not known yet. */
+export function planContents(key: AttachmentKey, wiring: Wiring): AddPlan {
+  const { host, pod } = wire(key, wiring);
+  const routed: Change = {
+    kind: "set-link",
+    device: host.device,
+    settings: { routeLocalnet: true },
+  };
+  return {
+    host: [...(hasHostPorts(wiring, 4) ? [routed] : []), ...contents(host)],
+    sandbox: contents(pod),
+  };
+}
+
 /**
  * What ends a pod's traffic at once: its interface down, with which the kernel withdraws the routes and
  * neighbors over it. The interface itself is removed afterwards, with others (Kernel.reap).

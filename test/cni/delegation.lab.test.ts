@@ -82,32 +82,6 @@ describe("addresses of static", () => {
   });
 });
 
-describe("dhcp", () => {
-  // It asks over the pod's interface, which there is not yet, and whose broadcasts end at the node.
-  test.each(["with", "without"])("is refused %s its daemon, and DEL succeeds", async (daemon) => {
-    if (daemon === "with") {
-      await lab.onNode("mkdir", "-p", "/run/cni");
-      const script = "/usr/lib/cni/dhcp daemon & echo on; cat; kill $!; rm -r /run/cni";
-      await lab.node.start(["sh", "-c", script]);
-    }
-    const chain = chainWith({ type: "dhcp" });
-    expect((await chain.run("ADD")).error).toMatchObject({
-      code: 7,
-      msg: expect.stringMatching(
-        /^Invalid ipam.type "dhcp": expected .* before there is an interface/,
-      ),
-    });
-    for (let i = 0; i < 2; i++) await chain.pass("DEL");
-    await lab.expectClean();
-  });
-
-  test("makes STATUS say why", async () => {
-    const chain = lab.chainOf([{ type: "fairlead", ipam: { type: "dhcp" } }], { version: "1.1.0" });
-    const { error } = await chain.run("STATUS");
-    expect(error).toMatchObject({ code: 50, msg: expect.stringContaining('ipam.type "dhcp"') });
-  });
-});
-
 test("a plugin that is nowhere in CNI_PATH is named (deleg-03)", async () => {
   const chain = chainWith({ type: "no-such-ipam" });
   expect((await chain.run("ADD")).error).toMatchObject({
