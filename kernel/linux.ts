@@ -33,7 +33,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   const openSocket = (options: NetlinkOptions = {}): NetlinkSocket =>
     inside(() => openNetlink(Protocol.ROUTE, { bufferOctets, ...options }));
   const network = new LinuxNamespace(stack.use(openSocket()));
-  const reaper = stack.use(new Reaper(openSocket()));
+  const reaper = stack.use(new Reaper(openSocket));
   const owned = stack.move();
   let nft: NftTables | undefined;
   const openNftSocket = (): NetlinkSocket =>
