@@ -13,7 +13,7 @@ import type {
 } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
-import { assign, rangesOf } from "../ipam/assign.ts";
+import { assign, offerOf } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import type { AttachContext } from "./context.ts";
 import { callDelegate, findDelegate, withOwnResult } from "./delegate.ts";
@@ -36,7 +36,7 @@ export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpam
 
 /** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
 export function requireIpam({ conf, environment }: NetworkRequest, facts: NodeFacts): void {
-  if (hasOwnIpam(conf)) rangesOf(conf, () => facts);
+  if (hasOwnIpam(conf)) offerOf(conf, () => facts);
   else findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
 }
 

@@ -2,7 +2,7 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import type { NetworkRequest } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
-import { rangesOf } from "../ipam/assign.ts";
+import { offerOf } from "../ipam/assign.ts";
 import { forward, hasOwnIpam, ownIpam, requireIpam } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 
@@ -28,7 +28,7 @@ export async function status(
   if (!hasOwnIpam(conf)) return await forward(scope, "STATUS", request, signal);
   const usage = await ownIpam(scope, conf).usage(
     conf.name,
-    rangesOf(conf, () => facts),
+    offerOf(conf, () => facts),
     signal,
   );
   const full = usage.filter(({ held, size }) => BigInt(held) >= size);

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { Cidr, Ip } from "./address.ts";
+import type { AddressSpan } from "./address-span.ts";
 import { ConfigError } from "./error.ts";
 import { cidrSchema, ipSchema } from "./schema.ts";
 
@@ -14,6 +15,8 @@ export interface NodeFacts {
   readonly network: string;
   /** This node's. */
   readonly podCidrs: readonly Cidr[];
+  /** Addresses that no pod gets; absent: none. */
+  readonly reserved?: readonly AddressSpan[];
   /** The underlay addresses of this node: preferred source of local pod routes. */
   readonly nodeAddresses: readonly Ip[];
   /** Octets, for pod interfaces. */
@@ -36,6 +39,7 @@ const nodeFactsSchema = v.object({
   nodeName: v.string(),
   network: v.string(),
   podCidrs: v.array(cidrSchema),
+  reserved: v.exactOptional(v.array(v.object({ first: ipSchema, last: ipSchema }))),
   nodeAddresses: v.array(ipSchema),
   mtu: v.pipe(v.number(), v.integer()),
   overlayDevice: v.exactOptional(v.string()),

@@ -3,6 +3,7 @@
 import { isAbsolute } from "node:path";
 import * as v from "valibot";
 import { familyOf, type Ip, parseIp } from "../core/address.ts";
+import { type AddressSpan, parseAddressSpan } from "../core/address-span.ts";
 import { type IfName, parseIfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import {
@@ -54,6 +55,14 @@ const oneCidrPerFamily = v.pipe(
   ),
 );
 
+const addressSpans = v.array(
+  parsed<AddressSpan>(
+    parseAddressSpan,
+    "an address, a range such as 10.244.1.10-10.244.1.19, or a network",
+  ),
+  "a list of addresses, ranges and networks",
+);
+
 const upstreamList = v.array(
   parsed<Listen>(parseUpstream, "an address, address:port or [address]:port"),
 );
@@ -90,6 +99,7 @@ const network = v.object({
     {},
   ),
   serviceCIDRs: v.optional(networks, ["10.96.0.0/16"]),
+  ipam: v.optional(v.object({ reserved: v.optional(addressSpans, []) }), {}),
   backend: v.optional(oneOf(["vxlan", "direct", "auto"]), "auto"),
   vxlan: v.optional(
     v.object({

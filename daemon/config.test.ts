@@ -23,6 +23,7 @@ describe("parseConfig()", () => {
         podCidrs: ["10.244.0.0/16"],
         nodePrefixLength: { ipv4: 24, ipv6: 64 },
         serviceCidrs: ["10.96.0.0/16"],
+        ipam: { reserved: [] },
         backend: "auto",
         vxlan: { vni: 1, port: 4789 },
         interface: "auto",
@@ -54,6 +55,7 @@ network:
   serviceCIDRs: [172.20.0.0/16]
   interface: bond0.12
   mtu: 8950
+  ipam: { reserved: [10.0.0.9, 10.0.1.0-10.0.1.9, "fd00:10::/126"] }
   masquerade: { enabled: false, except: [192.0.2.0/24] }
 dns: { upstreams: [192.0.2.53, "192.0.2.54:5353", "[2001:db8::53]:53", "2001:db8::54"], addresses: [172.20.0.10] }
 metrics: { listen: "[::1]:9999" }
@@ -63,6 +65,13 @@ metrics: { listen: "[::1]:9999" }
       podCidrs: ["10.0.0.0/8", "fd00:10::/48"],
       interface: "bond0.12",
       mtu: 8950,
+      ipam: {
+        reserved: [
+          { first: "10.0.0.9", last: "10.0.0.9" },
+          { first: "10.0.1.0", last: "10.0.1.9" },
+          { first: "fd00:10::", last: "fd00:10::3" },
+        ],
+      },
     });
     expect(config.dns.upstreams).toEqual([
       { address: "192.0.2.53", port: 53 },
@@ -98,6 +107,10 @@ metrics: { listen: "[::1]:9999" }
     [
       "network: { vxlan: { port: 70000 } }",
       `:1: Cannot use network.vxlan.port 70000: expected a whole number from 1 to 65535`,
+    ],
+    [
+      "network: { ipam: { reserved: [10.244.1.9-10.244.1.2] } }",
+      `:1: Cannot use network.ipam.reserved[0] "10.244.1.9-10.244.1.2": expected an address, a range such as 10.244.1.10-10.244.1.19, or a network`,
     ],
     [
       "network: { mtu: 60 }",

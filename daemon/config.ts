@@ -9,6 +9,7 @@ import {
   familyOf,
   type Ip,
 } from "../core/address.ts";
+import type { AddressSpan } from "../core/address-span.ts";
 import { ConfigError, hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
@@ -36,6 +37,10 @@ export interface NetworkConfig {
   readonly podCidrs: readonly Cidr[];
   readonly nodePrefixLength: { readonly ipv4: number; readonly ipv6: number };
   readonly serviceCidrs: readonly Cidr[];
+  readonly ipam: {
+    /** Addresses that no pod gets. */
+    readonly reserved: readonly AddressSpan[];
+  };
   readonly backend: Backend;
   readonly vxlan: { readonly vni: number; readonly port: number };
   readonly interface: "auto" | IfName;
@@ -142,6 +147,7 @@ const toConfig = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
     podCidrs: file.network.podCIDRs,
     nodePrefixLength: file.network.nodePrefixLength,
     serviceCidrs: file.network.serviceCIDRs,
+    ipam: file.network.ipam,
     backend: file.network.backend,
     vxlan: file.network.vxlan,
     interface: file.network.interface,

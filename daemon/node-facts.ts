@@ -14,6 +14,7 @@ export const nodeFactsOf = (
   nodeName,
   network: network.name,
   podCidrs: node.podCidrs,
+  ...(network.ipam.reserved.length > 0 && { reserved: network.ipam.reserved }),
   nodeAddresses: underlay.addresses,
   mtu,
   ...(vxlan !== undefined && { overlayDevice: vxlan.name }),

@@ -7,15 +7,17 @@ import { allocateNext, allocateRequested } from "./allocate.ts";
 import { type RangeSet, canonicalSets } from "./range.ts";
 
 const setOf = (...subnets: readonly string[]): RangeSet =>
-  canonicalSets([subnets.map((subnet) => ({ subnet: cidr(subnet) }))])[0]!;
+  canonicalSets({ ranges: [subnets.map((subnet) => ({ subnet: cidr(subnet) }))] })[0]!;
 const explicitSet = (...bounds: readonly (readonly [string, string, string])[]): RangeSet =>
-  canonicalSets([
-    bounds.map(([subnet, start, end]) => ({
-      subnet: cidr(subnet),
-      rangeStart: ip(start),
-      rangeEnd: ip(end),
-    })),
-  ])[0]!;
+  canonicalSets({
+    ranges: [
+      bounds.map(([subnet, start, end]) => ({
+        subnet: cidr(subnet),
+        rangeStart: ip(start),
+        rangeEnd: ip(end),
+      })),
+    ],
+  })[0]!;
 const next = (set: RangeSet, held: readonly string[], last?: string): string => {
   const result = allocateNext(
     set,
@@ -90,23 +92,36 @@ describe("allocateNext()", () => {
     ]));
 
   test("skips the gateway of another range of the set", () => {
-    const set = canonicalSets([
-      [
-        {
-          subnet: cidr("10.0.0.0/24"),
-          rangeStart: ip("10.0.0.2"),
-          rangeEnd: ip("10.0.0.4"),
-          gateway: ip("10.0.0.9"),
-        },
-        {
-          subnet: cidr("10.0.0.0/24"),
-          rangeStart: ip("10.0.0.8"),
-          rangeEnd: ip("10.0.0.9"),
-          gateway: ip("10.0.0.3"),
-        },
-      ],
-    ])[0]!;
-    expect(lastOctets(drain(set))).toBe("2 4 8");
+    const subnet = cidr("10.0.0.0/24");
+    const range = (rangeStart: string, rangeEnd: string, gateway: string) => ({
+      subnet,
+      rangeStart: ip(rangeStart),
+      rangeEnd: ip(rangeEnd),
+      gateway: ip(gateway),
+    });
+    const conf = [
+      range("10.0.0.2", "10.0.0.4", "10.0.0.9"),
+      range("10.0.0.8", "10.0.0.9", "10.0.0.3"),
+    ];
+    expect(lastOctets(drain(canonicalSets({ ranges: [conf] })[0]!))).toBe("2 4 8");
+  });
+
+  test("skips what is withheld, however much of it there is", () => {
+    const set = (subnet: string, ...spans: readonly (readonly [string, string])[]) =>
+      canonicalSets({
+        ranges: [[{ subnet: cidr(subnet) }]],
+        withheld: spans.map(([first, last]) => ({
+          first: ip(first),
+          last: ip(last),
+          reason: "reserved",
+        })),
+      })[0]!;
+    const few = set("10.0.0.0/28", ["10.0.0.3", "10.0.0.5"], ["10.0.0.5", "10.0.0.9"]);
+    expect(lastOctets(drain(few))).toBe("2 10 11 12 13 14");
+    expect(lastOctets(drain(set("10.0.0.0/29", ["10.0.0.4", "10.0.9.0"])))).toBe("2 3");
+    expect(drain(set("10.0.0.0/29", ["10.0.0.0", "10.0.0.255"]))).toEqual([]);
+    const half = set("fd00::/64", ["fd00::", "fd00::7fff:ffff:ffff:ffff"]);
+    expect(next(half, [])).toBe("fd00::8000:0:0:0");
   });
 
   test("gives every address once, in the order of the slow, obvious walk", () => {

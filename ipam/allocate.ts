@@ -2,13 +2,17 @@
 // same answer, in host-local's order, so that both can serve one directory.
 import { type Ip, ipFromBigInt, ipToBigInt } from "../core/address.ts";
 import type { AddressSet, Taken } from "./address-set.ts";
-import { type Range, type RangeSet, rangeOf } from "./range.ts";
+import { type Exclusion, type Range, type RangeSet, exclusionOf, rangeOf } from "./range.ts";
 
 export type Allocation =
   | { readonly kind: "leased"; readonly address: Ip; readonly range: Range }
   | { readonly kind: "exhausted" }
-  /** A requested address that is the gateway, or that someone holds. */
-  | { readonly kind: "conflict"; readonly address: Ip; readonly reason: "gateway" | "held" };
+  /** A requested address that nobody gets, or that someone holds. */
+  | {
+      readonly kind: "conflict";
+      readonly address: Ip;
+      readonly reason: Exclusion["reason"] | "held";
+    };
 
 /**
  * Round robin over the whole set: the search starts after the last reserved address, wraps around,
@@ -17,7 +21,7 @@ export type Allocation =
 export function allocateNext(set: RangeSet, taken: Taken, lastReserved?: Ip): Allocation {
   for (const stretch of searchOrder(set, lastReserved)) {
     const { range } = stretch;
-    const address = firstCandidate(set, taken[range.family], stretch);
+    const address = firstCandidate(taken[range.family], stretch);
     if (address !== undefined) return { kind: "leased", address, range };
   }
   return { kind: "exhausted" };
@@ -27,7 +31,8 @@ export function allocateNext(set: RangeSet, taken: Taken, lastReserved?: Ip): Al
 export function allocateRequested(set: RangeSet, taken: Taken, address: Ip): Allocation {
   const range = rangeOf(set, address);
   if (range === undefined) throw new RangeError(`${address} is not in the range set`);
-  if (isGateway(set, address)) return { kind: "conflict", address, reason: "gateway" };
+  const exclusion = exclusionOf(range, ipToBigInt(address));
+  if (exclusion !== undefined) return { kind: "conflict", address, reason: exclusion.reason };
   if (taken[range.family].has(ipToBigInt(address))) {
     return { kind: "conflict", address, reason: "held" };
   }
@@ -54,19 +59,13 @@ function searchOrder(set: RangeSet, lastReserved: Ip | undefined): readonly Stre
   ];
 }
 
-// Bounded by the number of gateways: every other turn of the loop returns.
-function firstCandidate(
-  set: RangeSet,
-  held: AddressSet,
-  { range, from, to }: Stretch,
-): Ip | undefined {
-  for (let value = held.firstFree(from); value <= to; value = held.firstFree(value + 1n)) {
-    const address = ipFromBigInt(value, range.family);
-    if (!isGateway(set, address)) return address;
+// Bounded by the number of exclusions: each turn of the loop but the last passes one.
+function firstCandidate(held: AddressSet, { range, from, to }: Stretch): Ip | undefined {
+  let value = held.firstFree(from);
+  while (value <= to) {
+    const exclusion = exclusionOf(range, value);
+    if (exclusion === undefined) return ipFromBigInt(value, range.family);
+    value = held.firstFree(exclusion.last + 1n);
   }
   return undefined;
 }
-
-// host-local skips a range's own gateway; a gateway of another range of the set is no pod's either.
-const isGateway = (set: RangeSet, address: Ip): boolean =>
-  set.some((range) => range.gateway === address);

@@ -1,33 +1,60 @@
 // One configuration's addresses: what fairlead itself and the stand-alone plugin both do with it.
 import { readFileSync } from "node:fs";
 import { CniCode, CniError } from "../core/cni/error.ts";
-import type { CniResult, Dns, IpamConf, NetConf, RangeConf } from "../core/cni/types.ts";
+import type { CniResult, Dns, IpamConf, NetConf } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
 import type { AttachmentKey } from "../core/names.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
+import { vtepAddress } from "../core/pod-cidr.ts";
 import { parseResolvConf } from "../core/resolv-conf.ts";
-import type { Ipam } from "./ipam.ts";
+import type { Ipam, Offer, Withheld } from "./ipam.ts";
 import { nodeRanges } from "./range.ts";
 
-/** What a range-less configuration rests on. */
-export type RangeFacts = Pick<NodeFacts, "network" | "podCidrs">;
+/** What of the node decides about addresses. */
+export type RangeFacts = Pick<NodeFacts, "network" | "podCidrs" | "reserved">;
 
 /**
  * The ranges that the configuration means: its own, else the node's. Throws CniError invalidConfig
  * for a network that is not the daemon's and says nothing of its addresses: the node's are taken.
+ * Ranges of the configuration's own need no facts; where they are known, what is withheld is.
  */
-export function rangesOf(
+export function offerOf(
   { name, ipam }: Pick<NetConf, "name" | "ipam">,
   facts: () => RangeFacts,
-): readonly (readonly RangeConf[])[] {
-  if (ipam.ranges.length > 0) return ipam.ranges;
-  const { network, podCidrs } = facts();
-  if (name === network) return nodeRanges(podCidrs);
+): Offer {
+  if (ipam.ranges.length > 0) {
+    return { ranges: ipam.ranges, withheld: withheldOf(knownFacts(facts)) };
+  }
+  const known = facts();
+  const { network, podCidrs } = known;
+  if (name === network) return { ranges: nodeRanges(podCidrs), withheld: withheldOf(known) };
   throw new CniError(
     CniCode.invalidConfig,
     `Invalid name "${name}": expected the daemon's network "${network}", ` +
       `or ranges of the network's own in ipam.ranges`,
   );
+}
+
+function knownFacts(facts: () => RangeFacts): RangeFacts | undefined {
+  try {
+    return facts();
+  } catch (error) {
+    if (error instanceof CniError) return undefined;
+    throw error;
+  }
+}
+
+function withheldOf(facts: RangeFacts | undefined): readonly Withheld[] {
+  if (facts === undefined) return [];
+  const { podCidrs, reserved = [] } = facts;
+  return [
+    ...reserved.map((span) => ({ ...span, reason: "reserved" as const })),
+    ...podCidrs.map(vtepAddress).map((address) => ({
+      first: address,
+      last: address,
+      reason: "overlay" as const,
+    })),
+  ];
 }
 
 /** `dns` of `ipam.resolvConf`. Throws CniError invalidConfig when the file cannot be read. */
@@ -58,7 +85,7 @@ export async function assign(
 ): Promise<CniResult> {
   const { requestedIps, routes, dataDir } = conf.ipam;
   const dns = dnsOf(conf.ipam);
-  const ranges = rangesOf(conf, facts);
-  const ips = await ipam.at(dataDir).reserve({ key, ranges, requestedIps }, signal);
+  const offer = offerOf(conf, facts);
+  const ips = await ipam.at(dataDir).reserve({ key, ...offer, requestedIps }, signal);
   return { interfaces: [], ips, routes, dns };
 }

@@ -6,7 +6,7 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import type { CniReply } from "../core/cni/types.ts";
 import { type Log, silentLog } from "../core/log.ts";
 import { type DataDir, createDataDir, key, never } from "../test/ipam/lease-directory.ts";
-import { cidr } from "../test/support/builders.ts";
+import { cidr, ip } from "../test/support/builders.ts";
 import type { RangeFacts } from "./assign.ts";
 import { createIpamHandlers } from "./handlers.ts";
 
@@ -211,6 +211,44 @@ describe("ADD", () => {
     expect(addressesOf(await call({ facts }))).toEqual(["10.244.3.2/24", "fd00:3::2/64"]);
     const other = printed(await call({ facts, conf: { name: "other" } }));
     expect(other).toMatchObject({ code: 7, msg: expect.stringContaining('network "mynet"') });
+  });
+
+  describe("withholds from pods", () => {
+    const facts = () => ({
+      network: "mynet",
+      podCidrs: [cidr("10.244.3.0/29")],
+      reserved: [{ first: ip("10.244.3.2"), last: ip("10.244.3.4") }],
+    });
+    // The whole subnet, from the base on: host-local takes it.
+    const own = [[{ subnet: "10.244.3.0/29", rangeStart: "10.244.3.0", rangeEnd: "10.244.3.7" }]];
+    const refusal = async (request: Parameters<typeof call>[0]): Promise<unknown> =>
+      printed(await call(request));
+
+    test("what is reserved, and the overlay's address, of the node's blocks and of any range", async () => {
+      const given = [
+        ...addressesOf(await call({ facts, container: "a" })),
+        ...addressesOf(await call({ facts, container: "b" })),
+        ...addressesOf(await call({ facts, container: "c", ipam: { ranges: own } })),
+      ];
+      expect(given).toEqual(["10.244.3.5/29", "10.244.3.6/29", "10.244.3.7/29"]);
+      expect(await refusal({ facts, container: "d", ipam: { ranges: own } })).toMatchObject({
+        code: 100,
+        msg: expect.stringContaining("3 of 3 are held"),
+      });
+    });
+
+    test("both also when a pod asks for them, and says why", async () => {
+      const asked = (address: string) =>
+        refusal({ facts, ipam: { ranges: own }, args: `IP=${address}` });
+      expect(await asked("10.244.3.3")).toMatchObject({
+        code: 7,
+        msg: expect.stringContaining('"10.244.3.3" of network "mynet": it is reserved'),
+      });
+      expect(await asked("10.244.3.0")).toMatchObject({
+        code: 7,
+        msg: expect.stringContaining('"10.244.3.0" of network "mynet": it is that of the VXLAN'),
+      });
+    });
   });
 
   test("dataDir says where", async () => {

@@ -4,7 +4,7 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import type { AttachmentRequest, CniHandlers, NetConf } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import { type RangeFacts, assign, dnsOf, rangesOf } from "./assign.ts";
+import { type RangeFacts, assign, dnsOf, offerOf } from "./assign.ts";
 import type { Ipam } from "./ipam.ts";
 import { validityOf } from "./lease.ts";
 
@@ -80,7 +80,7 @@ async function requireFreeAddresses(
   { facts, signal }: { readonly facts: () => RangeFacts; readonly signal: AbortSignal },
 ): Promise<void> {
   dnsOf(conf.ipam);
-  const usage = await ipam.usage(conf.name, rangesOf(conf, facts), signal);
+  const usage = await ipam.usage(conf.name, offerOf(conf, facts), signal);
   const full = usage.find(({ size, held }) => BigInt(held) >= size);
   if (full === undefined) return;
   throw new CniError(

@@ -1,5 +1,6 @@
 // What attach asks of address management. ipam/store.ts keeps it on disk in host-local's layout.
 import type { InterfaceCidr, Ip } from "../core/address.ts";
+import type { AddressSpan } from "../core/address-span.ts";
 import type { RangeConf } from "../core/cni/types.ts";
 import type { AttachmentKey } from "../core/names.ts";
 
@@ -38,11 +39,7 @@ export interface Ipam {
     signal: AbortSignal,
   ): Promise<readonly Lease[]>;
   /** How full each range set is: STATUS is not ready when one has no address left. */
-  usage(
-    network: string,
-    ranges: ReserveRequest["ranges"],
-    signal: AbortSignal,
-  ): Promise<readonly SetUsage[]>;
+  usage(network: string, offer: Offer, signal: AbortSignal): Promise<readonly SetUsage[]>;
   /** The same, with its leases below another directory: `ipam.dataDir` of a configuration. */
   at(dataDir: string | undefined): Ipam;
 }
@@ -56,9 +53,20 @@ export interface SetUsage {
   readonly held: number;
 }
 
-export interface ReserveRequest {
-  readonly key: AttachmentKey;
+/** What addresses are given of: one of each range set. */
+export interface Offer {
   readonly ranges: readonly (readonly RangeConf[])[];
+  /** Never given, though they lie in a range. */
+  readonly withheld?: readonly Withheld[];
+}
+
+export interface Withheld extends AddressSpan {
+  /** `reserved` by the operator; `overlay`: the VXLAN device has it. */
+  readonly reason: "reserved" | "overlay";
+}
+
+export interface ReserveRequest extends Offer {
+  readonly key: AttachmentKey;
   /** At most one per range set. */
   readonly requestedIps: readonly Ip[];
 }

@@ -89,7 +89,9 @@ describe("canonicalSets()", () => {
     ["hl-conf-36", sets(["0.0.0.0/24"], ["::/24"])],
     ["hl-conf-37", sets(["10.0.0.0/24 -10.0.0.127", "10.0.0.0/24 10.0.0.128-"])],
     ["two sets share a subnet", sets(["10.0.0.0/24 -10.0.0.127"], ["10.0.0.0/24 10.0.0.128-"])],
-  ])("%s: accepts", (_id, confs) => expect(canonicalSets(confs)).toHaveLength(confs.length));
+  ])("%s: accepts", (_id, confs) =>
+    expect(canonicalSets({ ranges: confs })).toHaveLength(confs.length),
+  );
 
   test.each([
     [
@@ -111,11 +113,11 @@ describe("canonicalSets()", () => {
     ],
     ["twice the same", sets(["10.1.0.0/22", "10.1.0.0/22"]), "overlapping"],
   ])("%s: refuses", (_id, confs, message) => {
-    expect(() => canonicalSets(confs)).toThrow(message);
+    expect(() => canonicalSets({ ranges: confs })).toThrow(message);
   });
 
   test("hl-conf-33: membership of a set of two subnets", () => {
-    const [set] = canonicalSets(sets(["192.168.0.0/24", "172.16.1.0/24"]));
+    const [set] = canonicalSets({ ranges: sets(["192.168.0.0/24", "172.16.1.0/24"]) });
     expect(rangeOf(set!, ip("192.168.0.55"))).toBe(set![0]);
     expect(rangeOf(set!, ip("192.168.99.99"))).toBeUndefined();
   });
@@ -127,12 +129,23 @@ test.each([
   [["10.0.0.0/24 -10.0.0.127", "10.0.0.0/24 10.0.0.128-"], 253n],
   [["fd00::/64"], (1n << 64n) - 2n],
 ])("setSize() of %j is %i", (texts, size) => {
-  expect(setSize(canonicalSets(sets(texts))[0]!)).toBe(size);
+  expect(setSize(canonicalSets({ ranges: sets(texts) })[0]!)).toBe(size);
+});
+
+test("setSize() counts what is withheld once, and only inside", () => {
+  const withheld = [
+    ["10.244.0.250", "10.244.1.9"],
+    ["10.244.1.5", "10.244.1.19"],
+    ["10.244.1.200", "10.244.1.200"],
+    ["fd00::", "fd00::ff"],
+  ].map(([first, last]) => ({ first: ip(first!), last: ip(last!), reason: "reserved" as const }));
+  const [set] = canonicalSets({ ranges: sets(["10.244.1.0/24"]), withheld });
+  expect(setSize(set!)).toBe(254n - 19n - 1n);
 });
 
 test("nodeRanges() gives a set per family and leaves out the first two addresses", () => {
   const confs = nodeRanges([cidr("10.244.1.0/24"), cidr("fd00:1::/64"), cidr("10.244.9.0/24")]);
-  const canonical = canonicalSets(confs);
+  const canonical = canonicalSets({ ranges: confs });
   expect(canonical.map((set) => set.map((one) => one.subnet))).toEqual([
     ["10.244.1.0/24", "10.244.9.0/24"],
     ["fd00:1::/64"],

@@ -12,6 +12,7 @@ import {
 } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { RangeConf } from "../core/cni/types.ts";
+import type { Offer, Withheld } from "./ipam.ts";
 
 /** A range with nothing left open. Bounds are inclusive. */
 export interface Range {
@@ -25,6 +26,15 @@ export interface Range {
   /** `start` and `end` as numbers. */
   readonly first: bigint;
   readonly last: bigint;
+  /** What of it nobody gets; in no order, and may overlap. */
+  readonly excluded: readonly Exclusion[];
+}
+
+/** Inclusive, inside the range. */
+export interface Exclusion {
+  readonly first: bigint;
+  readonly last: bigint;
+  readonly reason: "gateway" | Withheld["reason"];
 }
 
 /** At least one range, all of one family, none overlapping another. */
@@ -43,10 +53,10 @@ export function nodeRanges(podCidrs: readonly Cidr[]): RangeConf[][] {
 }
 
 /** Throws CniError invalidConfig naming the first thing wrong: what host-local refuses, in its order. */
-export function canonicalSets(confs: readonly (readonly RangeConf[])[]): readonly RangeSet[] {
-  if (confs.length === 0)
+export function canonicalSets({ ranges, withheld = [] }: Offer): readonly RangeSet[] {
+  if (ranges.length === 0)
     throw invalid("Cannot give addresses without a range: none is configured");
-  const sets = confs.map(canonicalSet);
+  const sets = ranges.map((confs, index) => withExclusions(canonicalSet(confs, index), withheld));
   const seen: Range[] = [];
   for (const set of sets) {
     refuseOverlap(seen, set, "two range sets");
@@ -69,6 +79,29 @@ function canonicalSet(confs: readonly RangeConf[], index: number): RangeSet {
   set.forEach((range, at) => refuseOverlap(set.slice(0, at), [range], `range set ${index}`));
   return set;
 }
+
+// host-local skips a range's own gateway; a gateway of another range of the set is no pod's either.
+function withExclusions(set: RangeSet, withheld: readonly Withheld[]): RangeSet {
+  const gateways = set.map(({ gateway }) => ({
+    first: gateway,
+    last: gateway,
+    reason: "gateway" as const,
+  }));
+  const spans = [...gateways, ...withheld];
+  return set.map((range) => ({
+    ...range,
+    excluded: spans.flatMap((span) => {
+      if (familyOf(span.first) !== range.family) return [];
+      const [first, last] = [ipToBigInt(span.first), ipToBigInt(span.last)];
+      if (first > range.last || last < range.first) return [];
+      const clipped = { first: max(first, range.first), last: min(last, range.last) };
+      return [{ ...clipped, reason: span.reason }];
+    }),
+  }));
+}
+
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+const min = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
 /** Fills in host-local's defaults: network+1 to broadcast-1 (IPv6: to the end), gateway network+1. */
 export function canonicalRange(conf: RangeConf): Range {
@@ -101,7 +134,17 @@ export function canonicalRange(conf: RangeConf): Range {
   if (familyOf(gateway) !== family) {
     throw invalid(`Cannot use gateway "${gateway}": the subnet ${subnet} is IPv${family}`);
   }
-  return { subnet, family, prefixLength, start: ip(first), end: ip(last), gateway, first, last };
+  return {
+    subnet,
+    family,
+    prefixLength,
+    start: ip(first),
+    end: ip(last),
+    gateway,
+    first,
+    last,
+    excluded: [],
+  };
 }
 
 export const rangeContains = (range: Range, address: Ip): boolean => {
@@ -118,12 +161,31 @@ export const rangeOf = (set: RangeSet, address: Ip): Range | undefined =>
 export const formatSet = (set: RangeSet): string =>
   set.map((range) => `${range.start}-${range.end} of ${range.subnet}`).join(", ");
 
-/** How many addresses the set can give: gateways that lie inside do not count. */
-export function setSize(set: RangeSet): bigint {
-  const gateways = new Set(set.map((range) => range.gateway));
-  const inside = [...gateways].filter((gateway) => rangeOf(set, gateway) !== undefined);
-  return set.reduce((sum, range) => sum + range.last - range.first + 1n, -BigInt(inside.length));
+/** How many addresses the set can give: what is excluded does not count. */
+export const setSize = (set: RangeSet): bigint =>
+  set.flatMap(givable).reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
+
+/** The stretches of a range between what is excluded, in ascending order. */
+export function givable({ first, last, excluded }: Range): readonly Stretch[] {
+  const stretches: Stretch[] = [];
+  let from = first;
+  for (const span of [...excluded].sort((a, b) => (a.first < b.first ? -1 : 1))) {
+    if (span.first > from) stretches.push({ first: from, last: span.first - 1n });
+    from = max(from, span.last + 1n);
+  }
+  if (from <= last) stretches.push({ first: from, last });
+  return stretches;
 }
+
+/** Inclusive. */
+export interface Stretch {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+/** What excludes the address, if anything does. */
+export const exclusionOf = ({ excluded }: Range, address: bigint): Exclusion | undefined =>
+  excluded.find(({ first, last }) => first <= address && address <= last);
 
 const rangesOverlap = (a: Range, b: Range): boolean =>
   a.family === b.family && a.first <= b.last && b.first <= a.last;

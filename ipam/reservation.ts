@@ -1,11 +1,19 @@
 // One request for addresses, decided as a whole before anything is written. Pure.
-import { type Ip, ipToBigInt } from "../core/address.ts";
+import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import { assertNever } from "../core/assert.ts";
 import type { Taken } from "./address-set.ts";
 import type { SetUsage } from "./ipam.ts";
 import { allocateNext, allocateRequested } from "./allocate.ts";
-import { type Range, type RangeSet, formatSet, rangeOf, setSize } from "./range.ts";
+import {
+  type Exclusion,
+  type Range,
+  type RangeSet,
+  formatSet,
+  givable,
+  rangeOf,
+  setSize,
+} from "./range.ts";
 
 export interface Demand {
   readonly sets: readonly RangeSet[];
@@ -35,7 +43,7 @@ export type Refusal =
       readonly kind: "conflict";
       readonly address: Ip;
       /** `other`: the attachment holds another address of this set. */
-      readonly reason: "gateway" | "held" | "other";
+      readonly reason: Exclusion["reason"] | "held" | "other";
     }
   /** Requested addresses that no set has, or of which a set has several. */
   | { readonly kind: "unused"; readonly addresses: readonly Ip[] };
@@ -128,17 +136,17 @@ export function refusalError(refusal: Refusal, network: string, taken: Taken): C
 
 const conflictReasons = {
   gateway: "it is the gateway",
+  reserved: "it is reserved (network.ipam.reserved)",
+  overlay: "it is that of the VXLAN device",
   held: "it is held by another attachment",
   other: "the attachment holds another address of the same range set",
 } as const;
 
 export function usageOf(set: RangeSet, taken: Taken): SetUsage {
-  const gateways = new Set(set.map((range) => range.gateway));
   let held = 0;
-  for (const range of set) held += taken[range.family].countBetween(range.first, range.last);
-  for (const gateway of gateways) {
-    const range = rangeOf(set, gateway);
-    if (range !== undefined && taken[range.family].has(ipToBigInt(gateway))) held--;
+  for (const range of set) {
+    for (const { first, last } of givable(range))
+      held += taken[range.family].countBetween(first, last);
   }
   return { ranges: formatSet(set), size: setSize(set), held };
 }

@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
-import type { RangeConf } from "../core/cni/types.ts";
 import type { Clock } from "../core/clock.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import { type Log, silentLog } from "../core/log.ts";
@@ -10,7 +9,7 @@ import type { AttachmentKey } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import { openLock } from "../kernel/flock.ts";
 import { type DiskWrites, LeaseDirectory } from "./directory.ts";
-import type { Ipam, Lease, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
+import type { Ipam, Lease, Offer, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
 import { NetworkLeases } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
 
@@ -59,10 +58,10 @@ class LeaseStore implements Ipam {
   }
 
   async reserve(
-    { key, ranges, requestedIps }: ReserveRequest,
+    { key, requestedIps, ...offer }: ReserveRequest,
     signal: AbortSignal,
   ): Promise<readonly ReservedAddress[]> {
-    const sets = canonicalSets(ranges);
+    const sets = canonicalSets(offer);
     const network = this.#open(key.network);
     return this.#locked(network, signal, () => network.leases.reserve(key, sets, requestedIps));
   }
@@ -89,12 +88,8 @@ class LeaseStore implements Ipam {
     return this.#locked(network, signal, () => network.leases.collect(isValid));
   }
 
-  async usage(
-    name: string,
-    ranges: readonly (readonly RangeConf[])[],
-    signal: AbortSignal,
-  ): Promise<readonly SetUsage[]> {
-    const sets = canonicalSets(ranges);
+  async usage(name: string, offer: Offer, signal: AbortSignal): Promise<readonly SetUsage[]> {
+    const sets = canonicalSets(offer);
     const network = this.#open(name);
     return this.#locked(network, signal, () => network.leases.usage(sets));
   }

@@ -1,7 +1,7 @@
 // The Kubernetes objects fairlead reads, cut down to the fields it uses. Names, defaults and limits
 // follow the Kubernetes API reference (core/v1, discovery.k8s.io/v1); other fields are ignored.
 import * as v from "valibot";
-import { type Ip, parseIp } from "../../core/address.ts";
+import { cidrSize, type Ip, parseIp } from "../../core/address.ts";
 import type { Protocol } from "../../core/cluster/model.ts";
 import {
   cidrSchema,
@@ -37,6 +37,15 @@ const metadata = <const T extends v.GenericSchema>(name: T) =>
     ),
   });
 
+// The first address, the gateway and one for a pod: what IPAM takes as a range.
+const podCidr = v.pipe(
+  cidrSchema,
+  v.check(
+    (cidr) => cidrSize(cidr) >= 4n,
+    "a network such as 10.244.0.0/16 of at most /30, or /126 for IPv6",
+  ),
+);
+
 // Only an InternalIP must be an address; a Hostname or InternalDNS entry is text.
 const internalIp = v.object({ type: v.literal("InternalIP"), address: hostIpSchema });
 const otherAddress = v.object({ type: text, address: text });
@@ -46,7 +55,7 @@ const nodeAddress = v.lazy((entry) =>
 
 export const nodeSchema = v.object({
   metadata: metadata(dnsNameSchema),
-  spec: maybe(v.object({ podCIDR: maybe(cidrSchema), podCIDRs: listOf(cidrSchema) })),
+  spec: maybe(v.object({ podCIDR: maybe(podCidr), podCIDRs: listOf(podCidr) })),
   status: maybe(v.object({ addresses: listOf(nodeAddress) })),
 });
 

@@ -222,6 +222,14 @@ endpoints:
       '7: Cannot use spec.podCIDRs[0] "10.244.1.1/24" of Node node-a: expected a network such as 10.244.0.0/16, without host bits',
     ],
     [
+      node("spec:\n  podCIDRs: [10.244.1.0/30, 10.244.2.0/31]"),
+      '6: Cannot use spec.podCIDRs[1] "10.244.2.0/31" of Node node-a: expected a network such as 10.244.0.0/16 of at most /30, or /126 for IPv6',
+    ],
+    [
+      node("spec: { podCIDR: fd00::/127 }"),
+      '5: Cannot use spec.podCIDR "fd00::/127" of Node node-a: expected a network such as 10.244.0.0/16 of at most /30, or /126 for IPv6',
+    ],
+    [
       node("  creationTimestamp: yesterday"),
       '5: Cannot use metadata.creationTimestamp "yesterday" of Node node-a: expected a time such as "2026-01-31T12:00:00Z"',
     ],
