@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { cidrOf } from "../core/address.ts";
+import { type PodName, podNameOf } from "../core/cni/pod-name.ts";
 import type { AttachmentRequest, CniResult, CniRoute } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
 import { hostInterfaceName } from "../core/names.ts";
@@ -18,7 +19,7 @@ import { hostPortDifferences, requireFreePorts } from "./host-ports.ts";
 import { differences, leaseDifferences } from "./observe.ts";
 import { type PairIndexes, type PairRequest, makePair } from "./pair.ts";
 import type { PodRoute } from "./wiring.ts";
-import type { AttachmentRecord, PodName } from "./records.ts";
+import type { AttachmentRecord } from "./records.ts";
 import { afterPrevious, podDns, resultOf } from "./result.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
 
@@ -72,7 +73,7 @@ async function attach(
 ): Promise<CniResult> {
   const { key, netns, conf } = request;
   const { ipam } = conf;
-  const pod = podOf(request);
+  const pod = podNameOf(request.args);
   const record: AttachmentRecord = {
     key,
     sandbox: { path: netns, ...sandbox.identity },
@@ -217,13 +218,5 @@ const podRouteOf = ({ dst, priority, table }: CniRoute): PodRoute => ({
   ...(priority !== undefined && priority > 0 && { metric: priority }),
   ...(table !== undefined && { table }),
 });
-
-/** Who the pod is, where the runtime says so in Kubernetes' words. */
-function podOf({ args }: AttachmentRequest): PodName | undefined {
-  const namespace = args.get("K8S_POD_NAMESPACE") ?? "";
-  const name = args.get("K8S_POD_NAME") ?? "";
-  const isName = (text: string): boolean => /^[a-z0-9][a-z0-9.-]{0,252}$/.test(text);
-  return isName(namespace) && isName(name) ? { namespace, name } : undefined;
-}
 
 const aliasOf = ({ namespace, name }: PodName): string => `fairlead:${namespace}/${name}`;

@@ -2,6 +2,7 @@
 import type { Ip } from "../core/address.ts";
 import { ownIpamType } from "../core/cni/config.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
+import { podNameOf } from "../core/cni/pod-name.ts";
 import { parseResult } from "../core/cni/result.ts";
 import type {
   AttachmentRequest,
@@ -13,7 +14,7 @@ import type {
 } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
-import { assign, offerOf } from "../ipam/assign.ts";
+import { assign, offersOf } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import type { AttachContext } from "./context.ts";
 import { callDelegate, findDelegate, withOwnResult } from "./delegate.ts";
@@ -36,7 +37,7 @@ export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpam
 
 /** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
 export function requireIpam({ conf, environment }: NetworkRequest, facts: NodeFacts): void {
-  if (hasOwnIpam(conf)) offerOf(conf, () => facts);
+  if (hasOwnIpam(conf)) offersOf(conf, () => facts);
   else findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
 }
 
@@ -52,10 +53,10 @@ export async function reserveAddresses(
   request: AttachmentRequest,
   signal: AbortSignal,
 ): Promise<Assignment> {
-  const { key, conf } = request;
+  const { key, conf, args } = request;
   if (!hasOwnIpam(conf)) return delegated(context, request, signal);
   const { ipam, nodeFacts: facts } = context;
-  return assignmentOf(await assign({ key, conf, ipam, facts }, signal));
+  return assignmentOf(await assign({ pod: podNameOf(args), key, conf, ipam, facts }, signal));
 }
 
 const assignmentOf = ({ ips, routes, dns }: CniResult): Assignment => ({

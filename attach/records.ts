@@ -16,6 +16,7 @@ import * as v from "valibot";
 import type { Ip } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
+import type { PodName } from "../core/cni/pod-name.ts";
 import type { Dns } from "../core/cni/types.ts";
 import type { HostPortHolder } from "../core/desired/host-ports.ts";
 import { describeError, hasErrno } from "../core/error.ts";
@@ -48,11 +49,6 @@ export interface Wired {
   readonly dns: Dns;
   /** What a delegated IPAM plugin answered to ADD. */
   readonly given?: string;
-}
-
-export interface PodName {
-  readonly namespace: string;
-  readonly name: string;
 }
 
 export interface RecordStore {

@@ -2,7 +2,8 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import type { NetworkRequest } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
-import { offerOf } from "../ipam/assign.ts";
+import { offersOf } from "../ipam/assign.ts";
+import { fullSet } from "../ipam/full-set.ts";
 import { forward, hasOwnIpam, ownIpam, requireIpam } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 
@@ -26,16 +27,10 @@ export async function status(
     );
   }
   if (!hasOwnIpam(conf)) return await forward(scope, "STATUS", request, signal);
-  const usage = await ownIpam(scope, conf).usage(
-    conf.name,
-    offerOf(conf, () => facts),
-    signal,
-  );
-  const full = usage.filter(({ held, size }) => BigInt(held) >= size);
-  if (full.length === 0) return;
-  throw notAvailable(
-    `no address is left: ${full.map(({ ranges, held }) => `all ${held} of ${ranges} are held`).join("; ")}`,
-  );
+  const offers = offersOf(conf, () => facts);
+  const full = await fullSet(ownIpam(scope, conf), conf, offers, signal);
+  if (full === undefined) return;
+  throw notAvailable(`no address is left: all ${full.held} of ${full.ranges} are held`);
 }
 
 function servable(scope: AttachScope, request: NetworkRequest): NodeFacts {

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import type { Cidr, Ip } from "./address.ts";
 import type { AddressSpan } from "./address-span.ts";
 import { ConfigError } from "./error.ts";
+import type { Pool } from "./pool.ts";
 import { cidrSchema, ipSchema } from "./schema.ts";
 
 /**
@@ -13,8 +14,14 @@ export interface NodeFacts {
   readonly nodeName: string;
   /** The daemon's network, as the conflist names it. */
   readonly network: string;
-  /** This node's. */
+  /** This node's, of all pools. */
   readonly podCidrs: readonly Cidr[];
+  /** The cluster's beside the default one. */
+  readonly pools?: readonly Pool[];
+  /** Namespace → pool, by the namespace's annotation or by `network.pools`. */
+  readonly namespacePools?: Readonly<Record<string, string>>;
+  /** `namespace/name` → pool, of this node's annotated pods and of those that no node has yet. */
+  readonly podPools?: Readonly<Record<string, string>>;
   /** Addresses that no pod gets; absent: none. */
   readonly reserved?: readonly AddressSpan[];
   /** The underlay addresses of this node: preferred source of local pod routes. */
@@ -39,6 +46,9 @@ const nodeFactsSchema = v.object({
   nodeName: v.string(),
   network: v.string(),
   podCidrs: v.array(cidrSchema),
+  pools: v.exactOptional(v.array(v.object({ name: v.string(), cidrs: v.array(cidrSchema) }))),
+  namespacePools: v.exactOptional(v.record(v.string(), v.string())),
+  podPools: v.exactOptional(v.record(v.string(), v.string())),
   reserved: v.exactOptional(v.array(v.object({ first: ipSchema, last: ipSchema }))),
   nodeAddresses: v.array(ipSchema),
   mtu: v.pipe(v.number(), v.integer()),

@@ -8,6 +8,7 @@ import { type IfName, parseIfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import {
   cidrSchema,
+  dnsLabelSchema,
   dnsNameSchema,
   ipSchema,
   oneOf,
@@ -85,6 +86,23 @@ const cluster = v.object({
   kubernetes: absent,
 });
 
+const namespaceList = v.array(dnsLabelSchema, "a list of namespaces");
+
+const prefixLengths = {
+  ipv4: v.optional(wholeNumber(8, 30)),
+  ipv6: v.optional(wholeNumber(16, 126)),
+};
+
+const pool = v.object(
+  {
+    name: dnsLabelSchema,
+    cidrs: v.pipe(networks, v.nonEmpty("at least one network")),
+    namespaces: v.optional(namespaceList, []),
+    nodePrefixLength: v.optional(v.object(prefixLengths), {}),
+  },
+  "a mapping",
+);
+
 const network = v.object({
   name: v.optional(
     parsed(parseNetworkName, "letters, digits, _, . and -, a letter or digit first"),
@@ -98,6 +116,7 @@ const network = v.object({
     }),
     {},
   ),
+  pools: v.optional(v.array(pool, "a list of pools"), []),
   serviceCIDRs: v.optional(networks, ["10.96.0.0/16"]),
   ipam: v.optional(v.object({ reserved: v.optional(addressSpans, []) }), {}),
   backend: v.optional(oneOf(["vxlan", "direct", "auto"]), "auto"),

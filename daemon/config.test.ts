@@ -23,6 +23,7 @@ describe("parseConfig()", () => {
         podCidrs: ["10.244.0.0/16"],
         nodePrefixLength: { ipv4: 24, ipv6: 64 },
         serviceCidrs: ["10.96.0.0/16"],
+        pools: [],
         ipam: { reserved: [] },
         backend: "auto",
         vxlan: { vni: 1, port: 4789 },
@@ -55,6 +56,8 @@ network:
   serviceCIDRs: [172.20.0.0/16]
   interface: bond0.12
   mtu: 8950
+  pools:
+    - { name: db, cidrs: [192.168.0.0/20, "fd00:11::/48"], namespaces: [shop], nodePrefixLength: { ipv4: 26 } }
   ipam: { reserved: [10.0.0.9, 10.0.1.0-10.0.1.9, "fd00:10::/126"] }
   masquerade: { enabled: false, except: [192.0.2.0/24] }
 dns: { upstreams: [192.0.2.53, "192.0.2.54:5353", "[2001:db8::53]:53", "2001:db8::54"], addresses: [172.20.0.10] }
@@ -65,6 +68,14 @@ metrics: { listen: "[::1]:9999" }
       podCidrs: ["10.0.0.0/8", "fd00:10::/48"],
       interface: "bond0.12",
       mtu: 8950,
+      pools: [
+        {
+          name: "db",
+          cidrs: ["192.168.0.0/20", "fd00:11::/48"],
+          namespaces: ["shop"],
+          nodePrefixLength: { ipv4: 26, ipv6: 64 },
+        },
+      ],
       ipam: {
         reserved: [
           { first: "10.0.0.9", last: "10.0.0.9" },
@@ -107,6 +118,44 @@ metrics: { listen: "[::1]:9999" }
     [
       "network: { vxlan: { port: 70000 } }",
       `:1: Cannot use network.vxlan.port 70000: expected a whole number from 1 to 65535`,
+    ],
+    [
+      "network: { pools: [{ name: db, cidr: 10.250.0.0/16 }] }",
+      `: 2 problems
+  line 1: Unknown key network.pools[0].cidr: did you mean "cidrs"`,
+    ],
+    [
+      "network: { pools: [{ name: default, cidrs: [10.250.0.0/16] }] }",
+      `:1: Cannot use network.pools[0].name "default": expected another name: that is the pool of podCIDRs`,
+    ],
+    [
+      "network: { pools: [{ name: db, cidrs: [10.250.0.0/16] }, { name: db, cidrs: [10.251.0.0/16] }] }",
+      `:1: Cannot use network.pools[1].name "db": expected a name of its own for each pool`,
+    ],
+    [
+      "network: { pools: [{ name: db, cidrs: [10.244.8.0/24] }] }",
+      `:1: Cannot use network.pools[0].cidrs[0] "10.244.8.0/24": expected a network outside podCIDRs 10.244.0.0/16`,
+    ],
+    [
+      "network: { pools: [{ name: db, cidrs: [10.250.0.0/16] }, { name: edge, cidrs: [10.250.1.0/24] }] }",
+      `:1: Cannot use network.pools[1].cidrs[0] "10.250.1.0/24": expected a network outside pool db 10.250.0.0/16`,
+    ],
+    [
+      "network: { pools: [{ name: db, cidrs: [10.96.0.0/12] }] }",
+      `: 2 problems
+  line 1: Cannot use network.serviceCIDRs[0] "10.96.0.0/16": expected a network outside pool db 10.96.0.0/12`,
+    ],
+    [
+      "network: { pools: [{ name: db, cidrs: [10.250.0.0/16], nodePrefixLength: { ipv4: 12 } }] }",
+      `:1: Cannot use network.pools[0].nodePrefixLength.ipv4 12: expected 16 or more, as in 10.250.0.0/16`,
+    ],
+    [
+      "network: { pools: [{ name: a, cidrs: [10.250.0.0/16], namespaces: [x] }, { name: b, cidrs: [10.251.0.0/16], namespaces: [x] }] }",
+      `:1: Cannot use network.pools[1].namespaces[0] "x": expected a namespace that no other pool has: a has it`,
+    ],
+    [
+      "network: { pools: [{ name: db, cidrs: [] }] }",
+      `:1: Cannot use network.pools[0].cidrs []: expected at least one network`,
     ],
     [
       "network: { ipam: { reserved: [10.244.1.9-10.244.1.2] } }",

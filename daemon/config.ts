@@ -1,21 +1,16 @@
 // The daemon's configuration: YAML → schema → Config, or every problem of the file at once.
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import {
-  type Cidr,
-  cidrContains,
-  cidrPrefixLength,
-  cidrsOverlap,
-  familyOf,
-  type Ip,
-} from "../core/address.ts";
+import type { Cidr, Ip } from "../core/address.ts";
 import type { AddressSpan } from "../core/address-span.ts";
 import { ConfigError, hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
+import type { Pool } from "../core/pool.ts";
 import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
+import { contradictions } from "./config-contradictions.ts";
 import { checkKeys, type Problem, validate } from "./validate.ts";
-import { formatPath, formatValue, parseYaml, type Path, type YamlDocument } from "./yaml-file.ts";
+import { parseYaml, type YamlDocument } from "./yaml-file.ts";
 
 export type { Listen } from "./config-schema.ts";
 
@@ -33,8 +28,9 @@ export type Backend = ConfigFile["network"]["backend"];
 
 export interface NetworkConfig {
   readonly name: string;
-  /** The cluster's, at most one per family. */
+  /** Of the default pool: at most one per family. */
   readonly podCidrs: readonly Cidr[];
+  readonly pools: readonly PoolConfig[];
   readonly nodePrefixLength: { readonly ipv4: number; readonly ipv6: number };
   readonly serviceCidrs: readonly Cidr[];
   readonly ipam: {
@@ -48,6 +44,21 @@ export interface NetworkConfig {
   readonly mtu: "auto" | number;
   readonly masquerade: { readonly isEnabled: boolean; readonly except: readonly Cidr[] };
 }
+
+export interface PoolConfig extends Pool {
+  /** Their pods' addresses are of this pool. */
+  readonly namespaces: readonly string[];
+  readonly nodePrefixLength: { readonly ipv4: number; readonly ipv6: number };
+}
+
+/** Every network that pods have addresses of. */
+export const podNetworks = ({
+  podCidrs,
+  pools,
+}: Pick<NetworkConfig, "podCidrs" | "pools">): readonly Cidr[] => [
+  ...podCidrs,
+  ...pools.flatMap(({ cidrs }) => cidrs),
+];
 
 export interface DnsConfig {
   readonly isEnabled: boolean;
@@ -110,34 +121,6 @@ function configError(where: string, problems: readonly Problem[]): ConfigError {
   return new ConfigError(where, `${sorted.length} problems${lines.join("")}`);
 }
 
-/** What each key alone cannot show: two that do not fit together. */
-function contradictions({ network, dns }: ConfigFile, document: YamlDocument): readonly Problem[] {
-  const problems: Problem[] = [];
-  const report = (path: Path, value: unknown, expected: string): void => {
-    const message = `Cannot use ${formatPath(path)} ${formatValue(value)}: expected ${expected}`;
-    problems.push({ line: document.lineOf(path), message });
-  };
-  for (const podCidr of network.podCIDRs) {
-    const key = familyOf(podCidr) === 4 ? "ipv4" : "ipv6";
-    const length = network.nodePrefixLength[key];
-    if (length < cidrPrefixLength(podCidr)) {
-      const least = cidrPrefixLength(podCidr);
-      report(["network", "nodePrefixLength", key], length, `${least} or more, as in ${podCidr}`);
-    }
-  }
-  network.serviceCIDRs.forEach((serviceCidr, i) => {
-    const overlapped = network.podCIDRs.find((podCidr) => cidrsOverlap(podCidr, serviceCidr));
-    if (overlapped === undefined) return;
-    report(["network", "serviceCIDRs", i], serviceCidr, `a network outside podCIDRs ${overlapped}`);
-  });
-  dns.addresses.forEach((address, i) => {
-    const around = network.podCIDRs.find((podCidr) => cidrContains(podCidr, address));
-    if (around === undefined) return;
-    report(["dns", "addresses", i], address, `an address outside podCIDRs ${around}`);
-  });
-  return problems;
-}
-
 const toConfig = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
   nodeName: file.nodeName ?? defaults.nodeName,
   cluster: { directory: file.cluster.file.directory },
@@ -145,6 +128,13 @@ const toConfig = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
   network: {
     name: file.network.name,
     podCidrs: file.network.podCIDRs,
+    pools: file.network.pools.map((pool) => ({
+      ...pool,
+      nodePrefixLength: {
+        ipv4: pool.nodePrefixLength.ipv4 ?? file.network.nodePrefixLength.ipv4,
+        ipv6: pool.nodePrefixLength.ipv6 ?? file.network.nodePrefixLength.ipv6,
+      },
+    })),
     nodePrefixLength: file.network.nodePrefixLength,
     serviceCidrs: file.network.serviceCIDRs,
     ipam: file.network.ipam,

@@ -16,7 +16,7 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
 import { systemRandom } from "../kernel/random.ts";
 import { serveCni } from "./cni-server.ts";
-import type { Config } from "./config.ts";
+import { type Config, podNetworks } from "./config.ts";
 import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
 import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
@@ -71,9 +71,10 @@ export async function startDaemon(
   const publish = (): void => {
     if (isServing && facts !== undefined) files.publish(facts);
   };
-  const onPass = ({ plan, isProgrammed }: NodeState): void => {
-    if (plan.local !== undefined && isProgrammed) {
-      facts = nodeFactsOf(config, plan.local, plan.desired, bootId);
+  const onPass = ({ plan, snapshot, isProgrammed }: NodeState): void => {
+    const { local, desired } = plan;
+    if (local !== undefined && isProgrammed) {
+      facts = nodeFactsOf(config, local, { desired, snapshot }, bootId);
       publish();
     }
     firstPass.resolve();
@@ -161,7 +162,7 @@ function openReconciler(
 
 export const planSettings = ({ nodeName, network, dns }: Config): PlanSettings => ({
   nodeName,
-  podCidrs: network.podCidrs,
+  podCidrs: podNetworks(network),
   backend: network.backend,
   ...network.vxlan,
   mtu: network.mtu,
@@ -233,7 +234,7 @@ async function openDns(
       ttl: dns.ttl,
       pods: dns.pods,
       upstreams: upstreams.upstreams,
-      clients: [...network.podCidrs, ...dns.addresses.map(hostCidr), ...loopback],
+      clients: [...podNetworks(network), ...dns.addresses.map(hostCidr), ...loopback],
       ...bundledWorker(),
       log,
     }),

@@ -1,23 +1,28 @@
+import { objectKey, type Snapshot } from "../core/cluster/model.ts";
+import type { DesiredNode } from "../core/desired/node-state.ts";
 import type { LocalPlan } from "../core/desired/plan.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
-import type { DesiredNode } from "../core/desired/node-state.ts";
 import type { Config } from "./config.ts";
 
 /** What the plugin needs to know of this node, from what the daemon found out. */
 export const nodeFactsOf = (
   { nodeName, network, dns }: Config,
   { node, underlay, mtu }: LocalPlan,
-  { vxlan }: DesiredNode,
+  { desired, snapshot }: { readonly desired: DesiredNode; readonly snapshot: Snapshot },
   bootId: string,
 ): NodeFacts => ({
   version: 1,
   nodeName,
   network: network.name,
   podCidrs: node.podCidrs,
+  ...(network.pools.length > 0 && {
+    pools: network.pools.map(({ name, cidrs }) => ({ name, cidrs })),
+  }),
+  ...poolChoices(nodeName, network.pools, snapshot),
   ...(network.ipam.reserved.length > 0 && { reserved: network.ipam.reserved }),
   nodeAddresses: underlay.addresses,
   mtu,
-  ...(vxlan !== undefined && { overlayDevice: vxlan.name }),
+  ...(desired.vxlan !== undefined && { overlayDevice: desired.vxlan.name }),
   dns: dns.isEnabled
     ? {
         nameservers: dns.addresses,
@@ -29,3 +34,36 @@ export const nodeFactsOf = (
     : { nameservers: [], domain: dns.domain, search: [], options: [] },
   bootId,
 });
+
+type PoolChoices = Pick<NodeFacts, "namespacePools" | "podPools">;
+
+// The same cluster at every pass but those after a change.
+const chosen = new WeakMap<Snapshot, PoolChoices>();
+
+// Also where no pools are configured: an annotation that names one is then a mistake to be told.
+function poolChoices(
+  nodeName: string,
+  pools: Config["network"]["pools"],
+  snapshot: Snapshot,
+): PoolChoices {
+  const known = chosen.get(snapshot);
+  if (known !== undefined) return known;
+  const listed = pools.flatMap((pool) =>
+    pool.namespaces.map((namespace): [string, string] => [namespace, pool.name]),
+  );
+  const annotated = [...snapshot.namespaces.values()].flatMap(({ name, pool }) =>
+    pool === undefined ? [] : [[name, pool] as const],
+  );
+  const pods = [...snapshot.pods.values()].flatMap((pod) =>
+    pod.pool === undefined || (pod.nodeName ?? nodeName) !== nodeName
+      ? []
+      : [[objectKey(pod.namespace, pod.name), pod.pool] as const],
+  );
+  const namespacePools = Object.fromEntries([...listed, ...annotated]);
+  const choices = {
+    ...(listed.length + annotated.length > 0 && { namespacePools }),
+    ...(pods.length > 0 && { podPools: Object.fromEntries(pods) }),
+  };
+  chosen.set(snapshot, choices);
+  return choices;
+}

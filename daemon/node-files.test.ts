@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { silentLog } from "../core/log.ts";
 import { formatNodeFacts, type NodeFacts, parseNodeFacts } from "../core/node-facts.ts";
 import { paths } from "../core/paths.ts";
-import { cidr, ip } from "../test/support/builders.ts";
+import { aSnapshot, cidr, ip } from "../test/support/builders.ts";
 import { underlayOfA, overlay, nodeA } from "../test/support/overlay.ts";
 import { temporaryDirectory } from "../test/support/temporary.ts";
 import { parseConfig } from "./config.ts";
@@ -12,7 +12,7 @@ import { formatConflist } from "./conflist.ts";
 import { nodeFactsOf } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 
-const factsOf = (yaml: string): NodeFacts => {
+const factsOf = (yaml: string, snapshot = aSnapshot()): NodeFacts => {
   const { node, mtu } = overlay();
   const local = {
     node: nodeA,
@@ -20,11 +20,41 @@ const factsOf = (yaml: string): NodeFacts => {
     mtu,
     table: { name: "x", sets: [], maps: [], chains: [] },
   };
-  return nodeFactsOf(parseConfig(yaml, "test", { nodeName: "node-a" }), local, node, "boot");
+  const config = parseConfig(yaml, "test", { nodeName: "node-a" });
+  return nodeFactsOf(config, local, { desired: node, snapshot }, "boot");
 };
 const facts = factsOf("");
 
 describe("nodeFactsOf()", () => {
+  test("tells which pods get addresses of which pool, the namespace's annotation before the list", () => {
+    const pod = { namespace: "demo", ips: [], isHostNetwork: false };
+    const snapshot = aSnapshot({
+      namespaces: [{ name: "shop", pool: "edge" }, { name: "demo" }, { name: "lab", pool: "db" }],
+      pods: [
+        { ...pod, name: "plain" },
+        { ...pod, name: "unscheduled", pool: "db" },
+        { ...pod, name: "here", pool: "edge", nodeName: "node-a" },
+        { ...pod, name: "elsewhere", pool: "edge", nodeName: "node-b" },
+      ],
+    });
+    const yaml = `network:
+  pools:
+    - { name: db, cidrs: [10.250.0.0/16], namespaces: [shop, data] }
+    - { name: edge, cidrs: [10.251.0.0/16] }
+  ipam: { reserved: [10.244.1.9] }`;
+    const told = factsOf(yaml, snapshot);
+    expect(told).toMatchObject({
+      pools: [
+        { name: "db", cidrs: ["10.250.0.0/16"] },
+        { name: "edge", cidrs: ["10.251.0.0/16"] },
+      ],
+      namespacePools: { shop: "edge", data: "db", lab: "db" },
+      podPools: { "demo/unscheduled": "db", "demo/here": "edge" },
+      reserved: [{ first: "10.244.1.9", last: "10.244.1.9" }],
+    });
+    expect(parseNodeFacts(formatNodeFacts(told), "test")).toEqual(told);
+  });
+
   test("tells what the plugin needs, in the form it reads", () => {
     expect(facts).toEqual({
       version: 1,

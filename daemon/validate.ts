@@ -55,6 +55,10 @@ export function checkKeys(
   value: unknown,
   path: Path = [],
 ): readonly Problem[] {
+  const item = unwrap(schema)?.["item"];
+  if (item !== undefined && Array.isArray(value)) {
+    return value.flatMap((inner, i) => checkKeys(item, document, inner, [...path, i]));
+  }
   const entries = entriesOf(schema);
   if (entries === undefined) return [];
   if (Array.isArray(value)) {

@@ -2,32 +2,63 @@
 import { readFileSync } from "node:fs";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { CniResult, Dns, IpamConf, NetConf } from "../core/cni/types.ts";
+import type { PodName } from "../core/cni/pod-name.ts";
 import { describeError } from "../core/error.ts";
 import type { AttachmentKey } from "../core/names.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import { vtepAddress } from "../core/pod-cidr.ts";
+import { type NodePool, nodePools } from "../core/pool.ts";
 import { parseResolvConf } from "../core/resolv-conf.ts";
 import type { Ipam, Offer, Withheld } from "./ipam.ts";
+import { choosePool, type PoolFacts } from "./pool.ts";
 import { nodeRanges } from "./range.ts";
 
 /** What of the node decides about addresses. */
-export type RangeFacts = Pick<NodeFacts, "network" | "podCidrs" | "reserved">;
+export type RangeFacts = Pick<NodeFacts, "network" | "reserved"> & PoolFacts;
+
+type AddressConf = Pick<NetConf, "name" | "ipam">;
 
 /**
- * The ranges that the configuration means: its own, else the node's. Throws CniError invalidConfig
- * for a network that is not the daemon's and says nothing of its addresses: the node's are taken.
- * Ranges of the configuration's own need no facts; where they are known, what is withheld is.
+ * The ranges that the configuration means: its own, else the node's blocks of the pod's pool. Throws
+ * CniError as {@link choosePool}, and invalidConfig for a network that is not the daemon's and says
+ * nothing of its addresses: the node's are taken. Ranges of the configuration's own need no facts;
+ * where they are known, what is withheld is.
  */
-export function offerOf(
-  { name, ipam }: Pick<NetConf, "name" | "ipam">,
-  facts: () => RangeFacts,
-): Offer {
-  if (ipam.ranges.length > 0) {
-    return { ranges: ipam.ranges, withheld: withheldOf(knownFacts(facts)) };
+export function offerOf(conf: AddressConf, facts: () => RangeFacts, pod?: PodName): Offer {
+  const { ranges, pool: configured } = conf.ipam;
+  if (ranges.length === 0) {
+    const known = factsOfNetwork(conf, facts);
+    return offerOfPool(choosePool(known, { pod, configured }), known);
   }
+  if (configured === undefined) return { ranges, withheld: withheldOf(knownFacts(facts)) };
+  throw new CniError(
+    CniCode.invalidConfig,
+    `Invalid ipam.pool "${configured}": expected no ranges beside it`,
+  );
+}
+
+/** Every offer that a pod of the network may get: STATUS knows no pod. */
+export function offersOf(conf: AddressConf, facts: () => RangeFacts): readonly Offer[] {
+  const { ranges, pool } = conf.ipam;
+  if (ranges.length > 0 || pool !== undefined) return [offerOf(conf, facts)];
+  const known = factsOfNetwork(conf, facts);
+  const pools = nodePools(known.podCidrs, known.pools ?? []);
+  const present = pools.filter(({ podCidrs }) => podCidrs.length > 0);
+  if (present.length === 0) return [offerOf(conf, facts)];
+  return present.map((one) => offerOfPool(one, known));
+}
+
+/** The node's blocks of the pool. */
+export const offerOfPool = ({ name, podCidrs }: NodePool, facts: RangeFacts): Offer => ({
+  ranges: nodeRanges(podCidrs),
+  withheld: withheldOf(facts),
+  pool: name,
+});
+
+function factsOfNetwork({ name }: AddressConf, facts: () => RangeFacts): RangeFacts {
   const known = facts();
-  const { network, podCidrs } = known;
-  if (name === network) return { ranges: nodeRanges(podCidrs), withheld: withheldOf(known) };
+  const { network } = known;
+  if (name === network) return known;
   throw new CniError(
     CniCode.invalidConfig,
     `Invalid name "${name}": expected the daemon's network "${network}", ` +
@@ -72,6 +103,8 @@ export function dnsOf({ resolvConf }: IpamConf): Dns {
 }
 
 export interface AssignRequest {
+  /** Whom the addresses are for, where the runtime says so. */
+  readonly pod?: PodName | undefined;
   readonly key: AttachmentKey;
   readonly conf: NetConf;
   readonly ipam: Ipam;
@@ -80,12 +113,12 @@ export interface AssignRequest {
 
 /** An IPAM plugin's result: addresses, routes, DNS. What can be refused is, before anything is held. */
 export async function assign(
-  { key, conf, ipam, facts }: AssignRequest,
+  { pod, key, conf, ipam, facts }: AssignRequest,
   signal: AbortSignal,
 ): Promise<CniResult> {
   const { requestedIps, routes, dataDir } = conf.ipam;
   const dns = dnsOf(conf.ipam);
-  const offer = offerOf(conf, facts);
+  const offer = offerOf(conf, facts, pod);
   const ips = await ipam.at(dataDir).reserve({ key, ...offer, requestedIps }, signal);
   return { interfaces: [], ips, routes, dns };
 }

@@ -1,14 +1,11 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { dispatch } from "../core/cni/dispatch.ts";
-import { CniCode, CniError } from "../core/cni/error.ts";
+import { CniCode } from "../core/cni/error.ts";
 import type { CniReply } from "../core/cni/types.ts";
-import { type Log, silentLog } from "../core/log.ts";
+import { type IpamCall, addressesOf, callIpam, printed, set } from "../test/ipam/ipam-call.ts";
 import { type DataDir, createDataDir, key, never } from "../test/ipam/lease-directory.ts";
 import { cidr, ip } from "../test/support/builders.ts";
-import type { RangeFacts } from "./assign.ts";
-import { createIpamHandlers } from "./handlers.ts";
 
 let data: DataDir;
 let warnings: string[];
@@ -18,50 +15,7 @@ beforeEach(() => {
 });
 afterEach(() => data[Symbol.dispose]());
 
-interface Call {
-  readonly command?: string;
-  readonly container?: string;
-  readonly args?: string;
-  /** Keys of the configuration beside `ipam`. */
-  readonly conf?: object;
-  readonly ipam?: object | undefined;
-  readonly facts?: () => RangeFacts;
-}
-
-const noFacts = (): RangeFacts => {
-  throw new CniError(CniCode.tryAgainLater, "no daemon");
-};
-
-function call({ command = "ADD", container = "dummy", args = "", ...given }: Call) {
-  const log: Log = { ...silentLog, warn: (_fields, message) => warnings.push(message) };
-  const handlers = createIpamHandlers({ ipam: data.open(), facts: given.facts ?? noFacts, log });
-  const conf = {
-    cniVersion: "1.1.0",
-    name: "mynet",
-    type: "bridge",
-    ...("ipam" in given && given.ipam === undefined
-      ? {}
-      : { ipam: { type: "fairlead-ipam", ...given.ipam } }),
-    ...given.conf,
-  };
-  const environment = {
-    CNI_COMMAND: command,
-    CNI_CONTAINERID: container,
-    CNI_IFNAME: "eth0",
-    CNI_NETNS: "/run/netns/x",
-    CNI_PATH: "/usr/lib/cni",
-    CNI_ARGS: args,
-  };
-  const readStdin = async (): Promise<string> => JSON.stringify(conf);
-  return dispatch({ environment, readStdin, about: "" }, handlers, never);
-}
-
-const printed = (reply: CniReply): Record<string, unknown> => JSON.parse(reply.stdout);
-const addressesOf = (reply: CniReply): string[] => {
-  expect(reply).toMatchObject({ exitStatus: 0 });
-  return (printed(reply)["ips"] as { address: string }[]).map(({ address }) => address);
-};
-const set = (...subnets: readonly string[]) => subnets.map((subnet) => ({ subnet }));
+const call = (given: IpamCall) => callIpam(data, given, (message) => warnings.push(message));
 
 describe("ADD", () => {
   test("answers with an IPAM result in the version asked for", async () => {
@@ -170,7 +124,7 @@ describe("ADD", () => {
     expect(data.addresses()).toHaveLength(2);
   });
 
-  test.each<[string, Call, number, string]>([
+  test.each<[string, IpamCall, number, string]>([
     ["hl-conf-09", { args: "IP=test" }, 4, '"test"'],
     ["hl-conf-09", { conf: { args: { cni: { ips: ["192.168.0.1000"] } } } }, 7, "192.168.0.1000"],
     ["hl-conf-09", { conf: { runtimeConfig: { ips: ["2001:db8::1/256"] } } }, 7, "2001:db8::1/256"],
@@ -205,6 +159,7 @@ describe("ADD", () => {
 
   test("without ranges the daemon's network has the node's pod CIDRs, another has none", async () => {
     const facts = () => ({
+      nodeName: "node-a",
       network: "mynet",
       podCidrs: [cidr("10.244.3.0/24"), cidr("fd00:3::/64")],
     });
@@ -215,6 +170,7 @@ describe("ADD", () => {
 
   describe("withholds from pods", () => {
     const facts = () => ({
+      nodeName: "node-a",
       network: "mynet",
       podCidrs: [cidr("10.244.3.0/29")],
       reserved: [{ first: ip("10.244.3.2"), last: ip("10.244.3.4") }],

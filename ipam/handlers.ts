@@ -1,10 +1,12 @@
 // The stand-alone IPAM plugin's answer to each verb, as host-local gives it, and GC and STATUS besides.
 import { familyOf } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
+import { podNameOf } from "../core/cni/pod-name.ts";
 import type { AttachmentRequest, CniHandlers, NetConf } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import { type RangeFacts, assign, dnsOf, offerOf } from "./assign.ts";
+import { type RangeFacts, assign, dnsOf, offersOf } from "./assign.ts";
+import { fullSet } from "./full-set.ts";
 import type { Ipam } from "./ipam.ts";
 import { validityOf } from "./lease.ts";
 
@@ -19,9 +21,9 @@ export interface IpamContext {
 export function createIpamHandlers({ ipam, facts, log }: IpamContext): CniHandlers {
   const leasesOf = ({ ipam: { dataDir } }: NetConf): Ipam => ipam.at(dataDir);
   return {
-    add: async ({ key, conf }, signal) => {
+    add: async ({ key, conf, args }, signal) => {
       refuseSecondOfFamily(conf);
-      return assign({ key, conf, ipam, facts }, signal);
+      return assign({ pod: podNameOf(args), key, conf, ipam, facts }, signal);
     },
     del: async ({ key, conf }, signal) => {
       await leasesOf(conf).release(key, signal);
@@ -80,8 +82,7 @@ async function requireFreeAddresses(
   { facts, signal }: { readonly facts: () => RangeFacts; readonly signal: AbortSignal },
 ): Promise<void> {
   dnsOf(conf.ipam);
-  const usage = await ipam.usage(conf.name, offerOf(conf, facts), signal);
-  const full = usage.find(({ size, held }) => BigInt(held) >= size);
+  const full = await fullSet(ipam, conf, offersOf(conf, facts), signal);
   if (full === undefined) return;
   throw new CniError(
     CniCode.addressesExhausted,

@@ -58,6 +58,8 @@ export interface Offer {
   readonly ranges: readonly (readonly RangeConf[])[];
   /** Never given, though they lie in a range. */
   readonly withheld?: readonly Withheld[];
+  /** Whose the ranges are, where they are the node's. */
+  readonly pool?: string;
 }
 
 export interface Withheld extends AddressSpan {

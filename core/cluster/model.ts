@@ -15,6 +15,8 @@ export interface Node {
 
 export interface Namespace {
   readonly name: string;
+  /** The annotation `fairlead.dev/pool`: whose addresses its pods get. */
+  readonly pool?: string;
 }
 
 export type Protocol = "tcp" | "udp" | "sctp";
@@ -69,6 +71,8 @@ export interface Pod {
   readonly ips: readonly Ip[];
   readonly nodeName?: string;
   readonly isHostNetwork: boolean;
+  /** The annotation `fairlead.dev/pool`. */
+  readonly pool?: string;
 }
 
 /** An immutable copy of the cluster. Keys: the name, or `namespace/name`. */

@@ -167,6 +167,7 @@ function readIpam(json: Json, { args, isIpam = false }: ConfContext): IpamConf {
       ...(member(ipam, "subnet") === undefined ? [] : [[readRange(ipam)]]),
       ...list(ipam, "ranges", readRangeSet),
     ],
+    ...optional(ipam, "pool", readText),
     routes: list(ipam, "routes", readRoute),
     ...optional(ipam, "dataDir", readText),
     ...optional(ipam, "resolvConf", readText),

@@ -104,6 +104,8 @@ export interface IpamConf {
   readonly type: string;
   /** Range sets: one address is given per set. Empty: the node's pod CIDRs. */
   readonly ranges: readonly (readonly RangeConf[])[];
+  /** The pool whose addresses are given where nothing else chooses one. */
+  readonly pool?: string;
   readonly routes: readonly CniRoute[];
   readonly dataDir?: string;
   readonly resolvConf?: string;

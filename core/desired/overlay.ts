@@ -25,7 +25,7 @@ import type { DesiredNode, DesiredVxlan } from "./node-state.ts";
 import { addressOf, isOnLink, type Underlay } from "./underlay.ts";
 
 export interface OverlaySettings {
-  /** The cluster's, one per family. */
+  /** The cluster's, of all pools. */
   readonly podCidrs: readonly Cidr[];
   readonly backend: "vxlan" | "direct" | "auto";
   readonly vni: number;

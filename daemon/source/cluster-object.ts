@@ -9,6 +9,7 @@ import type {
   Pod,
   Service,
 } from "../../core/cluster/model.ts";
+import { poolAnnotation } from "../../core/pool.ts";
 import { type Problem, validate } from "../validate.ts";
 import { formatPath, formatValue, isRecord, type Path, type YamlDocument } from "../yaml-file.ts";
 import {
@@ -56,9 +57,9 @@ export function readClusterObject(place: Place): ReadObject {
     case "v1 Node":
       return read(place, nodeSchema, (node) => ({ kind: "Node", object: toNode(node) }));
     case "v1 Namespace":
-      return read(place, namespaceSchema, ({ metadata: { name } }) => ({
+      return read(place, namespaceSchema, ({ metadata }) => ({
         kind: "Namespace",
-        object: { name },
+        object: { name: metadata.name, ...poolOf(metadata) },
       }));
     case "v1 Service":
       return read(place, serviceSchema, (service) => ({
@@ -153,8 +154,16 @@ function toPod({ metadata, spec, status }: v.InferOutput<typeof podSchema>): Pod
     // The addresses of a pod that has ended may already be another's.
     ips: phase === "Succeeded" || phase === "Failed" ? [] : ips,
     isHostNetwork: hostNetwork,
+    ...poolOf(metadata),
     ...rest,
   };
+}
+
+function poolOf({ annotations }: v.InferOutput<typeof podSchema>["metadata"]): {
+  readonly pool?: string;
+} {
+  const pool = annotations[poolAnnotation];
+  return pool === undefined ? {} : { pool };
 }
 
 function readEndpointSlice(place: Place): ReadObject {

@@ -14,6 +14,7 @@ import {
   parsed,
   portSchema,
 } from "../../core/schema.ts";
+import { poolAnnotation } from "../../core/pool.ts";
 import { isRecord } from "../yaml-file.ts";
 
 const maybe = v.exactOptional;
@@ -29,6 +30,7 @@ const metadata = <const T extends v.GenericSchema>(name: T) =>
   v.object({
     name,
     namespace: v.optional(dnsLabelSchema, "default"),
+    annotations: v.optional(v.object({ [poolAnnotation]: maybe(text) }), {}),
     creationTimestamp: maybe(
       parsed(
         (value) => (Number.isNaN(Date.parse(value)) ? undefined : Date.parse(value)),

@@ -173,6 +173,21 @@ endpoints:
     ]);
   });
 
+  test("reads the pool that a Pod's or a Namespace's annotation names", () => {
+    const object = (kind: string, annotations: string): string =>
+      `apiVersion: v1\nkind: ${kind}\nmetadata: { name: x, annotations: ${annotations} }\n`;
+    const named = "{ fairlead.dev/pool: db, other: y }";
+    expect(objectsOf(object("Pod", named))).toMatchObject([{ object: { pool: "db" } }]);
+    expect(objectsOf(object("Namespace", named))).toMatchObject([{ object: { pool: "db" } }]);
+    expect(objectsOf(object("Namespace", "{ other: y }"))).toEqual([
+      { kind: "Namespace", object: { name: "x" } },
+    ]);
+    expect(parseManifest(object("Pod", "{ fairlead.dev/pool: 7 }"))).toMatchObject({
+      kind: "invalid",
+      problems: [{ line: 3, message: expect.stringContaining("7 of Pod x: expected text") }],
+    });
+  });
+
   test("takes a List apart, ignores what it has no use for, and reads JSON", () => {
     const manifest = parseManifest(
       JSON.stringify({

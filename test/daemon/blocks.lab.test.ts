@@ -15,6 +15,8 @@ import {
 
 const address = "10.244.13.2";
 
+const config = "network: { pools: [{ name: db, cidrs: [10.250.0.0/16] }] }";
+
 describe("a further block of a node", () => {
   let lab: ThreeNodes;
   let running: Record<NodeName, RunningNode>;
@@ -48,7 +50,7 @@ describe("a further block of a node", () => {
     write("a.json", node("node-a", "172.30.1.11", "10.244.1.0/24"));
     write("b.json", node("node-b", "172.30.1.12", "10.244.2.0/24"));
     write("c.json", node("node-c", "172.30.2.13", "10.244.3.0/24"));
-    running = await lab.startAll();
+    running = await lab.startAll({ config });
     others = [lab.addPod("node-a", "10.244.1.2"), lab.addPod("node-b", "10.244.2.2")];
     write("c.json", node("node-c", "172.30.2.13", "10.244.3.0/24", "10.244.13.0/24"));
     pod = lab.addPod("node-c", address);
@@ -104,5 +106,23 @@ describe("a further block of a node", () => {
       () => expect(running["node-c"].reconciler.state()?.problems).toEqual([]),
       waiting,
     );
+  });
+
+  test("may be a pool's: its pods are the cluster's like all others", async () => {
+    write("c.json", node("node-c", "172.30.2.13", "10.244.3.0/24", "10.250.3.0/24"));
+    await vi.waitFor(() => expect(routesTo("node-a", "10.250.3.0/24")).not.toBe(""), waiting);
+    const member = lab.addPod("node-c", "10.250.3.2");
+    await vi.waitFor(
+      () => expect(lab.nodes["node-c"].run("ip", "address")).toContain("10.250.3.0/32"),
+      waiting,
+    );
+    for (const other of others) expect(ping(other, "10.250.3.2")).toContain("1 received");
+    expect(ping(member, outsideAddress)).toContain("1 received");
+    // Not masqueraded on the way to a pod, but to the outside.
+    const sets = (set: string) =>
+      lab.nodes["node-c"].run("nft", "list", "set", "inet", "fairlead", set);
+    expect(sets("inside4")).toContain("10.250.0.0/16");
+    expect(sets("pods4")).toContain("10.250.3.0/24");
+    expect(running["node-c"].reconciler.state()?.problems).toEqual([]);
   });
 });

@@ -1,0 +1,100 @@
+// What each key of fairlead.yaml alone cannot show: values that do not fit together.
+import {
+  type Cidr,
+  cidrContains,
+  cidrPrefixLength,
+  cidrsOverlap,
+  familyOf,
+} from "../core/address.ts";
+import { defaultPool } from "../core/pool.ts";
+import type { ConfigFile } from "./config-schema.ts";
+import type { Problem } from "./validate.ts";
+import { formatPath, formatValue, type Path, type YamlDocument } from "./yaml-file.ts";
+
+type Report = (path: Path, value: unknown, expected: string) => void;
+
+/** Networks that pods have addresses of, and the key that says so. */
+interface PodNetwork {
+  readonly cidr: Cidr;
+  readonly key: string;
+  readonly path: Path;
+}
+
+export function contradictions(file: ConfigFile, document: YamlDocument): readonly Problem[] {
+  const problems: Problem[] = [];
+  const report: Report = (path, value, expected) => {
+    const message = `Cannot use ${formatPath(path)} ${formatValue(value)}: expected ${expected}`;
+    problems.push({ line: document.lineOf(path), message });
+  };
+  const { network, dns } = file;
+  const podNetworks = podNetworksOf(network);
+  checkPrefixLengths(network, report);
+  checkPools(network, report);
+  podNetworks.forEach(({ cidr, path }, i) => {
+    const other = podNetworks.slice(0, i).find((earlier) => cidrsOverlap(earlier.cidr, cidr));
+    if (other !== undefined && path[1] === "pools") {
+      report(path, cidr, `a network outside ${other.key} ${other.cidr}`);
+    }
+  });
+  network.serviceCIDRs.forEach((serviceCidr, i) => {
+    const other = podNetworks.find(({ cidr }) => cidrsOverlap(cidr, serviceCidr));
+    if (other === undefined) return;
+    const expected = `a network outside ${other.key} ${other.cidr}`;
+    report(["network", "serviceCIDRs", i], serviceCidr, expected);
+  });
+  dns.addresses.forEach((address, i) => {
+    const around = podNetworks.find(({ cidr }) => cidrContains(cidr, address));
+    if (around === undefined) return;
+    report(["dns", "addresses", i], address, `an address outside ${around.key} ${around.cidr}`);
+  });
+  return problems;
+}
+
+const podNetworksOf = ({ podCIDRs, pools }: ConfigFile["network"]): readonly PodNetwork[] => [
+  ...podCIDRs.map((cidr, i) => ({ cidr, key: "podCIDRs", path: ["network", "podCIDRs", i] })),
+  ...pools.flatMap((pool, i) =>
+    pool.cidrs.map((cidr, j) => ({
+      cidr,
+      key: `pool ${pool.name}`,
+      path: ["network", "pools", i, "cidrs", j],
+    })),
+  ),
+];
+
+const familyKey = (cidr: Cidr): "ipv4" | "ipv6" => (familyOf(cidr) === 4 ? "ipv4" : "ipv6");
+
+function checkPrefixLengths(network: ConfigFile["network"], report: Report): void {
+  const check = (path: Path, length: number, cidr: Cidr): void => {
+    const least = cidrPrefixLength(cidr);
+    if (length < least) {
+      report([...path, familyKey(cidr)], length, `${least} or more, as in ${cidr}`);
+    }
+  };
+  for (const cidr of network.podCIDRs) {
+    const length = network.nodePrefixLength[familyKey(cidr)];
+    check(["network", "nodePrefixLength"], length, cidr);
+  }
+  network.pools.forEach(({ cidrs, nodePrefixLength }, i) => {
+    for (const cidr of cidrs) {
+      const length = nodePrefixLength[familyKey(cidr)] ?? network.nodePrefixLength[familyKey(cidr)];
+      check(["network", "pools", i, "nodePrefixLength"], length, cidr);
+    }
+  });
+}
+
+function checkPools({ pools }: ConfigFile["network"], report: Report): void {
+  pools.forEach(({ name, namespaces }, i) => {
+    const isRepeated = pools.slice(0, i).some((earlier) => earlier.name === name);
+    if (name === defaultPool) {
+      report(["network", "pools", i, "name"], name, "another name: that is the pool of podCIDRs");
+    } else if (isRepeated) {
+      report(["network", "pools", i, "name"], name, "a name of its own for each pool");
+    }
+    namespaces.forEach((namespace, j) => {
+      const other = pools.slice(0, i).find((earlier) => earlier.namespaces.includes(namespace));
+      if (other === undefined) return;
+      const expected = `a namespace that no other pool has: ${other.name} has it`;
+      report(["network", "pools", i, "namespaces", j], namespace, expected);
+    });
+  });
+}
