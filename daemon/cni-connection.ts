@@ -1,6 +1,5 @@
 // One connection of a launcher: a request, the answer to it, the end.
 import { closeSync, constants, openSync } from "node:fs";
-import type { Socket } from "node:net";
 import { ownIpamType } from "../core/cni/config.ts";
 import {
   type CniRequest,
@@ -20,7 +19,8 @@ import {
 import type { CniHandlers, CniReply } from "../core/cni/types.ts";
 import type { Log } from "../core/log.ts";
 import { version } from "../core/version.ts";
-import { peerCredentials } from "../kernel/peer-credentials.ts";
+import { peerCredentials } from "../kernel/unix-socket.ts";
+import type { AcceptedSocket } from "./accepted-socket.ts";
 
 export interface CniConnectionContext {
   readonly handlers: CniHandlers;
@@ -39,18 +39,26 @@ export interface CniDeadlines {
 
 /** Serves the connection until its reply is on its way. Throws when it deserves none. */
 export async function serveConnection(
-  socket: Socket,
+  socket: AcceptedSocket,
   context: CniConnectionContext,
 ): Promise<void> {
-  const { pid, uid } = peerCredentials(descriptorOf(socket));
+  const { pid, uid } = peerCredentials(socket.fd);
   if (uid !== 0) throw new Error(`Cannot serve user ${uid}: expected root`);
   const request = decodeRequest(await receiveRequest(socket, context.deadlines.receiveMs));
   const stop = new AbortController();
-  socket.once("close", () => stop.abort(new Error("The launcher is gone")));
-  // Without a pid (the launcher is in a PID namespace that we cannot see into) there is no getting at
-  // its descriptors.
-  const reply = pid === 0 ? "runLocally" : await answer(request, pid, context, stop);
-  socket.end(encodeReply(reply));
+  // Most requests are answered by then, and nobody need watch for the launcher's end.
+  const watching = setImmediate(() => {
+    if (socket.isOpen) socket.stream().resume();
+    void socket.closed.then(() => stop.abort(new Error("The launcher is gone")));
+  });
+  try {
+    // Without a pid (the launcher is in a PID namespace that we cannot see into) there is no getting
+    // at its descriptors.
+    const reply = pid === 0 ? "runLocally" : await answer(request, pid, context, stop);
+    socket.end(encodeReply(reply));
+  } finally {
+    clearImmediate(watching);
+  }
 }
 
 async function answer(
@@ -123,37 +131,31 @@ function withSandbox(read: CniRequest, netnsFile: string): CniRequest {
 }
 
 /** One whole request; what a launcher sends after it, which is nothing, is ignored. */
-async function receiveRequest(socket: Socket, deadlineMs: number): Promise<Buffer> {
+async function receiveRequest(socket: AcceptedSocket, deadlineMs: number): Promise<Buffer> {
+  // Who has connected has nothing to do but to send: its request is there, usually whole.
+  let received = socket.receiveWaiting();
+  const isComplete = (): boolean => received.length >= (requestLength(received) ?? Infinity);
+  if (isComplete()) return received;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
-  let received = Buffer.alloc(0);
-  let isComplete = false;
-  socket.on("data", (chunk: Buffer) => {
-    if (isComplete) return;
+  const stream = socket.stream();
+  const take = (chunk: Buffer): void => {
     received = Buffer.concat([received, chunk]);
     try {
-      isComplete = received.length >= (requestLength(received) ?? Infinity);
+      if (isComplete()) resolve(received);
     } catch (error) {
       reject(error);
     }
-    if (isComplete) resolve(received);
-  });
-  socket.once("close", () => reject(new Error("The connection ended within a request")));
+  };
+  stream.on("data", take);
+  stream.once("close", () => reject(new Error("The connection ended within a request")));
   const late = () => reject(new Error(`No whole request came within ${deadlineMs} ms`));
   const timer = setTimeout(late, deadlineMs);
   try {
     return await promise;
   } finally {
+    stream.off("data", take);
     clearTimeout(timer);
   }
-}
-
-/** Node does not say which descriptor a socket has, but its handle does. */
-function descriptorOf(socket: Socket): number {
-  const handle: unknown = Reflect.get(socket, "_handle");
-  const fd: unknown =
-    typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined;
-  if (typeof fd === "number" && fd >= 0) return fd;
-  throw new Error("The connection ended before it began");
 }
 
 function logReply(log: Log, read: CniRequest, reply: CniReply, tookMs: number): void {

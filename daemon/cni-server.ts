@@ -1,12 +1,14 @@
 // The socket that launchers bring CNI requests to, one connection each.
 import { chmodSync, mkdirSync, renameSync, rmSync } from "node:fs";
-import { type Server, type Socket, connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { deadlines as launcherDeadlines } from "../core/cni/launcher-protocol.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
+import { type Listening, listenAt } from "../kernel/unix-socket.ts";
+import { AcceptedSocket } from "./accepted-socket.ts";
 import { inTurnByAttachment } from "./attachment-queue.ts";
 import { type CniDeadlines, serveConnection } from "./cni-connection.ts";
 
@@ -32,14 +34,15 @@ const stopDeadlineMs = 3_000;
 export async function serveCni(options: CniServerOptions): Promise<AsyncDisposable> {
   const { socketPath, log, deadlines = usualDeadlines } = options;
   const context = { handlers: inTurnByAttachment(options.handlers), log, deadlines };
-  const sockets = new Set<Socket>();
+  const sockets = new Set<AcceptedSocket>();
   const requests = new Set<Promise<void>>();
 
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
+  const onConnection = (fd: number): void => {
     // A close follows; that of a launcher that was killed is nothing to report.
-    socket.on("error", (err) => log.debug({ err }, "CNI connection failed"));
+    const socket = new AcceptedSocket(fd, (err) => log.debug({ err }, "CNI connection failed"));
+    if (sockets.size >= connectionLimit) return socket.destroy();
+    sockets.add(socket);
+    void socket.closed.then(() => sockets.delete(socket));
     const request = serveConnection(socket, context)
       .catch((error: unknown) => {
         log.warn({ problem: describeError(error) }, "CNI connection refused");
@@ -47,40 +50,35 @@ export async function serveCni(options: CniServerOptions): Promise<AsyncDisposab
       })
       .finally(() => requests.delete(request));
     requests.add(request);
-  });
-  server.maxConnections = connectionLimit;
-  await listen(server, socketPath);
-  server.on("error", (err) => log.error({ err }, "CNI socket failed"));
+  };
+  const onError = (err: Error): void => log.error({ err }, "CNI socket failed");
+  const listening = await listen({ path: socketPath, onConnection, onError });
 
   return {
     [Symbol.asyncDispose]: async () => {
       rmSync(socketPath, { force: true });
-      const closed = new Promise((resolve) => server.close(resolve));
+      listening[Symbol.dispose]();
       const stopped = Promise.allSettled(requests);
       await Promise.race([stopped, delay(stopDeadlineMs, undefined, { ref: false })]);
       // A reply that is written already still arrives: this socket is only closed.
+      const closed = Array.from(sockets, (socket) => socket.closed);
       for (const socket of sockets) socket.destroySoon();
-      await closed;
+      await Promise.all(closed);
     },
   };
 }
 
 // Bound under another name and then renamed, so that the socket appears complete: listening, and
 // root's alone.
-async function listen(server: Server, path: string): Promise<void> {
+async function listen({ path, ...options }: Listening): Promise<Disposable> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   if (await isServed(path)) throw new Error(`Cannot serve "${path}": another daemon does`);
   const temporary = `${path}.${process.pid}`;
   rmSync(temporary, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(temporary, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
+  const listening = listenAt({ ...options, path: temporary });
   chmodSync(temporary, 0o600);
   renameSync(temporary, path);
+  return listening;
 }
 
 /** Whether somebody takes connections there; a socket without a listener, or nothing, is nobody. */

@@ -9,8 +9,11 @@ import koffi from "koffi";
 export interface SystemCalls {
   socket(domain: number, type: number, protocol: number): number;
   connect(fd: number, address: Uint8Array): number;
+  bind(fd: number, address: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  accept(fd: number, flags: number): number;
   /** `length` octets of `data` from its start, as one message. */
-  send(fd: number, data: Uint8Array, length: number): number;
+  send(fd: number, data: Uint8Array, length: number, flags?: number): number;
   /** One message into `data`; with MSG_TRUNC the result is the message's own length. */
   recv(fd: number, data: Uint8Array, flags: number): number;
   setsockopt(fd: number, level: number, option: number, value: Uint8Array): number;
@@ -28,6 +31,9 @@ const c = koffi.load(null);
 const native = {
   socket: c.func("int socket(int domain, int type, int protocol)"),
   connect: c.func("int connect(int fd, const void *address, uint32_t length)"),
+  bind: c.func("int bind(int fd, const void *address, uint32_t length)"),
+  listen: c.func("int listen(int fd, int backlog)"),
+  accept: c.func("int accept4(int fd, void *address, void *length, int flags)"),
   send: c.func("intptr_t send(int fd, const void *data, size_t length, int flags)"),
   recv: c.func("intptr_t recv(int fd, void *data, size_t length, int flags)"),
   setsockopt: c.func(
@@ -47,7 +53,10 @@ const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : resul
 export const systemCalls: SystemCalls = {
   socket: (domain, type, protocol) => orErrno(native.socket(domain, type, protocol)),
   connect: (fd, address) => orErrno(native.connect(fd, address, address.length)),
-  send: (fd, data, length) => orErrno(native.send(fd, data, length, 0)),
+  bind: (fd, address) => orErrno(native.bind(fd, address, address.length)),
+  listen: (fd, backlog) => orErrno(native.listen(fd, backlog)),
+  accept: (fd, flags) => orErrno(native.accept(fd, null, null, flags)),
+  send: (fd, data, length, flags = 0) => orErrno(native.send(fd, data, length, flags)),
   recv: (fd, data, flags) => orErrno(native.recv(fd, data, data.length, flags)),
   setsockopt: (fd, level, option, value) =>
     orErrno(native.setsockopt(fd, level, option, value, value.length)),

@@ -31,6 +31,9 @@ function scriptedKernel(script: Received[]) {
   const system: SystemCalls = {
     socket: refuse,
     connect: refuse,
+    bind: refuse,
+    listen: refuse,
+    accept: refuse,
     setsockopt: refuse,
     getsockopt: refuse,
     setns: refuse,

@@ -181,6 +181,21 @@ describe("the CNI server", () => {
     expect(file).toBeUndefined();
   });
 
+  test("takes a request in pieces, and gives a reply that fits no socket's buffer", async () => {
+    const search = ["a".repeat(1_000_000)];
+    await using _server = await serve({ add: async () => ({ ...podIp, dns: { search } }) });
+    const socket = await open();
+    const frame = encodeRequest(requestOf({}));
+    for (const octet of [frame.subarray(0, 30), frame.subarray(30, 31), frame.subarray(31)]) {
+      socket.write(octet);
+      await delay(10);
+    }
+    const reply = decodeReply(await buffer(socket));
+    expect(reply === "runLocally" ? "" : JSON.parse(reply.stdout)).toMatchObject({
+      dns: { search },
+    });
+  });
+
   test("serves one attachment's requests in turn, others at the same time", async () => {
     const log: string[] = [];
     const handle =
