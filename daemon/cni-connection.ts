@@ -10,6 +10,7 @@ import {
   readRequest,
 } from "../core/cni/dispatch.ts";
 import {
+  type LauncherProgram,
   type LauncherReply,
   type LauncherRequest,
   decodeRequest,
@@ -21,9 +22,13 @@ import type { Log } from "../core/log.ts";
 import { version } from "../core/version.ts";
 import { peerCredentials } from "../kernel/unix-socket.ts";
 import type { AcceptedSocket } from "./accepted-socket.ts";
+import { canStandIn } from "./stand-in.ts";
+
+/** What serves each of the launcher's programs. */
+export type ProgramHandlers = Readonly<Record<LauncherProgram, CniHandlers>>;
 
 export interface CniConnectionContext {
-  readonly handlers: CniHandlers;
+  readonly handlers: ProgramHandlers;
   readonly log: Log;
   readonly deadlines: CniDeadlines;
 }
@@ -62,7 +67,7 @@ export async function serveConnection(
 }
 
 async function answer(
-  { environment, stdin, netnsFd }: LauncherRequest,
+  { program, environment, stdin, netnsFd }: LauncherRequest,
   pid: number,
   { handlers, log, deadlines }: CniConnectionContext,
   stop: AbortController,
@@ -70,23 +75,31 @@ async function answer(
   const read = await readRequest({
     environment,
     readStdin: async () => stdin.toString("utf8"),
-    about: formatAbout("fairlead", version),
+    isIpam: program === "fairlead-ipam",
+    about: formatAbout(program, version),
   });
   if (read.kind === "answered") return read.reply;
-  // Its IPAM plugin is to run where the runtime runs: with its files, its limits, its lifetime.
-  if (read.request.conf.ipam.type !== ownIpamType) return "runLocally";
+  if (!isForUs(program, pid, read)) return "runLocally";
   const startedAtMs = performance.now();
   const stopLate = () => stop.abort(new Error("The request takes too long"));
   const timer = setTimeout(stopLate, deadlines.handlerMs).unref();
   const handle = async (): Promise<CniReply> => {
     // Held until the handler is done with it, whoever is still waiting.
     using sandbox = openSandboxFile(pid, netnsFd);
-    return await perform(withSandbox(read, sandbox.path), handlers, stop.signal);
+    return await perform(withSandbox(read, sandbox.path), handlers[program], stop.signal);
   };
   const handling = handle().finally(() => clearTimeout(timer));
   const reply = await beforeDeadline(handling, read, deadlines.replyMs);
-  logReply(log, read, reply, performance.now() - startedAtMs);
+  const tookMs = performance.now() - startedAtMs;
+  logReply(log, read, { program, reply, tookMs });
   return reply;
+}
+
+function isForUs(program: LauncherProgram, pid: number, { request }: CniRequest): boolean {
+  const { ipam } = request.conf;
+  if (program === "fairlead-ipam") return canStandIn(pid, ipam);
+  // Its IPAM plugin is to run where the runtime runs: with its files, its limits, its lifetime.
+  return ipam.type === ownIpamType;
 }
 
 async function beforeDeadline(
@@ -158,9 +171,16 @@ async function receiveRequest(socket: AcceptedSocket, deadlineMs: number): Promi
   }
 }
 
-function logReply(log: Log, read: CniRequest, reply: CniReply, tookMs: number): void {
+interface Served {
+  readonly program: LauncherProgram;
+  readonly reply: CniReply;
+  readonly tookMs: number;
+}
+
+function logReply(log: Log, read: CniRequest, { program, reply, tookMs }: Served): void {
   const { command, request } = read;
   const fields = {
+    program,
     command,
     network: request.conf.name,
     ...("key" in request

@@ -4,17 +4,16 @@ import { connect } from "node:net";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { deadlines as launcherDeadlines } from "../core/cni/launcher-protocol.ts";
-import type { CniHandlers } from "../core/cni/types.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { type Listening, listenAt } from "../kernel/unix-socket.ts";
 import { AcceptedSocket } from "./accepted-socket.ts";
 import { inTurnByAttachment } from "./attachment-queue.ts";
-import { type CniDeadlines, serveConnection } from "./cni-connection.ts";
+import { type CniDeadlines, type ProgramHandlers, serveConnection } from "./cni-connection.ts";
 
 export interface CniServerOptions {
   readonly socketPath: string;
-  readonly handlers: CniHandlers;
+  readonly handlers: ProgramHandlers;
   readonly log: Log;
   /** For tests, which cannot wait for the usual ones. */
   readonly deadlines?: CniDeadlines;
@@ -33,7 +32,12 @@ const stopDeadlineMs = 3_000;
  */
 export async function serveCni(options: CniServerOptions): Promise<AsyncDisposable> {
   const { socketPath, log, deadlines = usualDeadlines } = options;
-  const context = { handlers: inTurnByAttachment(options.handlers), log, deadlines };
+  // In turn for each program by itself: one never waits for the other.
+  const handlers = {
+    fairlead: inTurnByAttachment(options.handlers.fairlead),
+    "fairlead-ipam": inTurnByAttachment(options.handlers["fairlead-ipam"]),
+  };
+  const context = { handlers, log, deadlines };
   const sockets = new Set<AcceptedSocket>();
   const requests = new Set<Promise<void>>();
 

@@ -4,6 +4,7 @@ import { openAttachLock } from "../attach/lock.ts";
 import { type AttachHandlers, createHandlers } from "../attach/handlers.ts";
 import { openRecords } from "../attach/records.ts";
 import { hostCidr, parseCidr } from "../core/address.ts";
+import type { CniHandlers } from "../core/cni/types.ts";
 import type { Clock } from "../core/clock.ts";
 import type { PlanSettings } from "../core/desired/plan.ts";
 import { hasErrno, toError } from "../core/error.ts";
@@ -11,6 +12,8 @@ import type { Log } from "../core/log.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import type { Paths } from "../core/paths.ts";
 import { type DnsServer, startDns } from "../dns/server.ts";
+import { createIpamHandlers } from "../ipam/handlers.ts";
+import type { Ipam } from "../ipam/ipam.ts";
 import { openIpam } from "../ipam/store.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
@@ -62,7 +65,11 @@ export async function startDaemon(
   const source = stack.use(openFileSource({ directory: config.cluster.directory, log }));
   const files = stack.use(new NodeFiles({ paths, confDir: config.cni.confDir, log }));
   let facts: NodeFacts | undefined;
-  const handlers = openHandlers(context, () => facts ?? readNodeFacts(paths));
+  const nodeFacts = () => facts ?? readNodeFacts(paths);
+  // One store for both programs: what one of them writes, the other need not read.
+  const ipam = openIpam({ clock, log });
+  const handlers = openHandlers(context, ipam, nodeFacts);
+  const ipamHandlers = createIpamHandlers({ ipam, facts: nodeFacts, log });
   stack.defer(() => handlers.settled());
   const firstPass = Promise.withResolvers<void>();
   const bootId = readFileSync(paths.bootId, "utf8").trim();
@@ -80,7 +87,7 @@ export async function startDaemon(
     firstPass.resolve();
   };
   const reconciler = stack.use(openReconciler(context, source, onPass));
-  stack.use(await openCniSocket(context, handlers, bootId, signal));
+  stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
   stack.use(mendNowAndThen(handlers, reconciler, log));
   await Promise.race([firstPass.promise, abortOf(signal)]);
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
@@ -124,11 +131,12 @@ export async function startDaemon(
 
 function openHandlers(
   { paths, kernel, clock, log }: DaemonContext,
+  ipam: Ipam,
   nodeFacts: () => NodeFacts,
 ): AttachHandlers {
   return createHandlers({
     kernel,
-    ipam: openIpam({ clock, log }),
+    ipam,
     records: openRecords({ directory: paths.attachments, clock, log }),
     nodeFacts,
     clock,
@@ -171,11 +179,16 @@ export const planSettings = ({ nodeName, network, dns }: Config): PlanSettings =
   dnsAddresses: dns.isEnabled ? dns.addresses : [],
 });
 
+interface CniServing {
+  readonly handlers: AttachHandlers;
+  readonly ipamHandlers: CniHandlers;
+  readonly bootId: string;
+}
+
 /** Requests that are served without a daemon are let finish before the first sweep, and none begins. */
 async function openCniSocket(
   { config, paths, clock, log }: DaemonContext,
-  handlers: AttachHandlers,
-  bootId: string,
+  { handlers, ipamHandlers, bootId }: CniServing,
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
   const lock = { path: paths.attachLock, clock, deadlineMs: attachLockDeadlineMs };
@@ -185,7 +198,8 @@ async function openCniSocket(
   if (isFirstSinceReboot(boot)) await handlers.freeUnrecorded(config.network.name, signal);
   rememberBoot(boot);
   const path = paths.cniSocket;
-  const serve = () => serveCni({ socketPath: path, handlers, log });
+  const programs = { fairlead: handlers, "fairlead-ipam": ipamHandlers };
+  const serve = () => serveCni({ socketPath: path, handlers: programs, log });
   return await keepServing({ path, serve, log });
 }
 

@@ -15,11 +15,12 @@ const directory = (): string => {
 };
 const unused = () => Promise.reject(new Error("no request is expected"));
 const handlers = { add: unused, del: unused, check: unused, gc: unused, status: unused };
+const programs = { fairlead: handlers, "fairlead-ipam": handlers };
 
 test("a socket that is removed, even with its directory, is served again", async () => {
   const run = join(directory(), "run");
   const path = join(run, "cni.sock");
-  const serve = () => serveCni({ socketPath: path, handlers, log: silentLog });
+  const serve = () => serveCni({ socketPath: path, handlers: programs, log: silentLog });
   {
     await using _kept = await keepServing({ path, serve, log: silentLog, everyMs: 5 });
     for (const removed of [path, run]) {
@@ -39,7 +40,7 @@ test("goes on trying when it cannot be served again", async () => {
   const serve = async (): Promise<AsyncDisposable> => {
     calls++;
     if (calls === 2) throw new Error("not now");
-    return await serveCni({ socketPath: path, handlers, log: silentLog });
+    return await serveCni({ socketPath: path, handlers: programs, log: silentLog });
   };
   await using _kept = await keepServing({ path, serve, log: silentLog, everyMs: 5 });
   rmSync(path);

@@ -1,7 +1,7 @@
 // The file that container runtimes execute as the CNI plugin `fairlead`. It hands the request, as it
 // came, to the daemon's socket and prints the reply; where there is no daemon it becomes the Node
 // program that serves the same request alone. As `fairlead-ipam`, or `host-local`, whose place it
-// can take, it always becomes the IPAM program.
+// can take, it does the same for the IPAM plugin.
 //
 // It is small on purpose, because it starts for every request: it knows the frames of
 // core/cni/launcher-protocol.ts and nothing of what is in them. Requests may be repeated (the CNI
@@ -28,7 +28,7 @@
 #define DEADLINE_MS 20000 // for everything, then error 11
 #endif
 #ifndef RETRY_MS
-#define RETRY_MS 1000 // for a daemon that is restarting
+#define RETRY_MS 1000
 #endif
 #define RETRY_PAUSE_MS 10
 
@@ -42,6 +42,18 @@
 
 enum reply_kind { REPLY_DONE = 0, REPLY_RUN_LOCALLY = 1 };
 enum outcome { ANSWERED, RUN_LOCALLY, BROKEN, TOO_LATE };
+
+// What it is, by the name that it is called by.
+struct program {
+	const char *magic; // of its requests; a daemon that does not know it just closes the connection
+	const char *script;
+	int64_t retry_ms; // for a daemon that is restarting
+	bool needs_sandbox;
+};
+static const struct program plugin_program = {"FLrq", "plugin.js", RETRY_MS, true};
+// Leases are files under a lock, which need no daemon: it is asked because it is faster, once.
+static const struct program ipam_program = {"FLip", "ipam.js", 0, false};
+static const struct program *program = &plugin_program;
 
 // In bss: only the pages that are used cost anything. One octet more than allowed, so that too much
 // is noticed: of standard input by the Node program, of a reply here.
@@ -164,16 +176,16 @@ static void give_back_input(void) {
 }
 
 // Becomes the Node program. All descriptors of ours are closed by exec.
-static _Noreturn void run_locally(const char *script) {
-	char home[4096], node[4200], program[4200];
+static _Noreturn void run_locally(void) {
+	char home[4096], node[4200], script[4200];
 	if (!find_home(home, sizeof home)) {
 		fail("Cannot reach the fairlead daemon, nor find fairlead's own runtime: is it installed?");
 	}
 	snprintf(node, sizeof node, "%s/node", home);
-	snprintf(program, sizeof program, "%s/%s", home, script);
+	snprintf(script, sizeof script, "%s/%s", home, program->script);
 	if (input_taken) give_back_input();
 	sigaction(SIGPIPE, &inherited_sigpipe, NULL);
-	execve(node, (char *[]){node, program, NULL}, environ);
+	execve(node, (char *[]){node, script, NULL}, environ);
 	dprintf(STDERR_FILENO, "fairlead: cannot run %s: %s\n", node, strerror(errno));
 	fail("Cannot reach the fairlead daemon, nor run fairlead's own runtime");
 }
@@ -228,7 +240,7 @@ static bool take_input(void) {
 // is none, which is for the daemon to judge. False: it cannot be opened for another reason, which the
 // Node program will find for itself.
 static bool open_sandbox(int *fd) {
-	const char *path = variable("CNI_NETNS");
+	const char *path = program->needs_sandbox ? variable("CNI_NETNS") : "";
 	*fd = *path == '\0' ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	return *fd >= 0 || *path == '\0' || errno == ENOENT;
 }
@@ -299,7 +311,7 @@ static enum outcome ask_daemon(size_t length) {
 }
 
 static enum outcome ask_daemon_repeatedly(size_t length) {
-	int64_t give_up_ms = now_ms() + RETRY_MS;
+	int64_t give_up_ms = now_ms() + program->retry_ms;
 	for (;;) {
 		enum outcome outcome = ask_daemon(length);
 		if (outcome != BROKEN || now_ms() >= give_up_ms) return outcome;
@@ -326,19 +338,19 @@ int main(int argc, char **argv) {
 	open_standard_streams();
 	sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &inherited_sigpipe);
 
-	if (argc > 0 && is_ipam(argv[0])) run_locally("ipam.js");
+	if (argc > 0 && is_ipam(argv[0])) program = &ipam_program;
 	// What needs no daemon. VERSION must echo a version out of JSON, which is not read here.
 	const char *command = variable("CNI_COMMAND");
-	if (*command == '\0' || strcmp(command, "VERSION") == 0) run_locally("plugin.js");
+	if (*command == '\0' || strcmp(command, "VERSION") == 0) run_locally();
 
 	size_t environment_length;
-	if (!put_environment(&environment_length)) run_locally("plugin.js");
+	if (!put_environment(&environment_length)) run_locally();
 	input = request + HEADER_LENGTH + environment_length;
-	if (!take_input()) run_locally("plugin.js");
+	if (!take_input()) run_locally();
 	int sandbox;
-	if (!open_sandbox(&sandbox)) run_locally("plugin.js");
+	if (!open_sandbox(&sandbox)) run_locally();
 
-	memcpy(request, "FLrq", 4);
+	memcpy(request, program->magic, 4);
 	put_u32(request + 4, PROTOCOL_VERSION);
 	put_u32(request + 8, (uint32_t)sandbox);
 	put_u32(request + 12, (uint32_t)environment_length);
@@ -348,6 +360,6 @@ int main(int argc, char **argv) {
 	case ANSWERED: print_reply();
 	case TOO_LATE: fail("Cannot get an answer of the fairlead daemon in time");
 	case RUN_LOCALLY:
-	case BROKEN: run_locally("plugin.js");
+	case BROKEN: run_locally();
 	}
 }

@@ -11,6 +11,7 @@ import {
 } from "./launcher-protocol.ts";
 
 const request = {
+  program: "fairlead" as const,
   environment: { CNI_COMMAND: "ADD", CNI_ARGS: "A=b=c", EMPTY: "" },
   stdin: Buffer.from('{"name":"x"}'),
   netnsFd: 5,
@@ -23,7 +24,12 @@ describe("a launcher's request", () => {
   });
 
   test("may have no environment, input or sandbox", () => {
-    const empty = { environment: {}, stdin: Buffer.alloc(0), netnsFd: undefined };
+    const empty = {
+      program: "fairlead-ipam" as const,
+      environment: {},
+      stdin: Buffer.alloc(0),
+      netnsFd: undefined,
+    };
     expect(decodeRequest(encodeRequest(empty))).toEqual(empty);
   });
 

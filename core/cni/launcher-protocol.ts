@@ -2,7 +2,7 @@
 // per connection, each a fixed header and bodies whose lengths the header gives. Numbers are 32 bits,
 // little-endian. The limits are the launcher's too.
 //
-// Request:  magic "FLrq", version, descriptor of CNI_NETNS or -1, length of environment and input;
+// Request:  magic "FLrq" of fairlead or "FLip" of fairlead-ipam, version, descriptor of CNI_NETNS or -1, length of environment and input;
 //           environment as execve has it (each string ends in NUL), standard input.
 // Reply:    magic "FLrp", kind, exit status, length of standard output and standard error; the two.
 import type { CniReply, Environment } from "./types.ts";
@@ -23,17 +23,31 @@ export const limits = {
  */
 export const deadlines = { handlerMs: 16_500, replyMs: 18_500 } as const;
 
-const requestMagic = "FLrq";
+/**
+ * By which a daemon tells the programs apart. Each has its own, so that an older daemon refuses a
+ * request of fairlead-ipam, which then runs without it, and still serves fairlead.
+ */
+const requestMagics = { fairlead: "FLrq", "fairlead-ipam": "FLip" } as const;
 const replyMagic = "FLrp";
 const requestHeaderLength = 20;
 const replyHeaderLength = 20;
 const replyKind = { done: 0, runLocally: 1 } as const;
 
+/** The plugin that the launcher was called as. */
+export type LauncherProgram = keyof typeof requestMagics;
+
 export interface LauncherRequest {
+  readonly program: LauncherProgram;
   readonly environment: Environment;
   readonly stdin: Buffer;
   /** Open in the launcher; undefined when CNI_NETNS is empty, or names nothing there. */
   readonly netnsFd: number | undefined;
+}
+
+function programOf(magic: string): LauncherProgram {
+  if (magic === requestMagics.fairlead) return "fairlead";
+  if (magic === requestMagics["fairlead-ipam"]) return "fairlead-ipam";
+  throw new ProtocolError("Not a launcher's request");
 }
 
 /** `runLocally`: the daemon leaves it to the launcher to run the plugin without it. */
@@ -51,7 +65,10 @@ export class ProtocolError extends Error {
 export function requestLength(received: Buffer): number | undefined {
   const header = received.subarray(0, requestHeaderLength);
   const magic = header.toString("latin1", 0, Math.min(header.length, 4));
-  if (!requestMagic.startsWith(magic)) throw new ProtocolError("Not a launcher's request");
+  const magics = Object.values(requestMagics);
+  if (!magics.some((known) => known.startsWith(magic))) {
+    throw new ProtocolError("Not a launcher's request");
+  }
   if (header.length < requestHeaderLength) return undefined;
   const version = header.readUInt32LE(4);
   if (version !== protocolVersion) {
@@ -72,13 +89,14 @@ export function decodeRequest(frame: Buffer): LauncherRequest {
   const netnsFd = frame.readInt32LE(8);
   const stdinStart = requestHeaderLength + frame.readUInt32LE(12);
   return {
+    program: programOf(frame.toString("latin1", 0, 4)),
     environment: decodeEnvironment(frame.subarray(requestHeaderLength, stdinStart)),
     stdin: frame.subarray(stdinStart),
     netnsFd: netnsFd < 0 ? undefined : netnsFd,
   };
 }
 
-export function encodeRequest({ environment, stdin, netnsFd }: LauncherRequest): Buffer {
+export function encodeRequest({ program, environment, stdin, netnsFd }: LauncherRequest): Buffer {
   const block = Buffer.from(
     Object.entries(environment)
       .map(([name, value]) => `${name}=${value}\0`)
@@ -87,7 +105,7 @@ export function encodeRequest({ environment, stdin, netnsFd }: LauncherRequest):
   checkLength("environment", block.length);
   checkLength("stdin", stdin.length);
   const header = Buffer.alloc(requestHeaderLength);
-  header.write(requestMagic, "latin1");
+  header.write(requestMagics[program], "latin1");
   header.writeUInt32LE(protocolVersion, 4);
   header.writeInt32LE(netnsFd ?? -1, 8);
   header.writeUInt32LE(block.length, 12);

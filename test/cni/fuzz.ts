@@ -92,7 +92,8 @@ async function fuzzSocket({ count, seed }: FuzzOptions): Promise<Outcomes> {
     while (next < count) {
       const index = next++;
       const input = fuzzedRequest(random);
-      const frame = encodeRequest({ ...input, netnsFd: random.below(64) });
+      const program = random.below(4) === 0 ? "fairlead-ipam" : "fairlead";
+      const frame = encodeRequest({ ...input, program, netnsFd: random.below(64) });
       const octets = random.below(3) === 0 ? frame : mutate(frame, random);
       const say = (): string => `seed ${seed}, connection ${index}: ${octets.toString("base64")}`;
       const answer = await inTime(exchange(socketPath, octets, random), say);
@@ -104,7 +105,7 @@ async function fuzzSocket({ count, seed }: FuzzOptions): Promise<Outcomes> {
   try {
     await using _server = await serveCni({
       socketPath,
-      handlers: idleHandlers,
+      handlers: { fairlead: idleHandlers, "fairlead-ipam": idleHandlers },
       log: silentLog,
       deadlines,
     });

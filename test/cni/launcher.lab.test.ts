@@ -263,16 +263,6 @@ describe("the launcher does without the daemon", () => {
     expect(socket.count).toBe(0);
   });
 
-  test.each(["fairlead-ipam", "host-local"])("as %s, always", async (name) => {
-    const path = newSocketPath();
-    await using socket = await listen(path, () => answered);
-    const launcher = join(setup.directory, name);
-    linkSync(setup.launcher, launcher);
-    const outcome = await run({ launcher, env: { FAIRLEAD_SOCKET: path }, stdin: "12345" });
-    expectLocal(outcome, "ipam.js", 5);
-    expect(socket.count).toBe(0);
-  });
-
   test("leaving no descriptor open, and SIGPIPE as it was", async () => {
     const path = newSocketPath();
     await using _socket = await listen(path, () => "runLocally");
@@ -293,6 +283,53 @@ describe("the launcher does without the daemon", () => {
     const outcome = await run({ stdin: "x", isStdinOpen: true });
     expect(outcome.status).toBe(1);
     expect(JSON.parse(outcome.stdout)).toMatchObject({ code: 11 });
+  });
+});
+
+describe.each(["fairlead-ipam", "host-local"])("as %s, the launcher", (name) => {
+  let launcher: string;
+  beforeAll(() => {
+    launcher = join(setup.directory, name);
+    linkSync(setup.launcher, launcher);
+  });
+
+  test("asks the daemon under that name, without a sandbox", async () => {
+    const path = newSocketPath();
+    let seen: unknown;
+    await using _socket = await listen(path, ({ program, netnsFd, stdin }) => {
+      seen = [program, netnsFd, stdin.toString()];
+      return { exitStatus: 1, stdout: "out", stderr: "" };
+    });
+    const env = { FAIRLEAD_SOCKET: path, CNI_NETNS: "/etc/passwd/net" };
+    const outcome = await run({ launcher, env, stdin: "12345" });
+    expect(outcome).toMatchObject({ status: 1, stdout: "out" });
+    expect(seen).toEqual(["fairlead-ipam", undefined, "12345"]);
+  });
+
+  test("does not wait for a daemon that is not there", async () => {
+    const env = { FAIRLEAD_SOCKET: newSocketPath() };
+    const outcome = await run({ launcher, env, stdin: "12345" });
+    expectLocal(outcome, "ipam.js", 5);
+  });
+
+  test.each([
+    ["closes without an answer, as one that is older does", Buffer.alloc(0)],
+    ["cuts its answer short", encodeReply(answered).subarray(0, -1)],
+    ["leaves it to the launcher", "runLocally" as const],
+  ])("asks a daemon once that %s", async (_, answer) => {
+    const path = newSocketPath();
+    await using socket = await listen(path, () => answer);
+    const outcome = await run({ launcher, env: { FAIRLEAD_SOCKET: path }, stdin: "12345" });
+    expectLocal(outcome, "ipam.js", 5);
+    expect(socket.count).toBe(1);
+  });
+
+  test.each(["VERSION", ""])("does not ask for CNI_COMMAND=%s", async (command) => {
+    const path = newSocketPath();
+    await using socket = await listen(path, () => answered);
+    const env = { CNI_COMMAND: command, FAIRLEAD_SOCKET: path };
+    expectLocal(await run({ launcher, env, stdin: "12345" }), "ipam.js", 5);
+    expect(socket.count).toBe(0);
   });
 });
 

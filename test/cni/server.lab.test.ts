@@ -18,6 +18,7 @@ import { buffer, text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
+  type LauncherProgram,
   type LauncherReply,
   type LauncherRequest,
   decodeReply,
@@ -48,10 +49,16 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-const serve = (handlers: Partial<CniHandlers> = {}) =>
-  serveCni({ socketPath, handlers: { ...idle, ...handlers }, log: silentLog, deadlines });
+const serve = (fairlead: Partial<CniHandlers> = {}, ipam: Partial<CniHandlers> = {}) =>
+  serveCni({
+    socketPath,
+    handlers: { fairlead: { ...idle, ...fairlead }, "fairlead-ipam": { ...idle, ...ipam } },
+    log: silentLog,
+    deadlines,
+  });
 
 interface Asked {
+  readonly program?: LauncherProgram;
   readonly command?: string;
   readonly containerId?: string;
   readonly netns?: string;
@@ -61,6 +68,7 @@ interface Asked {
 
 function requestOf({ command = "ADD", conf = {}, ...asked }: Asked): LauncherRequest {
   return {
+    program: asked.program ?? "fairlead",
     environment: {
       CNI_COMMAND: command,
       CNI_CONTAINERID: asked.containerId ?? "a",
@@ -139,6 +147,22 @@ describe("the CNI server", () => {
     });
     expect(await ask({ command: "DEL" })).toEqual({ exitStatus: 0, stdout: "", stderr: "" });
     expect(codeOf(await ask({ conf: { cniVersion: "9.9.9" } }))).toBe(1);
+  });
+
+  test("has handlers of its own for each program", async () => {
+    const asked: string[] = [];
+    const told = (who: string) => ({
+      add: async () => {
+        asked.push(who);
+        return podIp;
+      },
+    });
+    await using _server = await serve(told("fairlead"), told("fairlead-ipam"));
+    await ask();
+    await ask({ program: "fairlead-ipam" });
+    // Under whatever name it was installed.
+    await ask({ program: "fairlead-ipam", conf: { ipam: { type: "host-local" } } });
+    expect(asked).toEqual(["fairlead", "fairlead-ipam", "fairlead-ipam"]);
   });
 
   test.each(["ADD", "DEL", "CHECK", "GC", "STATUS"])(
