@@ -94,7 +94,7 @@ async function attach(
   const early = needsInterface(ipam.type)
     ? await makeBarePair(scope, { request, sandbox, wiring: bare }, signal)
     : undefined;
-  const assignment = await reserveAddresses(scope, request, signal);
+  const assignment = await reserveAddresses(scope, request, record, signal);
   const { addresses } = assignment;
   const wiring = {
     ...bare,

@@ -2,7 +2,6 @@
 import type { Ip } from "../core/address.ts";
 import { ownIpamType } from "../core/cni/config.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
-import { podNameOf } from "../core/cni/pod-name.ts";
 import { parseResult } from "../core/cni/result.ts";
 import type {
   AttachmentRequest,
@@ -51,12 +50,15 @@ export const needsInterface = (ipamType: string): boolean => ipamType === "dhcp"
 export async function reserveAddresses(
   context: AttachContext,
   request: AttachmentRequest,
+  { sandbox, pod }: Pick<AttachmentRecord, "sandbox" | "pod">,
   signal: AbortSignal,
 ): Promise<Assignment> {
-  const { key, conf, args } = request;
+  const { key, conf } = request;
   if (!hasOwnIpam(conf)) return delegated(context, request, signal);
   const { ipam, nodeFacts: facts } = context;
-  return assignmentOf(await assign({ pod: podNameOf(args), key, conf, ipam, facts }, signal));
+  return assignmentOf(
+    await assign({ key, sandbox, ...(pod && { pod }), conf, ipam, facts }, signal),
+  );
 }
 
 const assignmentOf = ({ ips, routes, dns }: CniResult): Assignment => ({

@@ -6,6 +6,14 @@ export interface Clock {
   monotonicMs(): number;
 }
 
+/** Time since the machine started, which is the same for all its processes and never jumps. */
+export interface BootClock {
+  /** Of this boot: /proc/sys/kernel/random/boot_id. */
+  readonly bootId: string;
+  /** CLOCK_MONOTONIC, milliseconds since the boot. */
+  elapsedMs(): number;
+}
+
 /** Randomness as a parameter, so that a seed replays a run. */
 export interface Random {
   /** A whole number, 0 <= n < limit. */

@@ -3,7 +3,11 @@ import type { Cidr, Ip } from "./address.ts";
 import type { AddressSpan } from "./address-span.ts";
 import { ConfigError } from "./error.ts";
 import type { Pool } from "./pool.ts";
-import { cidrSchema, ipSchema } from "./schema.ts";
+import { cidrSchema, ipSchema, wholeNumber } from "./schema.ts";
+
+/** As long as TCP keeps a closed connection's tuple (TIME-WAIT on Linux), and longer than DNS answers. */
+export const defaultQuarantineSeconds = 60;
+export const longestQuarantineSeconds = 3600;
 
 /**
  * What the plugin needs without a daemon: `/run/fairlead/node.json`, written by the daemon by rename
@@ -24,6 +28,8 @@ export interface NodeFacts {
   readonly podPools?: Readonly<Record<string, string>>;
   /** Addresses that no pod gets; absent: none. */
   readonly reserved?: readonly AddressSpan[];
+  /** How long a freed address rests; absent: {@link defaultQuarantineSeconds}. */
+  readonly quarantineSeconds?: number;
   /** The underlay addresses of this node: preferred source of local pod routes. */
   readonly nodeAddresses: readonly Ip[];
   /** Octets, for pod interfaces. */
@@ -50,6 +56,7 @@ const nodeFactsSchema = v.object({
   namespacePools: v.exactOptional(v.record(v.string(), v.string())),
   podPools: v.exactOptional(v.record(v.string(), v.string())),
   reserved: v.exactOptional(v.array(v.object({ first: ipSchema, last: ipSchema }))),
+  quarantineSeconds: v.exactOptional(wholeNumber(0, longestQuarantineSeconds)),
   nodeAddresses: v.array(ipSchema),
   mtu: v.pipe(v.number(), v.integer()),
   overlayDevice: v.exactOptional(v.string()),

@@ -17,6 +17,10 @@ export const paths = {
   /** One directory per network, in host-local's layout. */
   leases: "/var/lib/cni/networks",
   state: "/var/lib/fairlead",
+  /** One journal per network: what the lease files cannot carry. */
+  leaseJournals: "/var/lib/fairlead/leases",
+  /** One file per network: the addresses that pods get again by name. */
+  stickyAddresses: "/var/lib/fairlead/sticky",
   /** Kernel settings as they were before fairlead changed them first. */
   sysctls: "/var/lib/fairlead/sysctls.json",
   /** Id of the boot that the daemon last ran in. */

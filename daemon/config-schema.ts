@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { familyOf, type Ip, parseIp } from "../core/address.ts";
 import { type AddressSpan, parseAddressSpan } from "../core/address-span.ts";
 import { type IfName, parseIfName } from "../core/names.ts";
+import { defaultQuarantineSeconds, longestQuarantineSeconds } from "../core/node-facts.ts";
 import { paths } from "../core/paths.ts";
 import {
   cidrSchema,
@@ -118,7 +119,16 @@ const network = v.object({
   ),
   pools: v.optional(v.array(pool, "a list of pools"), []),
   serviceCIDRs: v.optional(networks, ["10.96.0.0/16"]),
-  ipam: v.optional(v.object({ reserved: v.optional(addressSpans, []) }), {}),
+  ipam: v.optional(
+    v.object({
+      reserved: v.optional(addressSpans, []),
+      quarantineSeconds: v.optional(
+        wholeNumber(0, longestQuarantineSeconds),
+        defaultQuarantineSeconds,
+      ),
+    }),
+    {},
+  ),
   backend: v.optional(oneOf(["vxlan", "direct", "auto"]), "auto"),
   vxlan: v.optional(
     v.object({

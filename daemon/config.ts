@@ -36,6 +36,7 @@ export interface NetworkConfig {
   readonly ipam: {
     /** Addresses that no pod gets. */
     readonly reserved: readonly AddressSpan[];
+    readonly quarantineSeconds: number;
   };
   readonly backend: Backend;
   readonly vxlan: { readonly vni: number; readonly port: number };

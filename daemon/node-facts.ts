@@ -20,6 +20,7 @@ export const nodeFactsOf = (
   }),
   ...poolChoices(nodeName, network.pools, snapshot),
   ...(network.ipam.reserved.length > 0 && { reserved: network.ipam.reserved }),
+  quarantineSeconds: network.ipam.quarantineSeconds,
   nodeAddresses: underlay.addresses,
   mtu,
   ...(desired.vxlan !== undefined && { overlayDevice: desired.vxlan.name }),

@@ -61,6 +61,7 @@ describe("nodeFactsOf()", () => {
       nodeName: "node-a",
       network: "fairlead",
       podCidrs: [cidr("10.244.1.0/24")],
+      quarantineSeconds: 60,
       nodeAddresses: [ip("172.30.1.11")],
       mtu: 1450,
       overlayDevice: "fl-vxlan",

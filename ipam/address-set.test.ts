@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { seededRandom } from "../test/support/random.ts";
 import { AddressSet } from "./address-set.ts";
 
 const number = fc.bigInt(0n, 40n);
@@ -29,6 +30,31 @@ describe("AddressSet", () => {
         );
       }),
     );
+  });
+
+  test("agrees with a plain set when it is long", () => {
+    const random = seededRandom(7);
+    const set = new AddressSet();
+    const plain = new Set<bigint>();
+    for (let step = 0; step < 30_000; step++) {
+      const value = BigInt(random.below(9000));
+      // First it fills, then it empties.
+      const isAdded = random.below(10) < (step < 20_000 ? 8 : 2);
+      set[isAdded ? "add" : "delete"](value);
+      plain[isAdded ? "add" : "delete"](value);
+      if (step % 500 !== 0) continue;
+      let free = value;
+      while (plain.has(free)) free++;
+      expect(set.firstFree(value)).toBe(free);
+      expect(set.countBetween(0n, 9000n)).toBe(plain.size);
+    }
+    for (let value = 0n; value < 9000n; value++) {
+      if (set.has(value) !== plain.has(value)) throw new Error(`${value}`);
+    }
+    expect(set.countBetween(0n, 9000n)).toBe(plain.size);
+    for (const value of plain) set.delete(value);
+    expect(set.countBetween(0n, 9000n)).toBe(0);
+    expect(set.firstFree(5n)).toBe(5n);
   });
 
   test("finds the end of a run of 100,000 without walking it", () => {

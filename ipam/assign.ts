@@ -1,20 +1,20 @@
 // One configuration's addresses: what fairlead itself and the stand-alone plugin both do with it.
 import { readFileSync } from "node:fs";
+import { ownIpamType } from "../core/cni/config.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { CniResult, Dns, IpamConf, NetConf } from "../core/cni/types.ts";
 import type { PodName } from "../core/cni/pod-name.ts";
 import { describeError } from "../core/error.ts";
-import type { AttachmentKey } from "../core/names.ts";
-import type { NodeFacts } from "../core/node-facts.ts";
+import { type NodeFacts, defaultQuarantineSeconds } from "../core/node-facts.ts";
 import { vtepAddress } from "../core/pod-cidr.ts";
 import { type NodePool, nodePools } from "../core/pool.ts";
 import { parseResolvConf } from "../core/resolv-conf.ts";
-import type { Ipam, Offer, Withheld } from "./ipam.ts";
+import type { Ipam, Offer, ReserveRequest, Withheld } from "./ipam.ts";
 import { choosePool, type PoolFacts } from "./pool.ts";
 import { nodeRanges } from "./range.ts";
 
 /** What of the node decides about addresses. */
-export type RangeFacts = Pick<NodeFacts, "network" | "reserved"> & PoolFacts;
+export type RangeFacts = Pick<NodeFacts, "network" | "reserved" | "quarantineSeconds"> & PoolFacts;
 
 type AddressConf = Pick<NetConf, "name" | "ipam">;
 
@@ -102,10 +102,20 @@ export function dnsOf({ resolvConf }: IpamConf): Dns {
   }
 }
 
-export interface AssignRequest {
-  /** Whom the addresses are for, where the runtime says so. */
-  readonly pod?: PodName | undefined;
-  readonly key: AttachmentKey;
+/**
+ * How long freed addresses rest: as the configuration says, else the daemon's. In host-local's place
+ * (the plugin under its name) they do not, so that the order is its own.
+ */
+function policyOf(
+  { ipam }: Pick<NetConf, "ipam">,
+  facts: () => RangeFacts,
+): Pick<ReserveRequest, "quarantineMs"> {
+  const isOurs = ipam.type === ownIpamType;
+  const seconds = (): number => knownFacts(facts)?.quarantineSeconds ?? defaultQuarantineSeconds;
+  return { quarantineMs: 1000 * (ipam.quarantineSeconds ?? (isOurs ? seconds() : 0)) };
+}
+
+export interface AssignRequest extends Pick<ReserveRequest, "key" | "sandbox" | "pod"> {
   readonly conf: NetConf;
   readonly ipam: Ipam;
   readonly facts: () => RangeFacts;
@@ -113,12 +123,13 @@ export interface AssignRequest {
 
 /** An IPAM plugin's result: addresses, routes, DNS. What can be refused is, before anything is held. */
 export async function assign(
-  { pod, key, conf, ipam, facts }: AssignRequest,
+  { conf, ipam, facts, ...attachment }: AssignRequest,
   signal: AbortSignal,
 ): Promise<CniResult> {
   const { requestedIps, routes, dataDir } = conf.ipam;
   const dns = dnsOf(conf.ipam);
-  const offer = offerOf(conf, facts, pod);
-  const ips = await ipam.at(dataDir).reserve({ key, ...offer, requestedIps }, signal);
+  const offer = offerOf(conf, facts, attachment.pod);
+  const request = { ...attachment, ...offer, ...policyOf(conf, facts), requestedIps };
+  const ips = await ipam.at(dataDir).reserve(request, signal);
   return { interfaces: [], ips, routes, dns };
 }

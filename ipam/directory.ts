@@ -10,26 +10,26 @@ import { join } from "node:path";
 import { type Ip, parseIp } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasErrno } from "../core/error.ts";
+import type { DiskWrites } from "./disk-writes.ts";
 import type { LeaseEntry } from "./lease-index.ts";
-import { type Owner, formatOwner, parseOwner } from "./lease.ts";
+import { type FileStamp, type Owner, formatOwner, isSameFile, parseOwner } from "./lease.ts";
 
-/** The calls of node:fs that change the disk: a parameter, so that a test stops at any of them. */
-export interface DiskWrites {
-  mkdirSync(path: string, options: { readonly recursive: true; readonly mode: number }): unknown;
-  writeFileSync(
-    path: string,
-    content: string,
-    options: { readonly flag?: string; readonly mode: number },
-  ): void;
-  openSync(path: string, flags: number, mode: number): number;
-  writeSync(fd: number, content: string, position: number): unknown;
-  ftruncateSync(fd: number, length: number): void;
-  linkSync(existing: string, path: string): void;
-  unlinkSync(path: string): void;
-  utimesSync(path: string, accessedSeconds: number, modifiedSeconds: number): void;
+/** What is known of the files before they are looked at. */
+export interface FileMemory {
+  /** The lease's file when it was read last, or as it was written. */
+  readonly known: (address: Ip) => KnownFile | undefined;
+  /** Whose the address was when it was given here, in whatever boot and file. */
+  readonly givenTo: (address: Ip) => Owner | undefined;
+}
+
+export interface KnownFile {
+  /** Undefined when it could not be read. */
+  readonly owner: Owner | undefined;
+  readonly stamp: FileStamp;
 }
 
 export interface DirectoryContent {
+  /** Every lease; those whose file is the known one as they were known. */
   readonly entries: readonly LeaseEntry[];
   readonly lastReserved: Map<number, Ip>;
   /** Addresses whose files were empty or torn, and are gone now. */
@@ -42,6 +42,12 @@ export type DirectoryVersion = string;
 // Only the holder of the lock makes it: one name suffices, and what is seen of it is left over.
 const temporaryName = ".fairlead-lease";
 const longestOwner = 4096;
+
+export interface OwnerFile {
+  readonly stamp: FileStamp;
+  /** False when the address's file is there already, whatever is in it. */
+  readonly giveName: (address: Ip) => boolean;
+}
 
 export class LeaseDirectory {
   readonly path: string;
@@ -67,21 +73,22 @@ export class LeaseDirectory {
     this.#writes.writeFileSync(this.lockPath, "", { flag: "a", mode: 0o750 });
   }
 
-  /** Every lease. Files whose name is no canonical address are nobody's business, and stay. */
-  read(): DirectoryContent {
+  /**
+   * Every lease. A file that is the known one is not opened. Files whose name is no canonical address
+   * are nobody's business, and stay.
+   */
+  read(memory: FileMemory): DirectoryContent {
     const entries: LeaseEntry[] = [];
     const lastReserved = new Map<number, Ip>();
     const reclaimed: Ip[] = [];
-    for (const entry of fs.readdirSync(this.path, { withFileTypes: true })) {
-      const { name } = entry;
+    for (const name of fs.readdirSync(this.path)) {
       const address = parseIp(name);
       if (address === name) {
-        const content = entry.isFile() ? readShort(join(this.path, name)) : undefined;
-        const owner = content === undefined ? undefined : parseOwner(content);
-        if (content !== undefined && owner === undefined) {
+        const found = this.#readLease(address, memory);
+        if (found === "torn") {
           this.remove(address);
           reclaimed.push(address);
-        } else entries.push([address, owner]);
+        } else if (found !== undefined) entries.push([address, found]);
       } else if (name === temporaryName) this.#unlink(name);
       else {
         const set = /^last_reserved_ip\.(\d+)$/.exec(name)?.[1];
@@ -93,13 +100,41 @@ export class LeaseDirectory {
     return { entries, lastReserved, reclaimed };
   }
 
-  /** False when the address's file is there already, whatever is in it. */
-  create(address: Ip, owner: Owner): boolean {
+  #readLease(address: Ip, { known, givenTo }: FileMemory): KnownFile | "torn" | undefined {
+    const path = join(this.path, address);
+    const found = fs.lstatSync(path, { throwIfNoEntry: false });
+    if (found === undefined) return undefined;
+    const stamp = { inode: found.ino, modifiedMs: found.mtimeMs };
+    const before = known(address);
+    if (before !== undefined && isSameFile(before.stamp, stamp)) return before;
+    const content = found.isFile() ? readShort(path) : undefined;
+    if (content === undefined) return { owner: undefined, stamp };
+    const owner = parseOwner(content);
+    return owner === undefined || isCutShort(content, givenTo(address)) ? "torn" : { owner, stamp };
+  }
+
+  /** Whether this very file holds the address still. */
+  isStill(address: Ip, stamp: FileStamp): boolean {
+    const found = fs.lstatSync(join(this.path, address), { throwIfNoEntry: false });
+    return (
+      found !== undefined && isSameFile(stamp, { inode: found.ino, modifiedMs: found.mtimeMs })
+    );
+  }
+
+  /**
+   * The owner's file, without a name that counts. What `work` gives it names for is a lease from then
+   * on; it is one file for all addresses of a request, because they say the same.
+   */
+  withOwnerFile<T>(owner: Owner, work: (file: OwnerFile) => T): T {
     const temporary = join(this.path, temporaryName);
     try {
       // wx: one that was left over may be the second name of a lease, and is never truncated.
       this.#writes.writeFileSync(temporary, formatOwner(owner), { flag: "wx", mode: 0o600 });
-      return this.#link(temporary, join(this.path, address));
+      const { ino, mtimeMs } = fs.statSync(temporary);
+      return work({
+        stamp: { inode: ino, modifiedMs: mtimeMs },
+        giveName: (address) => this.#link(temporary, join(this.path, address)),
+      });
     } finally {
       this.#unlink(temporaryName);
     }
@@ -160,6 +195,14 @@ export class LeaseDirectory {
     }
   }
 }
+
+// A power cut may leave the beginning of what was written; without its second line it would read like
+// the oldest format.
+const isCutShort = (content: string, given: Owner | undefined): boolean => {
+  if (given === undefined || content === given.containerId) return false;
+  const whole = formatOwner(given);
+  return content.length < whole.length && whole.startsWith(content);
+};
 
 // Undefined when it cannot be read or is longer than any owner is: then it is nobody's we know.
 function readShort(path: string): string | undefined {

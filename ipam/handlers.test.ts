@@ -1,11 +1,19 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CniCode } from "../core/cni/error.ts";
 import type { CniReply } from "../core/cni/types.ts";
-import { type IpamCall, addressesOf, callIpam, printed, set } from "../test/ipam/ipam-call.ts";
+import {
+  type IpamCall,
+  addressesOf,
+  callIpam,
+  noFacts,
+  printed,
+  set,
+} from "../test/ipam/ipam-call.ts";
 import { type DataDir, createDataDir, key, never } from "../test/ipam/lease-directory.ts";
 import { cidr, ip } from "../test/support/builders.ts";
+import type { RangeFacts } from "./assign.ts";
 
 let data: DataDir;
 let warnings: string[];
@@ -18,6 +26,42 @@ afterEach(() => data[Symbol.dispose]());
 const call = (given: IpamCall) => callIpam(data, given, (message) => warnings.push(message));
 
 describe("ADD", () => {
+  const facts = (quarantineSeconds?: number) => (): RangeFacts => ({
+    network: "other",
+    nodeName: "n1",
+    podCidrs: [],
+    ...(quarantineSeconds !== undefined && { quarantineSeconds }),
+  });
+  const byOrder = "10.1.2.2/29";
+  const byRest = "10.1.2.3/29";
+  test.each([
+    ["as long as usual", {}, noFacts, byRest],
+    ["as the daemon says", {}, facts(0), byOrder],
+    ["as the configuration says", { quarantineSeconds: 60 }, facts(0), byRest],
+    ["in host-local's place not at all", { type: "host-local" }, facts(60), byOrder],
+    ["there too if asked to", { type: "host-local", quarantineSeconds: 1 }, noFacts, byRest],
+  ])("lets freed addresses rest %s", async (_name, more, known, expected) => {
+    const ipam = { ranges: [set("10.1.2.0/29")], ...more };
+    const one = { ipam, facts: known };
+    for (const container of ["a", "b", "c", "d", "e"]) await call({ ...one, container });
+    for (const container of ["b", "a"]) await call({ ...one, container, command: "DEL" });
+    expect(addressesOf(await call({ ...one, container: "f" }))).toEqual([expected]);
+  });
+
+  test("says of the lease whom it is for, where that is a sandbox", async () => {
+    const ipam = { ranges: [set("10.1.2.0/29")] };
+    const args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=web-0";
+    await call({ ipam, args, netns: "/proc/self/ns/net" });
+    await call({ ipam, container: "b", netns: "/proc/self/status" });
+    const { leases } = await data.open().inventory("mynet", never);
+    const { dev: device, ino: inode } = statSync("/proc/self/ns/net");
+    expect(leases[0]?.details).toMatchObject({
+      pod: { namespace: "demo", name: "web-0" },
+      sandbox: { device, inode, path: "/proc/self/ns/net" },
+    });
+    expect(leases[1]?.details).not.toHaveProperty("sandbox");
+  });
+
   test("answers with an IPAM result in the version asked for", async () => {
     const resolvConf = join(data.path, "resolv.conf");
     writeFileSync(resolvConf, "nameserver 192.0.2.53\nsearch a.example\n");

@@ -3,11 +3,13 @@ import { familyOf } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import { podNameOf } from "../core/cni/pod-name.ts";
 import type { AttachmentRequest, CniHandlers, NetConf } from "../core/cni/types.ts";
-import { describeError } from "../core/error.ts";
+import { KernelError, describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
+import { openNamespace } from "../kernel/netns.ts";
 import { type RangeFacts, assign, dnsOf, offersOf } from "./assign.ts";
 import { fullSet } from "./full-set.ts";
 import type { Ipam } from "./ipam.ts";
+import type { SandboxName } from "./journal-event.ts";
 import { validityOf } from "./lease.ts";
 
 export interface IpamContext {
@@ -21,9 +23,12 @@ export interface IpamContext {
 export function createIpamHandlers({ ipam, facts, log }: IpamContext): CniHandlers {
   const leasesOf = ({ ipam: { dataDir } }: NetConf): Ipam => ipam.at(dataDir);
   return {
-    add: async ({ key, conf, args }, signal) => {
+    add: async (request, signal) => {
+      const { key, conf, args } = request;
       refuseSecondOfFamily(conf);
-      return assign({ pod: podNameOf(args), key, conf, ipam, facts }, signal);
+      const [sandbox, pod] = [sandboxOf(request), podNameOf(args)];
+      const whom = { key, ...(sandbox && { sandbox }), ...(pod && { pod }) };
+      return assign({ ...whom, conf, ipam, facts }, signal);
     },
     del: async ({ key, conf }, signal) => {
       await leasesOf(conf).release(key, signal);
@@ -47,6 +52,17 @@ export function createIpamHandlers({ ipam, facts, log }: IpamContext): CniHandle
       }
     },
   };
+}
+
+// What host-local never asks for. A path that names no namespace says nothing of the sandbox.
+function sandboxOf({ netns, netnsFile }: AttachmentRequest): SandboxName | undefined {
+  try {
+    using namespace = openNamespace(netnsFile ?? netns);
+    return { ...namespace.identity, path: netns };
+  } catch (thrown) {
+    if (thrown instanceof KernelError) return undefined;
+    throw thrown;
+  }
 }
 
 // As host-local: its result before 0.3.0 has one address per family, so a second would be lost.

@@ -2,7 +2,9 @@
 import type { InterfaceCidr, Ip } from "../core/address.ts";
 import type { AddressSpan } from "../core/address-span.ts";
 import type { RangeConf } from "../core/cni/types.ts";
+import type { PodName } from "../core/cni/pod-name.ts";
 import type { AttachmentKey } from "../core/names.ts";
+import type { LeaseDetails, SandboxName } from "./journal-event.ts";
 
 /** One address held by an attachment. */
 export interface Lease {
@@ -28,16 +30,22 @@ export interface Ipam {
    * cannot be given; then nothing new is held.
    */
   reserve(request: ReserveRequest, signal: AbortSignal): Promise<readonly ReservedAddress[]>;
-  /** Frees what the attachment holds; nothing held is no failure. */
-  release(key: AttachmentKey, signal: AbortSignal): Promise<readonly Ip[]>;
+  /** Frees what the attachment holds; nothing held is no failure. `why` is for people: default DEL. */
+  release(key: AttachmentKey, signal: AbortSignal, why?: string): Promise<readonly Ip[]>;
   /** In the order of their addresses. */
   leases(network: string, signal?: AbortSignal): Promise<readonly Lease[]>;
-  /** Frees every lease of the network whose attachment `isValid` refuses; returns what was freed. */
+  /**
+   * Frees every lease of the network whose attachment `isValid` refuses; returns what was freed.
+   * `why` is for people: default GC.
+   */
   collect(
     network: string,
     isValid: (lease: Lease) => boolean,
     signal: AbortSignal,
+    why?: string,
   ): Promise<readonly Lease[]>;
+  /** The network's leases with all that is known of them, and what rests. */
+  inventory(network: string, signal: AbortSignal): Promise<Inventory>;
   /** How full each range set is: STATUS is not ready when one has no address left. */
   usage(network: string, offer: Offer, signal: AbortSignal): Promise<readonly SetUsage[]>;
   /** The same, with its leases below another directory: `ipam.dataDir` of a configuration. */
@@ -51,6 +59,8 @@ export interface SetUsage {
   /** How many addresses the set can give. */
   readonly size: bigint;
   readonly held: number;
+  /** In quarantine: freed, and given again now only because there is no other. */
+  readonly resting: number;
 }
 
 /** What addresses are given of: one of each range set. */
@@ -71,4 +81,27 @@ export interface ReserveRequest extends Offer {
   readonly key: AttachmentKey;
   /** At most one per range set. */
   readonly requestedIps: readonly Ip[];
+  /** Whom the addresses are for. */
+  readonly sandbox?: SandboxName;
+  readonly pod?: PodName;
+  /** How long an address rests after it was freed. Default: not at all, as host-local's. */
+  readonly quarantineMs?: number;
+}
+
+export interface Inventory {
+  /** In the order of their addresses. */
+  readonly leases: readonly DetailedLease[];
+  /** In the order in which they were freed. */
+  readonly resting: readonly RestingAddress[];
+}
+
+export interface DetailedLease extends Lease {
+  /** Absent where another program gave the address. */
+  readonly details?: LeaseDetails;
+}
+
+export interface RestingAddress {
+  readonly address: Ip;
+  /** Since it was freed, as far as known. */
+  readonly forMs: number;
 }

@@ -1,33 +1,42 @@
 import { type Ip, compareIps, familyOf, ipToBigInt } from "../core/address.ts";
 import { type Taken, takenAddresses } from "./address-set.ts";
+import type { KnownFile } from "./directory.ts";
 import type { Lease } from "./ipam.ts";
 import { type Owner, formatOwner } from "./lease.ts";
 
-/** One address file: who holds the address, or undefined when that cannot be read. */
-export type LeaseEntry = readonly [address: Ip, owner: Owner | undefined];
+/** One address file. */
+export type LeaseEntry = readonly [address: Ip, file: KnownFile];
 
 /** The leases of one network in memory, found by address and by owner. */
 export class LeaseIndex {
   readonly taken: Taken;
-  readonly #owners: Map<Ip, Owner | undefined>;
+  readonly #files: Map<Ip, KnownFile>;
   readonly #addresses = new Map<string, Ip[]>();
 
   constructor(entries: readonly LeaseEntry[]) {
-    this.#owners = new Map(entries);
-    this.taken = takenAddresses([...this.#owners.keys()]);
-    for (const [address, owner] of entries) this.#link(address, owner);
+    this.#files = new Map(entries);
+    this.taken = takenAddresses([...this.#files.keys()]);
+    for (const [address, { owner }] of entries) this.#link(address, owner);
   }
 
-  hold(address: Ip, { containerId, ifName }: Owner): void {
-    const owner = { containerId, ifName };
-    this.#owners.set(address, owner);
+  get addresses(): Iterable<Ip> {
+    return this.#files.keys();
+  }
+
+  file(address: Ip): KnownFile | undefined {
+    return this.#files.get(address);
+  }
+
+  hold(address: Ip, file: KnownFile): void {
+    if (this.#files.has(address)) this.free(address);
+    this.#files.set(address, file);
     this.taken[familyOf(address)].add(ipToBigInt(address));
-    this.#link(address, owner);
+    this.#link(address, file.owner);
   }
 
   free(address: Ip): void {
-    const owner = this.#owners.get(address);
-    this.#owners.delete(address);
+    const owner = this.#files.get(address)?.owner;
+    this.#files.delete(address);
     this.taken[familyOf(address)].delete(ipToBigInt(address));
     if (owner === undefined) return;
     const key = formatOwner(owner);
@@ -44,8 +53,8 @@ export class LeaseIndex {
 
   /** In the order of their addresses; without those whose owner cannot be read. */
   leases(): readonly Lease[] {
-    return [...this.#owners]
-      .flatMap(([address, owner]) => (owner === undefined ? [] : [{ address, ...owner }]))
+    return [...this.#files]
+      .flatMap(([address, { owner }]) => (owner === undefined ? [] : [{ address, ...owner }]))
       .sort((a, b) => compareIps(a.address, b.address));
   }
 

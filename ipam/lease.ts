@@ -3,6 +3,16 @@ import type { Lease } from "./ipam.ts";
 
 export type Owner = Pick<Lease, "containerId" | "ifName">;
 
+/** Which file it is: the name alone may be another one's since. */
+export interface FileStamp {
+  readonly inode: number;
+  /** With all digits that the file system gives. */
+  readonly modifiedMs: number;
+}
+
+export const isSameFile = (a: FileStamp, b: FileStamp): boolean =>
+  a.inode === b.inode && a.modifiedMs === b.modifiedMs;
+
 /** Container id, CR LF, interface name, no newline at the end; the oldest format is the id alone. */
 export const formatOwner = ({ containerId, ifName }: Owner): string =>
   ifName === "" ? containerId.trim() : `${containerId.trim()}\r\n${ifName}`;

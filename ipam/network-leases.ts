@@ -1,23 +1,42 @@
 import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
+import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import type { DirectoryVersion, LeaseDirectory } from "./directory.ts";
-import type { Lease, ReservedAddress, SetUsage } from "./ipam.ts";
-import { LeaseIndex } from "./lease-index.ts";
-import type { Owner } from "./lease.ts";
+import type { Inventory, Lease, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
+import type { JournalEvent, LeaseDetails } from "./journal-event.ts";
+import type { LeaseJournal } from "./journal.ts";
+import { type Clocks, LeaseMemory, momentOf } from "./lease-memory.ts";
+import { type FileStamp, type Owner, isSameFile } from "./lease.ts";
 import type { RangeSet } from "./range.ts";
 import {
-  type Holdings,
   type PlannedAddress,
+  type Reservation,
   planReservation,
   refusalError,
   usageOf,
 } from "./reservation.ts";
 
-interface State extends Holdings {
-  readonly index: LeaseIndex;
-  readonly lastReserved: Map<number, Ip>;
+export interface NetworkLeasesOptions {
+  readonly network: string;
+  readonly directory: LeaseDirectory;
+  readonly journal: LeaseJournal;
+  readonly clocks: Clocks;
+  readonly log: Log;
+  /** Whether connection tracking has anything of the address. Absent: nobody asks. */
+  readonly isTracked?: (address: Ip) => boolean;
 }
+
+/** One request, with its ranges worked out. */
+export interface Order extends Omit<ReserveRequest, "ranges" | "withheld"> {
+  readonly sets: readonly RangeSet[];
+}
+
+/** Of one request: connection tracking is walked whole for each. */
+const mostProofs = 8;
+// A line takes some 330 octets: written anew when two thirds of it say nothing any more.
+const leastCompacted = 128 << 10;
+const octetsPerLine = 1000;
 
 /**
  * The leases of one network: memory and disk kept the same. Every method is called with the
@@ -25,33 +44,30 @@ interface State extends Holdings {
  * used again as long as nobody else has changed the directory, so that a request reads no file.
  */
 export class NetworkLeases {
-  readonly #network: string;
-  readonly #directory: LeaseDirectory;
-  readonly #log: Log;
-  #known: { readonly state: State; readonly version: DirectoryVersion } | undefined;
+  readonly #options: NetworkLeasesOptions;
+  #memory: LeaseMemory | undefined;
+  /** Of the directory as memory has it; undefined when it must be looked at. */
+  #version: DirectoryVersion | undefined;
+  #isJournalReported = false;
+  #quarantineMs = 0;
 
-  constructor(network: string, directory: LeaseDirectory, log: Log) {
-    this.#network = network;
-    this.#directory = directory;
-    this.#log = log;
+  constructor(options: NetworkLeasesOptions) {
+    this.#options = options;
   }
 
-  reserve(
-    owner: Owner,
-    sets: readonly RangeSet[],
-    requestedIps: readonly Ip[],
-  ): readonly ReservedAddress[] {
+  reserve(order: Order): readonly ReservedAddress[] {
+    const { network, directory } = this.#options;
+    this.#quarantineMs = order.quarantineMs ?? 0;
     // The address files decide. Whoever changes the directory without the lock is met by a failing
     // create, or by a range that only seems full: then memory is dropped, and the plan made again.
     for (let attempt = 0; attempt < 3; attempt++) {
-      const wasKnown = this.#known !== undefined;
-      const state = this.#state();
-      const held = state.index.heldBy(owner);
-      const plan = planReservation({ sets, requestedIps, held }, state);
+      const wasKnown = this.#version !== undefined;
+      const memory = this.#current();
+      const plan = this.#plan(order, memory);
       if (plan.kind !== "planned") {
-        if (!wasKnown) throw refusalError(plan, this.#network, state.taken);
-        this.#known = undefined;
-      } else if (this.#write(owner, plan.addresses, state)) {
+        if (!wasKnown) throw refusalError(plan, network, memory);
+        this.#forget();
+      } else if (this.#write(order, plan.addresses, memory)) {
         return plan.addresses.map(({ address, range }) => ({
           address: { address, prefixLength: range.prefixLength },
           gateway: range.gateway,
@@ -60,102 +76,281 @@ export class NetworkLeases {
     }
     throw new CniError(
       CniCode.tryAgainLater,
-      `Cannot reserve in "${this.#directory.path}": its files change without its lock`,
+      `Cannot reserve in "${directory.path}": its files change without its lock`,
     );
   }
 
-  release(owner: Owner): readonly Ip[] {
-    const addresses = this.#state().index.heldBy(owner);
-    this.#remove(addresses);
+  release(owner: Owner, why: string): readonly Ip[] {
+    const addresses = this.#current().index.heldBy(owner);
+    this.#remove(addresses, why);
     return addresses;
   }
 
   leases(): readonly Lease[] {
-    return this.#state().index.leases();
+    return this.#current().index.leases();
   }
 
-  collect(isValid: (lease: Lease) => boolean): readonly Lease[] {
+  inventory(): Inventory {
+    return this.#current().inventory();
+  }
+
+  collect(isValid: (lease: Lease) => boolean, why: string): readonly Lease[] {
     const invalid = this.leases().filter((lease) => !isValid(lease));
-    this.#remove(invalid.map(({ address }) => address));
+    this.#remove(
+      invalid.map(({ address }) => address),
+      why,
+    );
     return invalid;
   }
 
   usage(sets: readonly RangeSet[]): readonly SetUsage[] {
-    const { taken } = this.#state();
-    return sets.map((set) => usageOf(set, taken));
+    const memory = this.#current();
+    return sets.map((set) => usageOf(set, memory));
   }
 
-  #state(): State {
-    const known = this.#known;
-    if (known !== undefined && known.version === this.#directory.version()) return known.state;
-    return this.#readAgain();
+  /**
+   * Looks in connection tracking for addresses whose rest is over, `most` of them, so that an ADD need
+   * not. Returns how many it looked for.
+   */
+  prove(most: number): number {
+    if (this.#memory === undefined || this.#version === undefined) return 0;
+    const { quarantine } = this.#memory;
+    quarantine.expire(this.#options.clocks.boot.elapsedMs(), this.#quarantineMs);
+    const addresses = quarantine.unproven(most);
+    for (const address of addresses) this.#isProven(address, this.#memory);
+    return addresses.length;
   }
 
-  #readAgain(): State {
-    this.#known = undefined;
-    // Read until nothing changed meanwhile: reclaiming is such a change, so twice is usual then.
-    for (let attempt = 0; ; attempt++) {
-      const version = this.#directory.version();
-      const { entries, lastReserved, reclaimed } = this.#directory.read();
-      if (reclaimed.length > 0) {
-        this.#log.warn(
-          { network: this.#network, addresses: reclaimed },
-          "reclaimed addresses whose files were empty or torn",
-        );
-      }
-      const index = new LeaseIndex(entries);
-      const state = { index, taken: index.taken, lastReserved };
-      const isStill = version === this.#directory.version();
-      if (isStill) this.#known = { state, version: this.#directory.mark() };
-      if (isStill || attempt === 2) return state;
+  #plan(order: Order, memory: LeaseMemory): Reservation {
+    const { quarantine, index } = memory;
+    quarantine.expire(this.#options.clocks.boot.elapsedMs(), this.#quarantineMs);
+    const demand = { ...order, held: index.heldBy(order.key) };
+    const isRequested = new Set(order.requestedIps);
+    let proofs = 0;
+    for (;;) {
+      const plan = planReservation(demand, memory);
+      const unproven =
+        plan.kind === "planned" && proofs < mostProofs
+          ? plan.addresses.filter(
+              ({ address, isNew }) =>
+                isNew && !isRequested.has(address) && quarantine.isUnproven(address),
+            )
+          : [];
+      proofs += unproven.length;
+      if (unproven.every(({ address }) => this.#isProven(address, memory))) return plan;
     }
   }
 
-  // True when all is written; false when an address was taken meanwhile, then nothing is.
-  #write(owner: Owner, addresses: readonly PlannedAddress[], state: State): boolean {
-    const added = addresses.filter(({ isNew }) => isNew);
-    if (added.length === 0) return true;
-    this.#known = undefined;
-    const created: Ip[] = [];
-    let isComplete = false;
-    try {
-      isComplete = added.every(({ address }) => {
-        const isCreated = this.#directory.create(address, owner);
-        if (isCreated) created.push(address);
-        return isCreated;
-      });
-      if (isComplete)
-        for (const { set, address } of added) this.#directory.recordLast(set, address);
-    } catch (cause) {
-      isComplete = false;
-      throw cause;
-    } finally {
-      if (!isComplete) for (const address of created) this.#directory.remove(address);
+  // What is tracked rests once more.
+  #isProven(address: Ip, { quarantine }: LeaseMemory): boolean {
+    const { isTracked, clocks } = this.#options;
+    if (isTracked?.(address) === true) {
+      quarantine.freed(address, clocks.boot.elapsedMs());
+      return false;
     }
-    if (!isComplete) return false;
-    for (const { set, address } of added) {
-      state.index.hold(address, owner);
-      state.lastReserved.set(set, address);
-    }
-    this.#known = { state, version: this.#directory.mark() };
+    quarantine.proven(address);
     return true;
   }
 
+  /** Memory that agrees with the disk. */
+  #current(): LeaseMemory {
+    const { directory } = this.#options;
+    if (this.#memory !== undefined && this.#version === directory.version()) return this.#memory;
+    try {
+      return this.#look(this.#memory ?? new LeaseMemory(this.#options.clocks));
+    } catch (cause) {
+      this.#forget();
+      throw cause;
+    }
+  }
+
+  #look(memory: LeaseMemory): LeaseMemory {
+    const { directory, network, log } = this.#options;
+    this.#memory = memory;
+    this.#version = undefined;
+    // Read until nothing changed meanwhile: reclaiming is such a change, so twice is usual then.
+    for (let attempt = 0; ; attempt++) {
+      const version = directory.version();
+      this.#hear(memory);
+      const content = directory.read(memory.files());
+      const { reclaimed } = content;
+      if (reclaimed.length > 0) {
+        log.warn(
+          { network, addresses: reclaimed },
+          "reclaimed addresses whose files were empty or torn",
+        );
+      }
+      const freed = memory.look(content);
+      if (freed.length > 0) this.#noteFreed(freed, "by another program");
+      const isStill = version === directory.version();
+      if (isStill) this.#version = directory.mark();
+      if (isStill || attempt === 2) return memory;
+    }
+  }
+
+  // What cannot be read of the journal costs details, never an address.
+  #hear(memory: LeaseMemory): void {
+    const { journal, network, log } = this.#options;
+    const { path } = journal;
+    try {
+      const news = journal.news();
+      memory.hear(news);
+      if (news.unreadable === 0 || this.#isJournalReported) return;
+      const lines = news.unreadable;
+      log.warn({ network, path, lines }, "the journal of leases has lines that say nothing");
+    } catch (cause) {
+      if (this.#isJournalReported) return;
+      const problem = describeError(cause);
+      log.warn({ network, path, problem }, "cannot read the journal of leases");
+    }
+    this.#isJournalReported = true;
+  }
+
+  // True when all is written; false when an address was taken meanwhile, then nothing is.
+  #write(order: Order, addresses: readonly PlannedAddress[], memory: LeaseMemory): boolean {
+    const { directory } = this.#options;
+    const added = addresses.filter(({ isNew }) => isNew);
+    this.#refresh(
+      order,
+      addresses.flatMap(({ address, isNew }) => (isNew ? [] : [address])),
+      memory,
+    );
+    if (added.length === 0) return true;
+    this.#version = undefined;
+    const file = this.#create(order, added);
+    if (file === undefined) {
+      this.#forget();
+      return false;
+    }
+    for (const { set, address } of added) {
+      memory.held(address, { owner: ownerOf(order), stamp: file.stamp }, file.details);
+      memory.lastReserved.set(set, address);
+    }
+    this.#version = directory.mark();
+    return true;
+  }
+
+  // The journal first: what it says is true of the file alone, and a file without it tells less.
+  #create(
+    order: Order,
+    added: readonly PlannedAddress[],
+  ): { readonly stamp: FileStamp; readonly details?: LeaseDetails } | undefined {
+    const { directory } = this.#options;
+    const created: Ip[] = [];
+    let isComplete = false;
+    try {
+      return directory.withOwnerFile(ownerOf(order), ({ stamp, giveName }) => {
+        const addresses = added.map(({ address }) => address);
+        const details = this.#noteGiven(addresses, this.#detailsOf(order, stamp));
+        isComplete = addresses.every((address) => {
+          const isCreated = giveName(address);
+          if (isCreated) created.push(address);
+          return isCreated;
+        });
+        if (!isComplete) return undefined;
+        isComplete = false;
+        for (const { set, address } of added) directory.recordLast(set, address);
+        isComplete = true;
+        return details ? { stamp, details } : { stamp };
+      });
+    } finally {
+      if (!isComplete) {
+        this.#forget();
+        for (const address of created) directory.remove(address);
+      }
+    }
+  }
+
+  #detailsOf({ key, sandbox, pod }: Order, stamp: FileStamp): LeaseDetails {
+    return {
+      owner: { containerId: key.containerId, ifName: key.ifName },
+      stamp,
+      given: momentOf(this.#options.clocks),
+      ...(sandbox && { sandbox }),
+      ...(pod && { pod }),
+    };
+  }
+
+  // An attachment that asks again may be in another sandbox, and another boot: what is known of its
+  // leases must not be of the one before.
+  #refresh(order: Order, held: readonly Ip[], memory: LeaseMemory): void {
+    for (const address of held) {
+      const file = memory.index.file(address);
+      const known = memory.details(address);
+      if (file === undefined) continue;
+      const details = this.#detailsOf(order, file.stamp);
+      if (known !== undefined && isSaidOf(known, details)) continue;
+      const noted = this.#noteGiven([address], details);
+      if (noted !== undefined) memory.held(address, file, noted);
+    }
+  }
+
   // Goes on past a file that cannot be removed, then throws what went wrong first.
-  #remove(addresses: readonly Ip[]): void {
+  #remove(addresses: readonly Ip[], why: string): void {
     if (addresses.length === 0) return;
-    const state = this.#state();
-    this.#known = undefined;
+    const { directory, clocks } = this.#options;
+    const memory = this.#current();
+    this.#version = undefined;
+    this.#noteFreed(addresses, why);
+    const now = momentOf(clocks);
     const failures: unknown[] = [];
     for (const address of addresses) {
       try {
-        this.#directory.remove(address);
-        state.index.free(address);
+        directory.remove(address);
+        memory.freed(address, now);
       } catch (cause) {
         failures.push(cause);
       }
     }
-    this.#known = { state, version: this.#directory.mark() };
+    this.#version = directory.mark();
     if (failures.length > 0) throw failures[0];
+    this.#compact(memory);
+  }
+
+  #noteGiven(addresses: readonly Ip[], details: LeaseDetails): LeaseDetails | undefined {
+    return this.#append({ kind: "given", addresses, details }) ? details : undefined;
+  }
+
+  #noteFreed(addresses: readonly Ip[], why: string): void {
+    this.#append({ kind: "freed", addresses, why, freed: momentOf(this.#options.clocks) });
+  }
+
+  // A lease without its line is like another program's: DEL and GC free it.
+  #append(event: JournalEvent): boolean {
+    const { journal, network, log } = this.#options;
+    try {
+      journal.append(event);
+      return true;
+    } catch (cause) {
+      const problem = describeError(cause);
+      log.warn({ network, path: journal.path, problem }, "cannot write to the journal of leases");
+      return false;
+    }
+  }
+
+  // In DEL, never in ADD: it is synced, which takes milliseconds.
+  #compact(memory: LeaseMemory): void {
+    const { journal, network, log } = this.#options;
+    if (journal.size < leastCompacted + memory.lines * octetsPerLine) return;
+    try {
+      journal.replace(memory.events());
+    } catch (cause) {
+      const problem = describeError(cause);
+      log.warn({ network, path: journal.path, problem }, "cannot write the journal of leases anew");
+    }
+  }
+
+  #forget(): void {
+    this.#memory = undefined;
+    this.#version = undefined;
+    this.#options.journal.forget();
   }
 }
+
+const ownerOf = ({ key: { containerId, ifName } }: Order): Owner => ({ containerId, ifName });
+
+const isSaidOf = (known: LeaseDetails, now: LeaseDetails): boolean =>
+  known.given.bootId === now.given.bootId &&
+  isSameFile(known.stamp, now.stamp) &&
+  known.sandbox?.device === now.sandbox?.device &&
+  known.sandbox?.inode === now.sandbox?.inode;

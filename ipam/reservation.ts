@@ -4,7 +4,8 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import { assertNever } from "../core/assert.ts";
 import type { Taken } from "./address-set.ts";
 import type { SetUsage } from "./ipam.ts";
-import { allocateNext, allocateRequested } from "./allocate.ts";
+import { type Allocation, allocateNext, allocateRequested } from "./allocate.ts";
+import type { Quarantine } from "./quarantine.ts";
 import {
   type Exclusion,
   type Range,
@@ -25,6 +26,8 @@ export interface Demand {
 /** What of the network's state the decision rests on. */
 export interface Holdings {
   readonly taken: Taken;
+  /** Addresses that were freed not long ago: given only where there is no other. */
+  readonly quarantine: Pick<Quarantine, "blocked" | "resting" | "count">;
   /** By the range set's place in the configuration. */
   readonly lastReserved: ReadonlyMap<number, Ip>;
 }
@@ -76,7 +79,7 @@ interface SetDemand {
 
 function planSet(
   { set, index, requested, held }: SetDemand,
-  { taken, lastReserved }: Holdings,
+  holdings: Holdings,
 ): Refusal | { readonly kind: "planned"; readonly address: PlannedAddress } {
   const heldHere = held.filter((address) => rangeOf(set, address) !== undefined);
   const again = requested === undefined ? heldHere[0] : heldHere.find((one) => one === requested);
@@ -89,8 +92,8 @@ function planSet(
   }
   const result =
     requested === undefined
-      ? allocateNext(set, taken, lastReserved.get(index))
-      : allocateRequested(set, taken, requested);
+      ? allocateFree(set, index, holdings)
+      : allocateRequested(set, holdings.taken, requested);
   switch (result.kind) {
     case "leased":
       return {
@@ -106,15 +109,34 @@ function planSet(
   }
 }
 
+function allocateFree(
+  set: RangeSet,
+  index: number,
+  { taken, quarantine, lastReserved }: Holdings,
+): Allocation {
+  const next = allocateNext(set, quarantine.blocked, lastReserved.get(index));
+  if (next.kind !== "exhausted") return next;
+  for (const address of quarantine.resting()) {
+    if (rangeOf(set, address) === undefined) continue;
+    const longest = allocateRequested(set, taken, address);
+    if (longest.kind === "leased") return longest;
+  }
+  return next;
+}
+
 /** What the runtime is told. */
-export function refusalError(refusal: Refusal, network: string, taken: Taken): CniError {
+export function refusalError(
+  refusal: Refusal,
+  network: string,
+  holdings: Pick<Holdings, "taken" | "quarantine">,
+): CniError {
   switch (refusal.kind) {
     case "exhausted": {
-      const { size, held } = usageOf(refusal.set, taken);
+      const { size, held, resting } = usageOf(refusal.set, holdings);
       return new CniError(
         CniCode.addressesExhausted,
         `Cannot give an address of network "${network}": ${held} of ${size} are held ` +
-          `in ${formatSet(refusal.set)}`,
+          `in ${formatSet(refusal.set)}, ${resting} rest in quarantine`,
       );
     }
     case "conflict":
@@ -142,11 +164,14 @@ const conflictReasons = {
   other: "the attachment holds another address of the same range set",
 } as const;
 
-export function usageOf(set: RangeSet, taken: Taken): SetUsage {
+export function usageOf(
+  set: RangeSet,
+  { taken, quarantine }: Pick<Holdings, "taken" | "quarantine">,
+): SetUsage {
   let held = 0;
   for (const range of set) {
     for (const { first, last } of givable(range))
       held += taken[range.family].countBetween(first, last);
   }
-  return { ranges: formatSet(set), size: setSize(set), held };
+  return { ranges: formatSet(set), size: setSize(set), held, resting: quarantine.count(set) };
 }

@@ -131,8 +131,10 @@ test("a file left over from a death is not truncated, for it may be a lease's se
   const directory = new LeaseDirectory(join(data.path, "mynet"), systemClock);
   linkSync(join(directory.path, "10.1.2.2"), join(directory.path, ".fairlead-lease"));
   const owner = { containerId: "b", ifName: "eth0" };
-  expect(() => directory.create(ip("10.1.2.3"), owner)).toThrow("EEXIST");
-  expect(directory.create(ip("10.1.2.3"), owner)).toBe(true);
+  const give = (): boolean =>
+    directory.withOwnerFile(owner, ({ giveName }) => giveName(ip("10.1.2.3")));
+  expect(give).toThrow("EEXIST");
+  expect(give()).toBe(true);
   expect(data.files()).toMatchObject({ "10.1.2.2": "a\r\neth0", "10.1.2.3": "b\r\neth0" });
 });
 
@@ -147,7 +149,7 @@ describe("reserve()", () => {
     expect(full.code).toBe(CniCode.addressesExhausted);
     expect(full.message).toBe(
       'Cannot give an address of network "mynet": 5 of 5 are held ' +
-        "in 10.1.2.1-10.1.2.6 of 10.1.2.0/29",
+        "in 10.1.2.1-10.1.2.6 of 10.1.2.0/29, 0 rest in quarantine",
     );
   });
 
@@ -377,8 +379,13 @@ test("usage() counts without the gateway", async () => {
   await add(ipam, key("a"), { ranges: both });
   put("10.1.2.1", "odd\r\neth0");
   expect(await ipam.usage("mynet", { ranges: both }, never)).toEqual([
-    { ranges: "10.1.2.1-10.1.2.6 of 10.1.2.0/29", size: 5n, held: 1 },
-    { ranges: "fd00::1-fd00::ffff:ffff:ffff:ffff of fd00::/64", size: (1n << 64n) - 2n, held: 1 },
+    { ranges: "10.1.2.1-10.1.2.6 of 10.1.2.0/29", size: 5n, held: 1, resting: 0 },
+    {
+      ranges: "fd00::1-fd00::ffff:ffff:ffff:ffff of fd00::/64",
+      size: (1n << 64n) - 2n,
+      held: 1,
+      resting: 0,
+    },
   ]);
 });
 

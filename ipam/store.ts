@@ -2,14 +2,25 @@
 import { join } from "node:path";
 import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
-import type { Clock } from "../core/clock.ts";
+import type { BootClock, Clock } from "../core/clock.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import { type Log, silentLog } from "../core/log.ts";
 import type { AttachmentKey } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import { openLock } from "../kernel/flock.ts";
-import { type DiskWrites, LeaseDirectory } from "./directory.ts";
-import type { Ipam, Lease, Offer, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
+import { systemBootClock } from "../kernel/boot-clock.ts";
+import { LeaseDirectory } from "./directory.ts";
+import type { DiskWrites } from "./disk-writes.ts";
+import type {
+  Inventory,
+  Ipam,
+  Lease,
+  Offer,
+  ReserveRequest,
+  ReservedAddress,
+  SetUsage,
+} from "./ipam.ts";
+import { LeaseJournal } from "./journal.ts";
 import { NetworkLeases } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
 
@@ -17,7 +28,10 @@ export interface IpamOptions {
   /** Default: host-local's, `/var/lib/cni/networks`. */
   readonly dataDir?: string;
   readonly clock: Clock;
+  readonly boot?: BootClock;
   readonly log?: Log;
+  /** Whether connection tracking has anything of the address: then it rests on. */
+  readonly isTracked?: (address: Ip) => boolean;
   /** How long to wait for a network's lock. */
   readonly lockDeadlineMs?: number;
   /** For tests: the calls that change the disk. */
@@ -58,18 +72,18 @@ class LeaseStore implements Ipam {
   }
 
   async reserve(
-    { key, requestedIps, ...offer }: ReserveRequest,
+    { ranges, withheld, ...request }: ReserveRequest,
     signal: AbortSignal,
   ): Promise<readonly ReservedAddress[]> {
-    const sets = canonicalSets(offer);
-    const network = this.#open(key.network);
-    return this.#locked(network, signal, () => network.leases.reserve(key, sets, requestedIps));
+    const sets = canonicalSets({ ranges, ...(withheld && { withheld }) });
+    const network = this.#open(request.key.network);
+    return this.#locked(network, signal, () => network.leases.reserve({ ...request, sets }));
   }
 
-  async release(key: AttachmentKey, signal: AbortSignal): Promise<readonly Ip[]> {
+  async release(key: AttachmentKey, signal: AbortSignal, why = "DEL"): Promise<readonly Ip[]> {
     const network = this.#open(key.network);
     if (!network.directory.exists()) return [];
-    return this.#locked(network, signal, () => network.leases.release(key));
+    return this.#locked(network, signal, () => network.leases.release(key, why));
   }
 
   async leases(name: string, signal = new AbortController().signal): Promise<readonly Lease[]> {
@@ -82,16 +96,30 @@ class LeaseStore implements Ipam {
     name: string,
     isValid: (lease: Lease) => boolean,
     signal: AbortSignal,
+    why = "GC",
   ): Promise<readonly Lease[]> {
     const network = this.#open(name);
     if (!network.directory.exists()) return [];
-    return this.#locked(network, signal, () => network.leases.collect(isValid));
+    return this.#locked(network, signal, () => network.leases.collect(isValid, why));
+  }
+
+  async inventory(name: string, signal: AbortSignal): Promise<Inventory> {
+    const network = this.#open(name);
+    if (!network.directory.exists()) return { leases: [], resting: [] };
+    return this.#locked(network, signal, () => network.leases.inventory());
   }
 
   async usage(name: string, offer: Offer, signal: AbortSignal): Promise<readonly SetUsage[]> {
     const sets = canonicalSets(offer);
     const network = this.#open(name);
     return this.#locked(network, signal, () => network.leases.usage(sets));
+  }
+
+  // Beside leases that lie elsewhere, so that they end together (a tmpfs), and their networks may have
+  // the names of others. No network's name begins with a dot.
+  get #journals(): string {
+    const isUsual = this.#dataDir === paths.leases;
+    return isUsual ? paths.leaseJournals : join(this.#dataDir, ".fairlead/leases");
   }
 
   #open(name: string): OpenNetwork {
@@ -102,9 +130,14 @@ class LeaseStore implements Ipam {
       );
     }
     return remember(this.#networks, name, mostNetworks, () => {
-      const { clock, log = silentLog, writes } = this.#options;
+      const { clock, boot = systemBootClock, log = silentLog, writes } = this.#options;
+      const { isTracked } = this.#options;
       const directory = new LeaseDirectory(join(this.#dataDir, name), clock, writes);
-      return { directory, leases: new NetworkLeases(name, directory, log) };
+      const journal = new LeaseJournal(join(this.#journals, name), writes);
+      const clocks = { clock, boot };
+      const tracking = isTracked && { isTracked };
+      const options = { network: name, directory, journal, clocks, log, ...tracking };
+      return { directory, leases: new NetworkLeases(options) };
     });
   }
 

@@ -1,5 +1,6 @@
 // The network configuration of a request: what the runtime sends on standard input.
 import type { Ip } from "../address.ts";
+import { longestQuarantineSeconds } from "../node-facts.ts";
 import { readBandwidth } from "./bandwidth.ts";
 import { readCapabilities } from "./capabilities.ts";
 import { CniCode, CniError } from "./error.ts";
@@ -171,6 +172,7 @@ function readIpam(json: Json, { args, isIpam = false }: ConfContext): IpamConf {
     routes: list(ipam, "routes", readRoute),
     ...optional(ipam, "dataDir", readText),
     ...optional(ipam, "resolvConf", readText),
+    ...optional(ipam, "quarantineSeconds", readInteger(0, longestQuarantineSeconds)),
     requestedIps: [
       ...requestedIpOf(args),
       ...(requestedCni === undefined ? [] : list(requestedCni, "ips", readRequestedIp)),

@@ -109,6 +109,8 @@ export interface IpamConf {
   readonly routes: readonly CniRoute[];
   readonly dataDir?: string;
   readonly resolvConf?: string;
+  /** How long a freed address rests; absent: as the daemon says. */
+  readonly quarantineSeconds?: number;
   /** Requested addresses, from every channel, in host-local's order. */
   readonly requestedIps: readonly Ip[];
 }

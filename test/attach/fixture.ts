@@ -102,7 +102,7 @@ export function createNode(
     leftovers: () => [
       ...filesOf(join(directory, "attachments")),
       ...filesOf(join(directory, "networks")).filter(
-        (file) => !/\/(lock|last_reserved_ip\.\d+)$/.test(file),
+        (file) => !/\/(lock|last_reserved_ip\.\d+|\.fairlead\/.*)$/.test(file),
       ),
       ...kernel.links().flatMap(({ name }) => (isPodHostInterface(name) ? [`link ${name}`] : [])),
       ...kernel.routes({ protocol: routeProtocol }).map((route) => `route ${route.destination}`),

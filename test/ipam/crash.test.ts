@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { AttachmentKey } from "../../core/names.ts";
-import type { DiskWrites } from "../../ipam/directory.ts";
+import type { DiskWrites } from "../../ipam/disk-writes.ts";
 import type { Ipam } from "../../ipam/ipam.ts";
 import { type DataDir, add, createDataDir, key, never, ranges } from "./lease-directory.ts";
 
@@ -44,13 +44,16 @@ function dyingWrites(at: number, ending: Ending): DiskWrites & { readonly count:
     },
     writeSync: (fd, content, position) => {
       const part = ending === "half" ? content.slice(0, content.length / 2) : "";
+      let written = 0;
       perform(
-        () => fs.writeSync(fd, content, position),
-        () => fs.writeSync(fd, part, position),
+        () => (written = fs.writeSync(fd, content, position)),
+        () => (written = fs.writeSync(fd, part, position)),
       );
+      return written;
     },
     ftruncateSync: (...args) => perform(() => fs.ftruncateSync(...args), nothing),
     linkSync: (...args) => perform(() => fs.linkSync(...args), nothing),
+    renameSync: (...args) => perform(() => fs.renameSync(...args), nothing),
     unlinkSync: (...args) => perform(() => fs.unlinkSync(...args), nothing),
     utimesSync: (...args) => perform(() => fs.utimesSync(...args), nothing),
   };

@@ -12,13 +12,14 @@ export interface IpamCall {
   readonly command?: string;
   readonly container?: string;
   readonly args?: string;
+  readonly netns?: string;
   /** Keys of the configuration beside `ipam`. */
   readonly conf?: object;
   readonly ipam?: object | undefined;
   readonly facts?: () => RangeFacts;
 }
 
-const noFacts = (): RangeFacts => {
+export const noFacts = (): RangeFacts => {
   throw new CniError(CniCode.tryAgainLater, "no daemon");
 };
 
@@ -43,12 +44,12 @@ export function callIpam(
     CNI_COMMAND: command,
     CNI_CONTAINERID: container,
     CNI_IFNAME: "eth0",
-    CNI_NETNS: "/run/netns/x",
+    CNI_NETNS: given.netns ?? "/run/netns/x",
     CNI_PATH: "/usr/lib/cni",
     CNI_ARGS: args,
   };
   const readStdin = async (): Promise<string> => JSON.stringify(conf);
-  return dispatch({ environment, readStdin, about: "" }, handlers, never);
+  return dispatch({ environment, readStdin, about: "", isIpam: true }, handlers, never);
 }
 
 export const printed = (reply: CniReply): Record<string, unknown> => JSON.parse(reply.stdout);

@@ -1,0 +1,302 @@
+// What lies beside the lease files: details and quarantine, over crashes, reboots and other programs.
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { BootClock, Clock } from "../core/clock.ts";
+import { CniCode } from "../core/cni/error.ts";
+import { type Log, silentLog } from "../core/log.ts";
+import { type DataDir, createDataDir, key, never, ranges } from "../test/ipam/lease-directory.ts";
+import { ip } from "../test/support/builders.ts";
+import type { Ipam, ReserveRequest } from "./ipam.ts";
+import type { IpamOptions } from "./store.ts";
+
+let data: DataDir;
+let warnings: string[];
+beforeEach(() => {
+  data = createDataDir();
+  warnings = [];
+});
+afterEach(() => data[Symbol.dispose]());
+
+const log: Log = { ...silentLog, warn: (_fields, message) => warnings.push(message) };
+const small = ranges("10.1.2.0/29");
+const sandbox = { device: 4, inode: 4_026_532_000, path: "/var/run/netns/a" };
+const pod = { namespace: "default", name: "web-0" };
+const pathOf = (address: string): string => join(data.path, "mynet", address);
+const journalPath = (): string => join(data.path, ".fairlead/leases/mynet");
+
+/** A machine whose clocks a test steps. */
+class Machine implements BootClock, Clock {
+  bootId = "boot-1";
+  elapsed = 1_000_000;
+  wall = 1_700_000_000_000;
+  elapsedMs = (): number => this.elapsed;
+  nowMs = (): number => this.wall;
+  monotonicMs = (): number => performance.now();
+  pass(ms: number): void {
+    this.elapsed += ms;
+    this.wall += ms;
+  }
+  reboot(id: string): void {
+    this.bootId = id;
+    this.elapsed = 5_000;
+  }
+  open(options: Partial<IpamOptions> = {}): Ipam {
+    return data.open({ clock: this, boot: this, log, ...options });
+  }
+}
+let machine: Machine;
+beforeEach(() => void (machine = new Machine()));
+
+const reserve = (ipam: Ipam, id: string, more: Partial<ReserveRequest> = {}): Promise<string[]> =>
+  ipam
+    .reserve({ key: key(id), ranges: small, requestedIps: [], ...more }, never)
+    .then((given) => given.map(({ address }) => address.address));
+const detailed = async (ipam: Ipam) => (await ipam.inventory("mynet", never)).leases;
+
+describe("details", () => {
+  test("are told by another process, for both addresses of one file", async () => {
+    const dual = ranges("10.1.2.0/29", "fd00::/64");
+    await reserve(machine.open(), "a", { ranges: dual, sandbox, pod });
+    const leases = await detailed(machine.open());
+    expect(leases.map(({ address }) => address)).toEqual(["10.1.2.2", "fd00::2"]);
+    for (const { details } of leases) {
+      expect(details).toMatchObject({
+        owner: { containerId: "a", ifName: "eth0" },
+        given: { bootId: "boot-1", elapsedMs: 1_000_000, wallMs: 1_700_000_000_000 },
+        sandbox,
+        pod,
+      });
+    }
+    expect(warnings).toEqual([]);
+  });
+
+  test("end with the lease", async () => {
+    const ipam = machine.open();
+    await reserve(ipam, "a", { sandbox });
+    await ipam.release(key("a"), never);
+    expect(await detailed(machine.open())).toEqual([]);
+    expect(readFileSync(journalPath(), "utf8")).toMatch(/\tfreed\t10\.1\.2\.2\tDEL\tboot-1\t/);
+  });
+
+  test("are not those of a file that another program made since", async () => {
+    await reserve(machine.open(), "a", { sandbox });
+    // As host-local does: the same owner, the same address, another file.
+    unlinkSync(pathOf("10.1.2.2"));
+    writeFileSync(pathOf("10.1.2.2"), "a\r\neth0", { mode: 0o600 });
+    utimesSync(pathOf("10.1.2.2"), 1, 1);
+    for (const ipam of [machine.open(), machine.open()]) {
+      expect(await detailed(ipam)).toEqual([
+        { address: "10.1.2.2", containerId: "a", ifName: "eth0" },
+      ]);
+    }
+  });
+
+  test("are those of the last request, when an attachment asks again", async () => {
+    await reserve(machine.open(), "a", { sandbox });
+    machine.reboot("boot-2");
+    const ipam = machine.open();
+    const again = { ...sandbox, inode: 4_026_532_999 };
+    expect(await reserve(ipam, "a", { sandbox: again })).toEqual(["10.1.2.2"]);
+    for (const one of [ipam, machine.open()]) {
+      const [lease] = await detailed(one);
+      expect(lease?.details).toMatchObject({ given: { bootId: "boot-2" }, sandbox: again });
+    }
+  });
+
+  test("that a dead process wrote of a lease that it never made are nobody's", async () => {
+    await reserve(machine.open(), "a", { sandbox });
+    const text = readFileSync(journalPath(), "utf8");
+    const ipam = machine.open();
+    await ipam.release(key("a"), never);
+    appendFileSync(journalPath(), text.slice(text.indexOf("\n") + 1));
+    expect(await detailed(machine.open())).toEqual([]);
+    expect(await reserve(machine.open(), "b")).toEqual(["10.1.2.3"]);
+  });
+
+  test("of garbage cost one warning and no address", async () => {
+    await reserve(machine.open(), "a");
+    writeFileSync(journalPath(), "\0".repeat(500));
+    const ipam = machine.open();
+    expect(await reserve(ipam, "b")).toEqual(["10.1.2.3"]);
+    expect(await ipam.release(key("a"), never)).toEqual(["10.1.2.2"]);
+    expect(warnings).toEqual(["the journal of leases has lines that say nothing"]);
+  });
+
+  test("that cannot be written leave a lease without, which DEL frees", async () => {
+    mkdirSync(journalPath(), { recursive: true });
+    const ipam = machine.open();
+    expect(await reserve(ipam, "a")).toEqual(["10.1.2.2"]);
+    expect(await detailed(ipam)).toEqual([
+      { address: "10.1.2.2", containerId: "a", ifName: "eth0" },
+    ]);
+    expect(await ipam.release(key("a"), never)).toEqual(["10.1.2.2"]);
+    expect(warnings).toContain("cannot write to the journal of leases");
+  });
+
+  test("tell a lease that a power cut cut short from one in the oldest format", async () => {
+    await reserve(machine.open(), "abcdef");
+    await reserve(machine.open(), "b");
+    machine.reboot("boot-2");
+    writeFileSync(pathOf("10.1.2.2"), "abc");
+    writeFileSync(pathOf("10.1.2.3"), "b");
+    expect(await machine.open().leases("mynet")).toEqual([
+      { address: "10.1.2.3", containerId: "b", ifName: "" },
+    ]);
+    expect(warnings).toEqual(["reclaimed addresses whose files were empty or torn"]);
+  });
+
+  test("of an earlier boot do not stand for what a file says", async () => {
+    await reserve(machine.open(), "a");
+    const { atimeMs, mtimeMs } = statSync(pathOf("10.1.2.2"));
+    machine.reboot("boot-2");
+    // A power cut that keeps the file's times and not its content.
+    writeFileSync(pathOf("10.1.2.2"), "\0".repeat(7));
+    utimesSync(pathOf("10.1.2.2"), atimeMs / 1000, mtimeMs / 1000);
+    expect(await machine.open().leases("mynet")).toEqual([]);
+  });
+
+  test("are kept when the journal is written anew, and it stays small", async () => {
+    const ipam = machine.open();
+    await reserve(ipam, "stays", { sandbox, pod });
+    for (let i = 0; i < 1200; i++) {
+      await reserve(ipam, `c${i}`, { sandbox, pod });
+      machine.pass(1000);
+      await ipam.release(key(`c${i}`), never);
+    }
+    expect(statSync(journalPath()).size).toBeLessThan(150 << 10);
+    for (const one of [ipam, machine.open()]) {
+      expect((await detailed(one))[0]?.details).toMatchObject({ sandbox, pod });
+    }
+    expect(existsSync(join(data.path, ".fairlead/leases/.fairlead-journal"))).toBe(false);
+  });
+});
+
+describe("quarantine", () => {
+  const quarantineMs = 60_000;
+  const rest = { quarantineMs };
+
+  test("keeps a freed address from being given, until its time has passed", async () => {
+    const ipam = machine.open();
+    await reserve(ipam, "a", rest);
+    await ipam.release(key("a"), never);
+    // .3 to .6 come first in any case; then the round robin meets .2 again.
+    for (const id of ["b", "c", "d"]) await reserve(ipam, id, rest);
+    for (const id of ["b", "c", "d"]) await ipam.release(key(id), never);
+    expect(await reserve(machine.open(), "e", rest)).toEqual(["10.1.2.6"]);
+    machine.pass(quarantineMs - 1);
+    expect(await reserve(machine.open(), "f", rest)).toEqual(["10.1.2.2"]); // only resting ones are left
+    machine.pass(1);
+    expect(await reserve(machine.open(), "g", rest)).toEqual(["10.1.2.3"]);
+  });
+
+  test("gives the one that rests longest when there is no other", async () => {
+    const ipam = machine.open();
+    for (const id of ["a", "b", "c", "d", "e"]) await reserve(ipam, id, rest);
+    for (const id of ["c", "a", "d"]) {
+      await ipam.release(key(id), never);
+      machine.pass(10);
+    }
+    expect(await ipam.usage("mynet", { ranges: small }, never)).toMatchObject([
+      { held: 2, resting: 3 },
+    ]);
+    const given: string[][] = [];
+    for (const id of ["f", "g", "h"]) given.push(await reserve(ipam, id, rest));
+    expect(given.flat()).toEqual(["10.1.2.4", "10.1.2.2", "10.1.2.5"]);
+    await expect(reserve(ipam, "i", rest)).rejects.toMatchObject({
+      code: CniCode.addressesExhausted,
+    });
+  });
+
+  test("is host-local's order when there is none", async () => {
+    const ipam = machine.open();
+    for (const id of ["a", "b", "c", "d", "e"]) await reserve(ipam, id);
+    for (const id of ["c", "a", "d"]) await ipam.release(key(id), never);
+    const given: string[][] = [];
+    for (const id of ["f", "g", "h"]) given.push(await reserve(ipam, id));
+    expect(given.flat()).toEqual(["10.1.2.2", "10.1.2.4", "10.1.2.5"]);
+  });
+
+  test("does not keep an address from who asks for it, nor from who holds it", async () => {
+    const ipam = machine.open();
+    await reserve(ipam, "a", rest);
+    expect(await reserve(ipam, "a", rest)).toEqual(["10.1.2.2"]);
+    await ipam.release(key("a"), never);
+    const requestedIps = [ip("10.1.2.2")];
+    expect(await reserve(ipam, "b", { ...rest, requestedIps })).toEqual(["10.1.2.2"]);
+  });
+
+  test.each([
+    ["back", -86_400_000],
+    ["ahead", 86_400_000],
+  ])("does not heed a clock that jumps %s within a boot", async (_name, jumpMs) => {
+    const ipam = machine.open();
+    await reserve(ipam, "a", rest);
+    await ipam.release(key("a"), never);
+    machine.wall += jumpMs;
+    machine.pass(quarantineMs - 1);
+    const forMs = async () => (await machine.open().inventory("mynet", never)).resting;
+    expect(await forMs()).toEqual([{ address: "10.1.2.2", forMs: quarantineMs - 1 }]);
+    // Not even of what cannot be: freed later than now.
+    machine.elapsed -= quarantineMs;
+    expect(await forMs()).toEqual([{ address: "10.1.2.2", forMs: 0 }]);
+  });
+
+  test.each([
+    ["back", -86_400_000, 5_000],
+    ["ahead", 86_400_000, 86_410_000],
+  ])("is at most as long after a reboot and a clock %s", async (_name, jumpMs, forMs) => {
+    const ipam = machine.open();
+    await reserve(ipam, "a", rest);
+    await ipam.release(key("a"), never);
+    machine.pass(10_000);
+    machine.reboot("boot-2");
+    machine.wall += jumpMs;
+    const { resting } = await machine.open().inventory("mynet", never);
+    expect(resting).toEqual([{ address: "10.1.2.2", forMs }]);
+  });
+
+  test("begins when it is seen that another program freed an address", async () => {
+    const ipam = machine.open();
+    await reserve(ipam, "a", rest);
+    await reserve(ipam, "b", rest);
+    rmSync(pathOf("10.1.2.2"));
+    machine.pass(5_000);
+    expect((await ipam.inventory("mynet", never)).resting).toEqual([
+      { address: "10.1.2.2", forMs: 0 },
+    ]);
+    machine.pass(1_000);
+    expect((await machine.open().inventory("mynet", never)).resting).toEqual([
+      { address: "10.1.2.2", forMs: 1_000 },
+    ]);
+  });
+
+  test("goes on while connection tracking has something of the address", async () => {
+    const asked: string[] = [];
+    const tracked = new Set(["10.1.2.2"]);
+    const isTracked = (address: string): boolean => {
+      asked.push(address);
+      return tracked.has(address);
+    };
+    const ipam = machine.open({ isTracked });
+    for (const id of ["a", "b", "c", "d", "e"]) await reserve(ipam, id, rest);
+    for (const id of ["a", "b"]) await ipam.release(key(id), never);
+    expect(asked).toEqual([]);
+    machine.pass(quarantineMs);
+    expect(await reserve(ipam, "f", rest)).toEqual(["10.1.2.3"]);
+    expect(asked).toEqual(["10.1.2.2", "10.1.2.3"]);
+    // The range has no other: it is given all the same.
+    expect(await reserve(ipam, "g", rest)).toEqual(["10.1.2.2"]);
+    expect(asked).toHaveLength(2);
+  });
+});

@@ -1,0 +1,157 @@
+// One line of a network's journal: an event, with a checksum in front. A line that a crash tore, that
+// a power cut left as zeros, or that somebody else wrote does not match, and says nothing.
+import { crc32 } from "node:zlib";
+import { type Ip, parseIp } from "../core/address.ts";
+import type { PodName } from "../core/cni/pod-name.ts";
+import type { NamespaceIdentity } from "../kernel/kernel.ts";
+import type { FileStamp, Owner } from "./lease.ts";
+
+/** When something was, in a way that outlives a jump of the wall clock and a reboot. */
+export interface Moment {
+  readonly bootId: string;
+  /** Milliseconds since that boot. */
+  readonly elapsedMs: number;
+  /** Wall clock. */
+  readonly wallMs: number;
+}
+
+/** CNI_NETNS as given, and which namespace that was. */
+export type SandboxName = NamespaceIdentity & { readonly path: string };
+
+/** What a lease's file cannot say. */
+export interface LeaseDetails {
+  readonly owner: Owner;
+  /** Of which file this is said: another one of the same name is another lease. */
+  readonly stamp: FileStamp;
+  readonly given: Moment;
+  readonly sandbox?: SandboxName;
+  readonly pod?: PodName;
+}
+
+export type JournalEvent =
+  /** The journal's first line. Another generation is another journal. */
+  | { readonly kind: "journal"; readonly generation: string }
+  /** Written before the files, and only true of files with this stamp. */
+  | { readonly kind: "given"; readonly addresses: readonly Ip[]; readonly details: LeaseDetails }
+  | {
+      readonly kind: "freed";
+      readonly addresses: readonly Ip[];
+      readonly why: string;
+      readonly freed: Moment;
+    };
+
+const absent = "-";
+
+/** Fields between tabs; with its newline. */
+export function formatEvent(event: JournalEvent): string {
+  const fields = [event.kind, ...fieldsOf(event)].map(escapeField);
+  const text = fields.join("\t");
+  return `${checksum(text)}\t${text}\n`;
+}
+
+function fieldsOf(event: JournalEvent): readonly string[] {
+  switch (event.kind) {
+    case "journal":
+      return ["1", event.generation];
+    case "given": {
+      const { owner, stamp, given, sandbox, pod } = event.details;
+      return [
+        event.addresses.join(" "),
+        owner.containerId,
+        owner.ifName,
+        `${stamp.inode} ${stamp.modifiedMs}`,
+        ...momentFields(given),
+        sandbox ? `${sandbox.device} ${sandbox.inode} ${sandbox.path}` : absent,
+        pod ? `${pod.namespace} ${pod.name}` : absent,
+      ];
+    }
+    case "freed":
+      return [event.addresses.join(" "), event.why, ...momentFields(event.freed)];
+  }
+}
+
+const momentFields = ({ bootId, elapsedMs, wallMs }: Moment): readonly string[] => [
+  bootId,
+  String(elapsedMs),
+  String(wallMs),
+];
+
+/** Undefined for a line that is no whole event of a version that is known. */
+export function parseEvent(line: string): JournalEvent | undefined {
+  const text = line.slice(9);
+  if (line[8] !== "\t" || checksum(text) !== line.slice(0, 8)) return undefined;
+  const [kind, ...fields] = text.split("\t").map(unescapeField);
+  switch (kind) {
+    case "journal":
+      return fields[0] === "1" && fields[1] !== undefined
+        ? { kind, generation: fields[1] }
+        : undefined;
+    case "given":
+      return parseGiven(fields);
+    case "freed":
+      return parseFreed(fields);
+    default:
+      return undefined;
+  }
+}
+
+function parseGiven(fields: readonly string[]): JournalEvent | undefined {
+  const [addressText = "", containerId, ifName, stampText = "", bootId, elapsed, wall] = fields;
+  const [, , , , , , , sandboxText = "", podText = ""] = fields;
+  const addresses = parseAddresses(addressText);
+  const [inode = "", modified = ""] = stampText.split(" ");
+  const given = parseMoment(bootId, elapsed, wall);
+  if (addresses === undefined || given === undefined || !containerId || ifName === undefined) {
+    return undefined;
+  }
+  const sandbox = parseSandbox(sandboxText);
+  const [namespace, name] = podText === absent ? [] : podText.split(" ");
+  const details: LeaseDetails = {
+    owner: { containerId, ifName },
+    stamp: { inode: Number(inode), modifiedMs: Number(modified) },
+    given,
+    ...(sandbox && { sandbox }),
+    ...(namespace && name && { pod: { namespace, name } }),
+  };
+  return { kind: "given", addresses, details };
+}
+
+function parseFreed([addressText = "", why = "", ...moment]: readonly string[]):
+  | JournalEvent
+  | undefined {
+  const addresses = parseAddresses(addressText);
+  const freed = parseMoment(...moment);
+  return addresses && freed && { kind: "freed", addresses, why, freed };
+}
+
+function parseAddresses(text: string): readonly Ip[] | undefined {
+  const addresses = text.split(" ").flatMap((one) => parseIp(one) ?? []);
+  return addresses.join(" ") === text ? addresses : undefined;
+}
+
+function parseMoment(bootId = "", elapsed = "", wall = ""): Moment | undefined {
+  const elapsedMs = Number(elapsed);
+  const wallMs = Number(wall);
+  const isWhole = bootId !== "" && Number.isFinite(elapsedMs) && Number.isFinite(wallMs);
+  return isWhole ? { bootId, elapsedMs, wallMs } : undefined;
+}
+
+function parseSandbox(text: string): SandboxName | undefined {
+  const match = /^(\d+) (\d+) (.*)$/s.exec(text);
+  if (match === null) return undefined;
+  const [, device, inode, path = ""] = match;
+  return { device: Number(device), inode: Number(inode), path };
+}
+
+const checksum = (text: string): string => crc32(text).toString(16).padStart(8, "0");
+
+// A path may have any character. Rarely does one have to be written otherwise.
+const escapeField = (text: string): string =>
+  /[\t\n\r%\0]/.test(text) ? text.replaceAll(/[\t\n\r%\0]/g, encodeURIComponent) : text;
+
+const unescapeField = (text: string): string =>
+  text.includes("%")
+    ? text.replaceAll(/%([0-9A-F]{2})/g, (_, code: string) =>
+        String.fromCharCode(Number.parseInt(code, 16)),
+      )
+    : text;
