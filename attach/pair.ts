@@ -3,7 +3,7 @@ import { familyOf } from "../core/address.ts";
 import type { Random } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { AttachmentRequest } from "../core/cni/types.ts";
-import { hasErrno } from "../core/error.ts";
+import { KernelError, hasErrno } from "../core/error.ts";
 import { type AttachmentKey, hostInterfaceName, loopbackDevice } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
@@ -51,6 +51,7 @@ export async function makePair(
     try {
       scope.kernel.apply(plan.host);
       applyInSandbox(sandbox, plan.sandbox, request.key.ifName);
+      if (plan.sandbox.some(isIpv6Change)) keepAddresses(scope, sandbox, request.key);
       openHostPorts(scope, request.key, chosen);
       await whenRunning(scope, request.key);
       return chosen;
@@ -127,6 +128,19 @@ function applyInSandbox(sandbox: Sandbox, changes: readonly Change[], ifName: st
       sandbox.writeSysctl(`net/ipv6/conf/${device}/disable_ipv6`, "0");
     }
     sandbox.apply(refused);
+  }
+}
+
+/**
+ * IPv6 addresses, as IPv4's do by themselves, outlive the pod's setting its interface down. 15 µs: there
+ * is no link attribute for it.
+ */
+function keepAddresses({ log }: AttachScope, sandbox: Sandbox, key: AttachmentKey): void {
+  try {
+    sandbox.writeSysctl(`net/ipv6/conf/${key.ifName}/keep_addr_on_down`, "1");
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    log.warn({ ...key, err: error }, "an IPv6 address ends when its interface is set down");
   }
 }
 

@@ -207,6 +207,24 @@ describe("a delegated IPAM plugin", () => {
     await result("DEL", pod);
   });
 
+  test("deleg-12: an IPv6 address outlives its interface's down and up, and CHECK puts the rest back", async () => {
+    await using sandbox = await createSandbox();
+    const pod = { netns: sandbox.path };
+    const prevResult = await result("ADD", pod);
+    const addresses = () => inSandbox(sandbox, "ip", "-o", "address", "show", "dev", "eth0");
+    const before = addresses();
+    expect(before).toContain(" inet6 fd00:10:244:1:");
+    for (const state of ["down", "up"]) inSandbox(sandbox, "ip", "link", "set", "eth0", state);
+    expect(addresses()).toBe(before);
+    await result("CHECK", { ...pod, conf: { prevResult } });
+    const ips = prevResult["ips"] as readonly { readonly address: string }[];
+    for (const { address } of ips)
+      await shell(`ping -c1 -W2 ${address.split("/")[0]} || echo lost`).then((said) =>
+        expect(said).not.toContain("lost"),
+      );
+    await result("DEL", pod);
+  });
+
   test("deleg-14: gets GC with the same input", async () => {
     const said = recorder(answer);
     const list = { "cni.dev/valid-attachments": null };
