@@ -12,7 +12,8 @@ export default defineConfig({
           name: "unit",
           include: ["**/*.test.ts"],
           exclude: [...exclude, "**/*.lab.test.ts", "**/*.contract.test.ts"],
-          testTimeout: 10_000,
+          // Against hanging alone: under load a search through random input takes its time.
+          testTimeout: 60_000,
         },
       },
       {

@@ -235,6 +235,42 @@ describe("a delegated IPAM plugin", () => {
 });
 
 describe("a runtime", () => {
+  /** What answers on the node's port, from the node itself; "" when nothing does. */
+  const answerOf = async (protocol: string, port: number): Promise<string> => {
+    const exchange = `exec 3<>/dev/${protocol}/192.0.2.1/${port}; echo >&3; head -n1 <&3`;
+    return (await shell(`timeout 1 bash -c '${exchange}' 2>/dev/null`)).trim();
+  };
+  const echo = (sandbox: TestSandbox, port: number) => {
+    const program = join(root, "test/attach/echo.ts");
+    const command = `nsenter --net=${sandbox.path} ${process.execPath} ${program} pod ${port}`;
+    return node.start(["sh", "-c", `${command} & cat; kill $!`]);
+  };
+  const mapElements = () => shell("nft list table inet fairlead | grep -o '20080 : [^ ,]*'");
+
+  test("rt-01: may spell portMappings as Go does, with an empty HostIP (containerd)", async () => {
+    await using sandbox = await createSandbox();
+    const port = { HostPort: 20080, ContainerPort: 8080, Protocol: "tcp", HostIP: "" };
+    const pod = { netns: sandbox.path, conf: { runtimeConfig: { portMappings: [port] } } };
+    await result("ADD", pod);
+    await echo(sandbox, 8080);
+    expect(await answerOf("tcp", 20080)).toMatch(/^pod /);
+    await result("DEL", pod);
+    expect(await mapElements()).toBe("");
+  });
+
+  test("rt-07: may list every port for both protocols (nomad), and each is opened", async () => {
+    await using sandbox = await createSandbox();
+    const port = { HostPort: 20080, ContainerPort: 8080, HostIP: "" };
+    const portMappings = ["tcp", "udp"].map((Protocol) => ({ ...port, Protocol }));
+    const pod = { netns: sandbox.path, conf: { runtimeConfig: { portMappings } } };
+    await result("ADD", pod);
+    await echo(sandbox, 8080);
+    for (const protocol of ["tcp", "udp"]) expect(await answerOf(protocol, 20080)).toMatch(/^pod /);
+    // Without arguments, as nomad sends it.
+    await result("DEL", { netns: sandbox.path });
+    expect(await mapElements()).toBe("");
+  });
+
   test("rt-04: may leave `capabilities` in the input", async () => {
     await using sandbox = await createSandbox();
     const pod = { netns: sandbox.path, conf: { capabilities: { portMappings: true, nothing: 5 } } };
