@@ -32,6 +32,26 @@ const report: StatusReport = {
   ],
   source: { kind: "file", location: "/etc/fairlead/cluster.d", revision: 3, isInSync: true },
   reconcile: { passes: 4, repairs: 1, failures: 0, lastAt: "2026-11-20T11:00:00Z", lastMs: 1.25 },
+  pools: [
+    {
+      pool: "default",
+      family: 4,
+      podCidrs: [cidr("10.244.1.0/24")],
+      size: 253,
+      held: 2,
+      quarantined: 1,
+      reserved: 0,
+    },
+    {
+      pool: "db",
+      family: 6,
+      podCidrs: [cidr("fd00::/64")],
+      size: 2 ** 64,
+      held: 0,
+      quarantined: 0,
+      reserved: 0,
+    },
+  ],
   attachments: 2,
   dns: {
     isEnabled: true,
@@ -52,6 +72,8 @@ test("formatStatus() shows node, peers and problems", () => {
     backend      auto, VNI 1, port 4789, MTU 1450
     source       file /etc/fairlead/cluster.d, revision 3, in sync
     reconcile    4 passes, 1 repairs, 0 failures, last 1.3 ms at 2026-11-20T11:00:00Z
+    addresses    pool default, IPv4: 2 of 253 held, 1 in quarantine
+    addresses    pool db, IPv6: 0 of 2^64 held, 0 in quarantine
     attachments  2
     dns          cluster.local on 10.96.0.10, upstreams 203.0.113.10#53
 

@@ -2,7 +2,7 @@ import { createConnection } from "node:net";
 import { text } from "node:stream/consumers";
 import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
-import type { StatusReport } from "../core/status.ts";
+import type { PoolStatus, StatusReport } from "../core/status.ts";
 import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
 import { requireRoot } from "./root.ts";
 import { formatTable, type Rows } from "./table.ts";
@@ -69,6 +69,7 @@ export function formatStatus(report: StatusReport): string {
       "reconcile",
       `${reconcile.passes} passes, ${reconcile.repairs} repairs, ${reconcile.failures} failures${reconcile.lastMs === undefined ? "" : `, last ${reconcile.lastMs.toFixed(1)} ms at ${reconcile.lastAt ?? "?"}`}`,
     ],
+    ...report.pools.map((pool) => ["addresses", formatPool(pool)]),
     ["attachments", String(report.attachments)],
     [
       "dns",
@@ -96,6 +97,13 @@ export function formatStatus(report: StatusReport): string {
 
 const listOr = (items: readonly string[], none: string): string =>
   items.length === 0 ? none : items.join(" ");
+
+const formatPool = ({ pool, family, held, size, quarantined }: PoolStatus): string =>
+  `pool ${pool}, IPv${family}: ${held} of ${formatCount(size)} held, ${quarantined} in quarantine`;
+
+/** In full, or `2^64` where that is too long to read. */
+export const formatCount = (count: number): string =>
+  count < 1e9 ? String(count) : `2^${Math.round(Math.log2(count))}`;
 
 /** `42 s`, `7 min`, `3 h`, `12 d`: the largest unit that fills. */
 export function formatSeconds(seconds: number): string {

@@ -13,6 +13,8 @@ export interface StatusReport {
   readonly peers: readonly PeerStatus[];
   readonly source: SourceStatus;
   readonly reconcile: ReconcileStatus;
+  /** This node's addresses, by pool and family; empty while nothing is known of them. */
+  readonly pools: readonly PoolStatus[];
   /** Records of attachments on this node. */
   readonly attachments: number;
   readonly dns: DnsStatus;
@@ -22,7 +24,7 @@ export interface StatusReport {
 
 export interface StatusProblem {
   /** Which part says so. */
-  readonly area: "config" | "source" | "cluster" | "node" | "kernel" | "cni" | "dns";
+  readonly area: "config" | "source" | "cluster" | "node" | "kernel" | "cni" | "dns" | "ipam";
   /** One sentence: what, which value, what is expected. */
   readonly message: string;
 }
@@ -41,6 +43,21 @@ export interface NodeStatus {
   readonly backend: "vxlan" | "direct" | "auto";
   readonly vni: number;
   readonly port: number;
+}
+
+/** One family of what a node has of a pool. */
+export interface PoolStatus {
+  readonly pool: string;
+  readonly family: 4 | 6;
+  /** The node's blocks. */
+  readonly podCidrs: readonly Cidr[];
+  /** How many addresses pods can have; exact below 2^53. */
+  readonly size: number;
+  readonly held: number;
+  /** Freed, and given again only where there is no other. */
+  readonly quarantined: number;
+  /** Given to no pod; not in `size`. */
+  readonly reserved: number;
 }
 
 export interface PeerStatus {

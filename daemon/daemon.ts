@@ -11,6 +11,7 @@ import { hasErrno, toError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import type { Paths } from "../core/paths.ts";
+import type { StatusReport } from "../core/status.ts";
 import { type DnsServer, startDns } from "../dns/server.ts";
 import { createIpamHandlers } from "../ipam/handlers.ts";
 import type { Ipam } from "../ipam/ipam.ts";
@@ -18,6 +19,7 @@ import { openIpam } from "../ipam/store.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
 import { systemRandom } from "../kernel/random.ts";
+import { AddressWatch } from "./address-watch.ts";
 import { serveCni } from "./cni-server.ts";
 import { type Config, podNetworks } from "./config.ts";
 import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
@@ -90,6 +92,7 @@ export async function startDaemon(
   stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
   stack.use(mendNowAndThen(handlers, reconciler, log));
   await Promise.race([firstPass.promise, abortOf(signal)]);
+  const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
   const dns = await openDns(context, source);
   if (dns !== undefined) stack.use(dns.stack);
@@ -100,6 +103,7 @@ export async function startDaemon(
       state: reconciler.state(),
       counters: reconciler.counters,
       files,
+      addresses,
       dns: dns && {
         counters: dns.server.counters(),
         listening: dns.server.listening(),
@@ -118,15 +122,16 @@ export async function startDaemon(
       residentBytes: process.memoryUsage.rss(),
       cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
     });
-  const unready = (): readonly string[] => {
-    const { isReady, problems } = report();
-    if (isReady) return [];
-    return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
-  };
+  const unready = () => unreadiness(report());
   stack.use(serveHealth({ ...config.metrics, unready, metrics, log }));
   isServing = true;
   publish();
   return stack.move();
+}
+
+function unreadiness({ isReady, problems }: StatusReport): readonly string[] {
+  if (isReady) return [];
+  return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
 }
 
 function openHandlers(

@@ -21,7 +21,7 @@ interface Metric {
   readonly name: string;
   readonly help: string;
   readonly kind: "gauge" | "counter";
-  readonly label?: string;
+  readonly labels?: readonly string[];
   readonly read: (facts: MetricFacts) => number | readonly Sample[];
 }
 
@@ -30,7 +30,7 @@ const metrics: readonly Metric[] = [
     name: "fairlead_build_info",
     help: "1, with the version as a label.",
     kind: "gauge",
-    label: "version",
+    labels: ["version"],
     read: ({ report }) => [{ value: 1, labels: { version: report.version } }],
   },
   {
@@ -49,7 +49,7 @@ const metrics: readonly Metric[] = [
     name: "fairlead_peers",
     help: "Other nodes, by the way to their pods.",
     kind: "gauge",
-    label: "path",
+    labels: ["path"],
     read: ({ report }) =>
       (["direct", "vxlan", "none"] as const).map((path) => ({
         value: report.peers.filter((peer) => peer.path === path).length,
@@ -63,21 +63,35 @@ const metrics: readonly Metric[] = [
     read: ({ report }) => report.attachments,
   },
   {
+    name: "fairlead_ipam_addresses",
+    help: "Addresses of this node's blocks, by pool, family and state.",
+    kind: "gauge",
+    labels: ["pool", "family", "state"],
+    read: ({ report }) =>
+      report.pools.flatMap(({ pool, family, size, held, quarantined, reserved }) =>
+        Object.entries({ held, quarantined, free: size - held - quarantined, reserved }).map(
+          ([state, value]) => ({ value, labels: { pool, family: String(family), state } }),
+        ),
+      ),
+  },
+  {
     name: "fairlead_problems",
     help: "Problems that the status names, by area.",
     kind: "gauge",
-    label: "area",
+    labels: ["area"],
     read: ({ report }) =>
-      (["config", "source", "cluster", "node", "kernel", "cni", "dns"] as const).map((area) => ({
-        value: report.problems.filter((problem) => problem.area === area).length,
-        labels: { area },
-      })),
+      (["config", "source", "cluster", "node", "kernel", "cni", "dns", "ipam"] as const).map(
+        (area) => ({
+          value: report.problems.filter((problem) => problem.area === area).length,
+          labels: { area },
+        }),
+      ),
   },
   {
     name: "fairlead_repairs_total",
     help: "Objects put back after somebody else changed them, by kind.",
     kind: "counter",
-    label: "kind",
+    labels: ["kind"],
     read: ({ reconcile, fileRepairs }) =>
       Object.entries({ ...reconcile.repairs, file: fileRepairs }).map(([kind, value]) => ({
         value,
@@ -106,7 +120,7 @@ const metrics: readonly Metric[] = [
     name: "fairlead_dns_total",
     help: "What the resolver counted, by the counter's name.",
     kind: "counter",
-    label: "counter",
+    labels: ["counter"],
     read: ({ report }) =>
       Object.entries(report.dns.counters).map(([counter, value]) => ({
         value,
@@ -136,11 +150,10 @@ const metrics: readonly Metric[] = [
 /** All metrics in Prometheus' text format. */
 export async function formatMetrics(facts: MetricFacts): Promise<string> {
   const registry = new Registry();
-  for (const { name, help, kind, label, read } of metrics) {
+  for (const { name, help, kind, labels: labelNames = [], read } of metrics) {
     const found = read(facts);
     const samples = typeof found === "number" ? [{ value: found }] : found;
-    const labelNames = label === undefined ? [] : [label];
-    const configuration = { name, help, labelNames, registers: [registry] };
+    const configuration = { name, help, labelNames: [...labelNames], registers: [registry] };
     if (kind === "gauge") {
       const gauge = new Gauge(configuration);
       for (const { value, labels } of samples) gauge.set(labels ?? {}, value);

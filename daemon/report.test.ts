@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { planNode } from "../core/desired/plan.ts";
 import { settleMembership } from "../core/cluster/membership.ts";
+import type { PoolStatus } from "../core/status.ts";
 import { version } from "../core/version.ts";
-import { aSnapshot, ifName, interfaceCidr, ip } from "../test/support/builders.ts";
+import { aSnapshot, cidr, ifName, interfaceCidr, ip } from "../test/support/builders.ts";
 import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
 import { createFakeSource } from "../test/support/source.ts";
 import { parseConfig } from "./config.ts";
@@ -41,6 +42,18 @@ const dnsCounters = {
   restarts: 0,
 };
 
+const pools: readonly PoolStatus[] = [
+  {
+    pool: "default",
+    family: 4,
+    podCidrs: [cidr("10.244.1.0/24")],
+    size: 244,
+    held: 3,
+    quarantined: 1,
+    reserved: 9,
+  },
+];
+
 function input(more: Partial<ReportInput> = {}): ReportInput {
   const source = createFakeSource();
   source.set(snapshot);
@@ -56,6 +69,7 @@ function input(more: Partial<ReportInput> = {}): ReportInput {
       upstreams: [{ address: ip("192.0.2.53"), port: 53 }],
       warnings: [],
     },
+    addresses: { pools, problems: [] },
     attachments: 3,
     uptimeMs: 61_499,
     ...more,
@@ -91,6 +105,7 @@ describe("buildReport()", () => {
         lastAt: "2026-01-31T00:00:00.000Z",
         lastMs: 1.5,
       },
+      pools,
       attachments: 3,
       dns: {
         isEnabled: true,
@@ -147,7 +162,7 @@ test("formatMetrics() is Prometheus' text, every name ours", async () => {
   });
   const samples = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   expect(
-    samples.filter((line) => !/^fairlead_[a-z_]+(\{[a-z]+="[^"]*"\})? [\d.e+]+$/.test(line)),
+    samples.filter((line) => !/^fairlead_[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [\d.e+]+$/.test(line)),
   ).toEqual([]);
   expect(samples).toEqual(
     expect.arrayContaining([
@@ -158,6 +173,9 @@ test("formatMetrics() is Prometheus' text, every name ours", async () => {
       "fairlead_reconcile_last_duration_seconds 0.0015",
       'fairlead_dns_total{counter="udpQueries"} 5',
       "fairlead_attachments 3",
+      'fairlead_ipam_addresses{pool="default",family="4",state="held"} 3',
+      'fairlead_ipam_addresses{pool="default",family="4",state="free"} 240',
+      'fairlead_ipam_addresses{pool="default",family="4",state="reserved"} 9',
     ]),
   );
   const named = new Set(samples.map((line) => line.split(/[ {]/)[0]));

@@ -1,5 +1,5 @@
 import type { Ip } from "../core/address.ts";
-import type { StatusProblem, StatusReport } from "../core/status.ts";
+import type { PoolStatus, StatusProblem, StatusReport } from "../core/status.ts";
 import { version } from "../core/version.ts";
 import type { DnsCounters } from "../dns/server.ts";
 import type { Config, Listen } from "./config.ts";
@@ -21,6 +21,10 @@ export interface ReportInput {
         readonly warnings: readonly string[];
       }
     | undefined;
+  readonly addresses: {
+    readonly pools: readonly PoolStatus[];
+    readonly problems: readonly StatusProblem[];
+  };
   readonly attachments: number;
   readonly uptimeMs: number;
 }
@@ -55,13 +59,15 @@ export function buildReport(input: ReportInput): StatusReport {
         lastMs: counters.lastMs,
       }),
     },
+    pools: input.addresses.pools,
     attachments,
     dns: dnsStatus(input),
     uptimeSeconds: Math.round(uptimeMs / 1000),
   };
 }
 
-function problemsOf({ config, source, state, files, dns }: ReportInput): readonly StatusProblem[] {
+function problemsOf(input: ReportInput): readonly StatusProblem[] {
+  const { config, source, state, files, addresses, dns } = input;
   const inArea =
     (area: StatusProblem["area"]) =>
     (message: string): StatusProblem => ({ area, message });
@@ -73,6 +79,7 @@ function problemsOf({ config, source, state, files, dns }: ReportInput): readonl
     ...source.state().problems.map(inArea("source")),
     ...(state?.problems ?? []),
     ...files.problems,
+    ...addresses.problems,
     ...(dns?.warnings ?? []).map(inArea("dns")),
     ...(config.dns.isEnabled
       ? silent.map((address) => inArea("dns")(`Cannot answer on ${address} yet: it is not bound`))

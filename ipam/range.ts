@@ -26,6 +26,8 @@ export interface Range {
   /** `start` and `end` as numbers. */
   readonly first: bigint;
   readonly last: bigint;
+  /** Whose block it is, where it is the node's. */
+  readonly pool?: string;
   /** What of it nobody gets; in no order, and may overlap. */
   readonly excluded: readonly Exclusion[];
 }
@@ -53,10 +55,15 @@ export function nodeRanges(podCidrs: readonly Cidr[]): RangeConf[][] {
 }
 
 /** Throws CniError invalidConfig naming the first thing wrong: what host-local refuses, in its order. */
-export function canonicalSets({ ranges, withheld = [] }: Offer): readonly RangeSet[] {
+export function canonicalSets({ ranges, withheld = [], pool }: Offer): readonly RangeSet[] {
   if (ranges.length === 0)
     throw invalid("Cannot give addresses without a range: none is configured");
-  const sets = ranges.map((confs, index) => withExclusions(canonicalSet(confs, index), withheld));
+  const sets = ranges.map((confs, index) =>
+    withExclusions(canonicalSet(confs, index), withheld).map((range) => ({
+      ...range,
+      ...(pool !== undefined && { pool }),
+    })),
+  );
   const seen: Range[] = [];
   for (const set of sets) {
     refuseOverlap(seen, set, "two range sets");
@@ -157,13 +164,25 @@ export const rangeContains = (range: Range, address: Ip): boolean => {
 export const rangeOf = (set: RangeSet, address: Ip): Range | undefined =>
   set.find((range) => rangeContains(range, address));
 
-/** `10.244.1.1-10.244.1.254 of 10.244.1.0/24`, several with commas. */
-export const formatSet = (set: RangeSet): string =>
-  set.map((range) => `${range.start}-${range.end} of ${range.subnet}`).join(", ");
+/** `10.244.1.1-10.244.1.254 of 10.244.1.0/24`, several with commas; in `pool "db" (…)`. */
+export function formatSet(set: RangeSet): string {
+  const ranges = set.map((range) => `${range.start}-${range.end} of ${range.subnet}`).join(", ");
+  const pool = set[0]?.pool;
+  return pool === undefined ? ranges : `pool "${pool}" (${ranges})`;
+}
 
 /** How many addresses the set can give: what is excluded does not count. */
 export const setSize = (set: RangeSet): bigint =>
   set.flatMap(givable).reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
+
+/** How many of the set the operator keeps from pods. */
+export const reservedCount = (set: RangeSet): bigint =>
+  setSize(
+    set.map((range) => ({
+      ...range,
+      excluded: range.excluded.filter(({ reason }) => reason !== "reserved"),
+    })),
+  ) - setSize(set);
 
 /** The stretches of a range between what is excluded, in ascending order. */
 export function givable({ first, last, excluded }: Range): readonly Stretch[] {
