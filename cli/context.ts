@@ -6,6 +6,8 @@ export interface CliContext {
   readonly stdout: (text: string) => void;
   /** Progress and errors. */
   readonly stderr: (text: string) => void;
+  /** Width of the terminal; absent where results do not go to one. */
+  readonly columns?: number;
   readonly environment: Environment;
   /** Becomes another program, looked for in the environment's PATH. Does not return. */
   readonly replaceProcess: (words: readonly string[], environment: Environment) => never;

@@ -7,6 +7,7 @@ const status = await runCommandLine(process.argv.slice(2), {
   // A reader that went away (`| head`) is no failure of ours.
   stdout: (text) => void writeAll(1, text),
   stderr: (text) => void writeAll(2, text),
+  ...(process.stdout.isTTY && { columns: process.stdout.columns }),
   environment: process.env,
   replaceProcess: (words, environment): never => {
     if (process.execve === undefined) throw new Error("Cannot replace the process: no execve here");

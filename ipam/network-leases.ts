@@ -3,7 +3,7 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import type { DirectoryVersion, LeaseDirectory } from "./directory.ts";
-import type { Inventory, Lease, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
+import type { Inventory, Lease, Offer, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
 import type { JournalEvent, LeaseDetails } from "./journal-event.ts";
 import type { LeaseJournal } from "./journal.ts";
 import { type Clocks, LeaseMemory, momentOf } from "./lease-memory.ts";
@@ -28,7 +28,7 @@ export interface NetworkLeasesOptions {
 }
 
 /** One request, with its ranges worked out. */
-export interface Order extends Omit<ReserveRequest, "ranges" | "withheld"> {
+export interface Order extends Omit<ReserveRequest, keyof Offer> {
   readonly sets: readonly RangeSet[];
 }
 

@@ -72,10 +72,14 @@ class LeaseStore implements Ipam {
   }
 
   async reserve(
-    { ranges, withheld, ...request }: ReserveRequest,
+    { ranges, withheld, pool, ...request }: ReserveRequest,
     signal: AbortSignal,
   ): Promise<readonly ReservedAddress[]> {
-    const sets = canonicalSets({ ranges, ...(withheld && { withheld }) });
+    const sets = canonicalSets({
+      ranges,
+      ...(withheld && { withheld }),
+      ...(pool !== undefined && { pool }),
+    });
     const network = this.#open(request.key.network);
     return this.#locked(network, signal, () => network.leases.reserve({ ...request, sets }));
   }

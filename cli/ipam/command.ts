@@ -1,11 +1,25 @@
 import type { Command } from "commander";
 import type { CliContext } from "../context.ts";
 import type { AssignOptions } from "./assign.ts";
+import type { ShowOptions } from "./show.ts";
 
 /** `fairlead ipam …`: its words. The code of each is loaded when it runs. */
 export function addIpamCommands(program: Command, context: CliContext): void {
   const ipam = program.command("ipam").description("who has which addresses");
+  addShow(ipam, context);
   addAssign(ipam, context);
+}
+
+function addShow(ipam: Command, context: CliContext): void {
+  ipam
+    .command("show")
+    .description("this node's addresses: pools, how full each block is, who has which")
+    .option("--data-dir <dir>", "networks that keep their leases elsewhere (ipam.dataDir)")
+    .option("--json", "as JSON")
+    .action(async (options: ShowOptions) => {
+      const { show } = await import("./show.ts");
+      await show(options, context);
+    });
 }
 
 function addAssign(ipam: Command, context: CliContext): void {
