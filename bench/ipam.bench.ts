@@ -81,8 +81,9 @@ function addTimes({ scenarios: levels }: Measured, level: string, who: string): 
   return found.add;
 }
 
-const rateOf = ({ atOnce }: Measured, who: string): number =>
-  median(atOnce.find(({ name }) => name === who)?.addRate ?? []);
+function rateOf({ atOnce }: Measured, who: string): number {
+  return median(atOnce.find(({ name }) => name === who)?.addRate ?? []);
+}
 
 interface Goal {
   readonly what: string;
@@ -129,8 +130,9 @@ function goalsOf(all: Measured): Goal[] {
   ];
 }
 
-const ratioAtOnce = (all: Measured, who: string): number =>
-  rateOf(all, who) / rateOf(all, names.reference);
+function ratioAtOnce(all: Measured, who: string): number {
+  return rateOf(all, who) / rateOf(all, names.reference);
+}
 
 function measure(): Measured {
   const directory = mkdtempSync(join(tmpdir(), "fairlead-bench-"));

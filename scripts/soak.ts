@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
 import { soakCni } from "../test/cni/soak.ts";
 import { soakKills } from "../test/ipam/soak-kill.ts";
+import { storm } from "../test/ipam/storm.ts";
 
 const seed = Number(process.env["FAIRLEAD_SEED"] ?? Date.now() % 2 ** 31);
 
@@ -11,6 +12,8 @@ const seed = Number(process.env["FAIRLEAD_SEED"] ?? Date.now() % 2 ** 31);
 const soaks: Readonly<Record<string, () => unknown>> = {
   /** Processes killed while they reserve and release in one lease directory. */
   ipam: () => soakKills({ count: 1_000, seed }),
+  /** 20 at once, host-local's processes and ours mixed, in one lease directory. */
+  storm: () => storm({ turns: 250, seed }),
   /** Launchers and daemons of a lab node killed. */
   cni: () => soakCni({ count: 1_000, seed }),
   /** 100,000 inputs that nobody should send. */

@@ -29,6 +29,7 @@ export interface PluginCall {
   readonly ifName?: string;
   readonly netns?: string;
   readonly cniPath?: string;
+  readonly env?: Readonly<Record<string, string>>;
   /** Words put in front: `ip netns exec NAME`. */
   readonly within?: readonly string[];
 }
@@ -49,6 +50,7 @@ export async function callPlugin(call: PluginCall): Promise<PluginAnswer> {
       CNI_IFNAME: call.ifName ?? "eth0",
       CNI_NETNS: call.netns ?? "/run/netns/none",
       CNI_PATH: call.cniPath ?? referenceDir,
+      ...call.env,
     },
     stdio: "pipe",
   });
