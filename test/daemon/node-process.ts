@@ -72,10 +72,18 @@ export class TestMachine implements AsyncDisposable {
     return result.stdout + result.stderr;
   }
 
-  /** Starts a daemon; `ready` of it is for the caller to await. */
-  startDaemon(configPath?: string): DaemonProcess {
+  /** Its network namespace's file. */
+  get network(): string {
+    return `/proc/${this.#holder.pid}/ns/net`;
+  }
+
+  /** Starts a daemon; `ready` of it is for the caller to await. `program`: in place of the sources. */
+  startDaemon(configPath?: string, program?: readonly string[]): DaemonProcess {
     const script = join(import.meta.dirname, "run-daemon.ts");
-    const command = [process.execPath, script, ...(configPath === undefined ? [] : [configPath])];
+    const command = [
+      ...(program === undefined ? [process.execPath, script] : [...program, "daemon"]),
+      ...(configPath === undefined ? [] : [configPath]),
+    ];
     const child = spawn("nsenter", [...this.#enter(), ...command], {
       stdio: ["ignore", "ignore", "pipe"],
     });
@@ -100,8 +108,11 @@ export class TestMachine implements AsyncDisposable {
   }
 
   /** The daemon's report, once it answers and the report is as wanted. */
-  async status(isWanted: (report: StatusReport) => boolean): Promise<StatusReport> {
-    const giveUpAt = performance.now() + waitMs;
+  async status(
+    isWanted: (report: StatusReport) => boolean,
+    withinMs = waitMs,
+  ): Promise<StatusReport> {
+    const giveUpAt = performance.now() + withinMs;
     for (let last = "no answer"; ;) {
       try {
         const report = JSON.parse(

@@ -1,0 +1,165 @@
+// The overlay's state at 1,000 and 5,000 nodes beside `ip -batch` and `bridge -batch`, in turn: first
+// programming, one change, healing, reading, memory and work at rest.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { formatTable } from "../cli/table.ts";
+import { createNamespace, type TestNamespace } from "../test/support/netns.ts";
+import { measureBatch } from "./overlay/batch.ts";
+import { clusterOf, manifestOf, writeCluster } from "./overlay/cluster.ts";
+import { measureDaemon, type WholeDaemon } from "./overlay/daemon.ts";
+import type { Phases } from "./overlay/node.ts";
+
+interface Scale extends Phases {
+  readonly nodes: number;
+  readonly programming: readonly number[];
+  readonly batch: readonly number[];
+  /** All nodes in one file, each with the annotations that Kubernetes nodes carry: some 7 MB of 5,000. */
+  readonly oneFile: Phases["read"];
+  readonly daemon: WholeDaemon;
+}
+
+const root = join(import.meta.dirname, "..");
+const rounds = 7;
+const program = join(root, "bench/overlay/node.ts");
+
+const percentile = (values: readonly number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.ceil((values.length - 1) * share)] ?? Number.NaN;
+const median = (values: readonly number[]): number => percentile(values, 0.5);
+const text = (value: number): string => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+
+const directory = mkdtempSync(join(tmpdir(), "fairlead-bench-"));
+try {
+  const alone = await measureDaemon(1);
+  const scales: Scale[] = [];
+  for (const nodes of [1000, 5000]) scales.push(await measureScale(nodes));
+  const goals = scales.flatMap((scale) => goalsOf(scale, alone));
+  report(scales, alone, goals);
+  mkdirSync(join(root, "bench/results"), { recursive: true });
+  writeFileSync(
+    join(root, "bench/results/overlay.json"),
+    `${JSON.stringify({ rounds, goals, alone, scales })}\n`,
+  );
+} finally {
+  rmSync(directory, { recursive: true, force: true });
+}
+
+async function measureScale(nodes: number): Promise<Scale> {
+  const [programming, batch]: [number[], number[]] = [[], []];
+  let first: Phases["first"] = { elapsed: Number.NaN };
+  for (let round = 0; round < rounds; round++) {
+    first = inNamespace((namespace) => phase("first", namespace.path, nodes));
+    programming.push(first.elapsed);
+    batch.push(inNamespace((namespace) => measureBatch(namespace, nodes, directory)));
+  }
+  const steady = inNamespace((namespace) => phase("steady", namespace.path, nodes));
+  const [files, file] = [join(directory, `files-${nodes}`), join(directory, `file-${nodes}`)];
+  writeCluster(files, nodes);
+  mkdirSync(file);
+  writeFileSync(join(file, "nodes.yaml"), clusterOf(nodes).map(realistic).join("---\n"));
+  const read = phase("read", files, nodes);
+  const oneFile = phase("read", file, nodes);
+  const daemon = await measureDaemon(nodes);
+  return { nodes, first, steady, read, programming, batch, oneFile, daemon };
+}
+
+function phase<P extends keyof Phases>(name: P, where: string, nodes: number): Phases[P] {
+  const output = execFileSync(process.execPath, [program, name, where, String(nodes)], {
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+  });
+  return JSON.parse(output) as Phases[P];
+}
+
+/** With the underlay of node-a. */
+function inNamespace<T>(use: (namespace: TestNamespace) => T): T {
+  using namespace = createNamespace();
+  const ip = (...args: readonly string[]): string => namespace.run("ip", ...args);
+  ip("link", "add", "eth0", "type", "veth", "peer", "name", "far");
+  for (const end of ["far", "eth0"]) ip("link", "set", end, "up");
+  ip("address", "add", "172.30.1.11/24", "dev", "eth0");
+  return use(namespace);
+}
+
+function realistic(node: ReturnType<typeof clusterOf>[number]): string {
+  const annotations = Array.from(
+    { length: 12 },
+    (_, i) =>
+      `    example.org/annotation-number-${i}: "${`${node.name} has something to say; `.repeat(3)}"\n`,
+  );
+  return manifestOf(node).replace("spec:\n", `  annotations:\n${annotations.join("")}spec:\n`);
+}
+
+interface Goal {
+  readonly what: string;
+  readonly limit: number;
+  readonly value: number;
+}
+
+/** What the project holds itself to, each as a figure that may not be exceeded. */
+function goalsOf(scale: Scale, alone: WholeDaemon): readonly Goal[] {
+  const { nodes, programming, batch, steady, daemon, read, oneFile } = scale;
+  const of = (what: string): string => `${nodes} nodes: ${what}`;
+  return [
+    {
+      what: of("snapshot to kernel, of ip -batch and bridge -batch"),
+      limit: 0.3,
+      value: median(programming) / median(batch),
+    },
+    { what: of("one node's change, p99, ms"), limit: 10, value: percentile(steady.change, 0.99) },
+    { what: of("healing, p99, ms"), limit: 100, value: percentile(steady.heal, 0.99) },
+    { what: of("steady memory, MiB"), limit: 120, value: daemon.steady },
+    {
+      what: of("CPU at rest, ms a minute more than alone"),
+      limit: 30,
+      value: daemon.cpuPerMinute - alone.cpuPerMinute,
+    },
+    { what: of("longest block while files are read, ms"), limit: 50, value: read.longestBlock },
+    { what: of("the same in one file"), limit: 50, value: oneFile.longestBlock },
+  ];
+}
+
+function report(scales: readonly Scale[], alone: WholeDaemon, goals: readonly Goal[]): void {
+  const row = (what: string, of: (scale: Scale) => string): readonly string[] => [
+    what,
+    ...scales.map(of),
+  ];
+  const both = (values: readonly number[]): string =>
+    `${text(median(values))}  (p99 ${text(percentile(values, 0.99))})`;
+  console.log(
+    formatTable([
+      ["MS", ...scales.map(({ nodes }) => `${nodes} NODES`)],
+      row("snapshot to kernel, a new process", ({ programming }) => both(programming)),
+      row("ip -batch and bridge -batch", ({ batch }) => both(batch)),
+      row("one node's change to kernel", ({ steady }) => both(steady.change)),
+      row("one object removed, until it is back", ({ steady }) => both(steady.heal)),
+      row("every route removed, until all are back", ({ steady }) => both(steady.storm)),
+      row("a comparison that finds nothing", ({ steady }) => both(steady.compare)),
+      row("a file each, to snapshot", ({ read }) => text(read.elapsed)),
+      row("longest block meanwhile", ({ read }) => text(read.longestBlock)),
+      row("one file, to snapshot", ({ oneFile }) => text(oneFile.elapsed)),
+      row("longest block meanwhile", ({ oneFile }) => text(oneFile.longestBlock)),
+      row("daemon: start to ready", ({ daemon }) => text(daemon.ready)),
+      row("rename(2) of a manifest to kernel", ({ daemon }) => both(daemon.rename)),
+      row("peak memory, MiB", ({ daemon }) => text(daemon.peak)),
+      row("steady memory, MiB", ({ daemon }) => text(daemon.steady)),
+      row("CPU at rest, a minute", ({ daemon }) => text(daemon.cpuPerMinute)),
+    ]),
+  );
+  const { steady, cpuPerMinute } = alone;
+  console.log(
+    `alone: ${text(steady)} MiB, ${text(cpuPerMinute)} ms of CPU a minute at rest; ${rounds} rounds, each contender in turn\n`,
+  );
+  console.log(
+    formatTable([
+      ["GOAL", "AT MOST", "MEASURED", ""],
+      ...goals.map(({ what, limit, value }) => [
+        what,
+        text(limit),
+        text(value),
+        value <= limit ? "reached" : "missed",
+      ]),
+    ]),
+  );
+}

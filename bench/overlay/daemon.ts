@@ -1,0 +1,67 @@
+// The whole daemon, as it is installed, on a machine of its own with a cluster of one file per node.
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { openKernel } from "../../kernel/linux.ts";
+import { TestMachine } from "../../test/daemon/node-process.ts";
+import { configuration, manifestOf, peerNode, writeCluster } from "./cluster.ts";
+
+export interface WholeDaemon {
+  readonly nodes: number;
+  /** Milliseconds from the start of the process until the node is ready. */
+  readonly ready: number;
+  /** Milliseconds from rename(2) of one node's manifest to the kernel. */
+  readonly rename: readonly number[];
+  /** Mebibytes. */
+  readonly peak: number;
+  readonly steady: number;
+  /** Milliseconds of all threads in a minute without any event. */
+  readonly cpuPerMinute: number;
+}
+
+const home = join(import.meta.dirname, "../../dist/lib");
+const settleMs = 10_000;
+const restMs = 30_000;
+
+export async function measureDaemon(nodes: number): Promise<WholeDaemon> {
+  await using machine = await TestMachine.open();
+  const directory = machine.path("/etc/fairlead/cluster.d");
+  writeCluster(directory, nodes);
+  machine.write("/etc/fairlead/fairlead.yaml", configuration);
+  const startedAt = performance.now();
+  const { pid } = machine.startDaemon(undefined, [join(home, "node"), join(home, "cli.js")]);
+  await machine.status(({ isReady, peers }) => isReady && peers.length === nodes - 1, 60_000);
+  const ready = performance.now() - startedAt;
+  const rename: number[] = [];
+  using kernel = openKernel({ namespace: machine.network });
+  for (let i = 0; i < 20 && nodes > 1; i++) {
+    await setTimeout(400);
+    const node = peerNode((i * 37) % (nodes - 1), 1);
+    const temporary = join(directory, `.${node.name}.new`);
+    writeFileSync(temporary, manifestOf(node));
+    const { promise, resolve } = Promise.withResolvers<number>();
+    using _watch = kernel.watch(() => resolve(performance.now()));
+    const renamedAt = performance.now();
+    renameSync(temporary, join(directory, `${node.name}.yaml`));
+    rename.push((await promise) - renamedAt);
+  }
+  await setTimeout(settleMs);
+  const before = cpuMs(pid);
+  const restedAt = performance.now();
+  await setTimeout(restMs);
+  const cpuPerMinute = ((cpuMs(pid) - before) / (performance.now() - restedAt)) * 60_000;
+  const memory = (field: string): number => {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1]) / 1024;
+  };
+  return { nodes, ready, rename, peak: memory("VmHWM"), steady: memory("VmRSS"), cpuPerMinute };
+}
+
+/** Of all threads, from schedstat (Linux: Documentation/scheduler/sched-stats), in nanoseconds there. */
+function cpuMs(pid: number): number {
+  const threads = `/proc/${pid}/task`;
+  const times = readdirSync(threads).map((id) =>
+    Number(readFileSync(`${threads}/${id}/schedstat`, "utf8").split(" ")[0]),
+  );
+  return times.reduce((sum, time) => sum + time, 0) / 1e6;
+}
