@@ -102,6 +102,7 @@ export function cidrOf(address: Ip, prefixLength: number): Cidr {
   if (!Number.isInteger(prefixLength) || prefixLength < 0 || prefixLength > bitsOf(family)) {
     throw new RangeError(`An IPv${family} prefix is 0 to ${bitsOf(family)}, not ${prefixLength}`);
   }
+  if (family === 4) return cidrFromBytes(ipToBytes(address), prefixLength);
   const [base] = boundsOf(`${address}/${prefixLength}`);
   return brandCidr(`${ipFromBigInt(base, family)}/${prefixLength}`);
 }
@@ -141,7 +142,14 @@ export function cidrAt(cidr: Cidr, offset: bigint): Ip {
 export const cidrLast = (cidr: Cidr): Ip => ipFromBigInt(boundsOf(cidr)[1], familyOf(cidr));
 
 export function cidrContains(cidr: Cidr, inner: Ip | Cidr): boolean {
-  if (familyOf(cidr) !== familyOf(inner)) return false;
+  const family = familyOf(cidr);
+  if (family !== familyOf(inner)) return false;
+  if (family === 4) {
+    const length = cidrPrefixLength(cidr);
+    const innerLength = isCidr(inner) ? cidrPrefixLength(inner) : 32;
+    const difference = ipv4ToNumber(cidr) ^ ipv4ToNumber(inner);
+    return length === 0 || (innerLength >= length && difference >>> (32 - length) === 0);
+  }
   const [base, last] = boundsOf(cidr);
   const [innerBase, innerLast] = boundsOf(isCidr(inner) ? inner : hostCidr(inner));
   return base <= innerBase && innerLast <= last;
@@ -162,13 +170,30 @@ export function parseMac(text: string): Mac | undefined {
   return /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(lower) ? brandMac(lower) : undefined;
 }
 
-export const macToBytes = (mac: Mac): Uint8Array =>
-  Uint8Array.from(mac.split(":"), (octet) => Number.parseInt(octet, 16));
+// By hand, as with IPv4: each peer has its address and three messages.
+export function macToBytes(mac: Mac): Uint8Array {
+  const bytes = new Uint8Array(6);
+  for (let i = 0; i < 6; i++) {
+    bytes[i] = (hexDigit(mac.charCodeAt(i * 3)) << 4) | hexDigit(mac.charCodeAt(i * 3 + 1));
+  }
+  return bytes;
+}
+
+/** Of a lower-case digit's character code. */
+const hexDigit = (code: number): number => (code < 0x3a ? code - 0x30 : code - 0x57);
 
 export function macFromBytes(bytes: Uint8Array): Mac {
   if (bytes.length !== 6) throw new RangeError(`A MAC address has 6 octets, not ${bytes.length}`);
-  return brandMac(Array.from(bytes, (octet) => octet.toString(16).padStart(2, "0")).join(":"));
+  let text = "";
+  for (let i = 0; i < 6; i++) {
+    const octet = bytes[i] ?? 0;
+    if (i > 0) text += ":";
+    text += hexDigits.charAt(octet >> 4) + hexDigits.charAt(octet & 15);
+  }
+  return brandMac(text);
 }
+
+const hexDigits = "0123456789abcdef";
 
 export const isCidr = (value: Ip | Cidr): value is Cidr => value.includes("/");
 
@@ -185,6 +210,21 @@ function ipv4ToBytes(ip: Ipv4): Uint8Array {
   }
   bytes[at] = octet;
   return bytes;
+}
+
+/** Of an address, or of the one in front of a prefix. */
+function ipv4ToNumber(text: string): number {
+  let value = 0;
+  let octet = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === 0x2f) break;
+    if (code === 0x2e) {
+      value = (value << 8) | octet;
+      octet = 0;
+    } else octet = octet * 10 + code - 0x30;
+  }
+  return ((value << 8) | octet) >>> 0;
 }
 
 // First and last address of `address/prefix`; host bits are masked away. By hand, because every pod

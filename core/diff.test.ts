@@ -35,12 +35,10 @@ describe("diffByKey()", () => {
   const item = (key: string, value: number) => ({ key, value });
   type Item = ReturnType<typeof item>;
   const diff = (a: Item[], b: Item[]) =>
-    diffByKey(
-      a,
-      b,
-      ({ key }) => key,
-      (x, y) => x.value === y.value,
-    );
+    diffByKey(new Map(a.map((one) => [one.key, one])), b, {
+      keyOf: ({ key }) => key,
+      isSame: (x, y) => x.value === y.value,
+    });
 
   test("puts what is missing or other, removes what is not desired", () => {
     expect(

@@ -11,6 +11,7 @@ import type {
   Route,
   VxlanParameters,
 } from "./network.ts";
+import { addressKind, fdbKind, neighborKind, type ObjectKind, routeKind } from "./object-kind.ts";
 
 /** What of a kind of object must be written, and what must go. */
 export interface Delta<T> {
@@ -24,25 +25,44 @@ export interface Delta<T> {
  * is replaced, which shows at the next comparison.
  */
 export function diffByKey<T>(
-  desired: readonly T[],
+  wanted: ReadonlyMap<string, T>,
   observed: readonly T[],
-  keyOf: (item: T) => string,
-  isSame: (a: T, b: T) => boolean,
+  { keyOf, isSame }: Pick<ObjectKind<T>, "keyOf" | "isSame">,
 ): Delta<T> {
-  const wanted = new Map(desired.map((item) => [keyOf(item), item]));
   const met = new Set<string>();
-  const others = observed.filter((item) => {
+  const others: (readonly [string, T])[] = [];
+  for (const item of observed) {
     const key = keyOf(item);
     const want = wanted.get(key);
-    if (want === undefined || met.has(key) || !isSame(want, item)) return true;
-    met.add(key);
-    return false;
-  });
+    if (want === undefined || met.has(key) || !isSame(want, item)) others.push([key, item]);
+    else met.add(key);
+  }
+  const isWhole = met.size === wanted.size;
   return {
-    put: [...wanted].flatMap(([key, item]) => (met.has(key) ? [] : [item])),
-    remove: others.filter((item) => !wanted.has(keyOf(item)) || met.has(keyOf(item))),
+    put: isWhole ? [] : [...wanted].flatMap(([key, item]) => (met.has(key) ? [] : [item])),
+    remove: others.flatMap(([key, item]) => (!wanted.has(key) || met.has(key) ? [item] : [])),
   };
 }
+
+/** What a node's kernel is to hold, each object by its key. */
+export interface KeyedNode {
+  readonly vxlan: DesiredVxlan | undefined;
+  readonly addresses: ReadonlyMap<string, InterfaceAddress>;
+  readonly neighbors: ReadonlyMap<string, Neighbor>;
+  readonly fdb: ReadonlyMap<string, FdbEntry>;
+  readonly routes: ReadonlyMap<string, Route>;
+}
+
+export const keyedNode = (desired: DesiredNode): KeyedNode => ({
+  vxlan: desired.vxlan,
+  addresses: byKey(desired.addresses, addressKind),
+  neighbors: byKey(desired.neighbors, neighborKind),
+  fdb: byKey(desired.fdb, fdbKind),
+  routes: byKey(desired.routes, routeKind),
+});
+
+const byKey = <T>(items: readonly T[], { keyOf }: ObjectKind<T>): ReadonlyMap<string, T> =>
+  new Map(items.map((item) => [keyOf(item), item]));
 
 export interface DiffOptions {
   /** False before the source is in sync: what is not known yet must not be taken for gone. */
@@ -54,8 +74,15 @@ export interface DiffOptions {
  * entries and routes to put, in this order, then what must go, in the reverse one. Nothing is done to,
  * or over, a foreign device that has the name of ours.
  */
-export function diffNode(
+export const diffNode = (
   desired: DesiredNode,
+  observed: ObservedNode,
+  options: DiffOptions,
+): readonly Change[] => diffKeyed(keyedNode(desired), observed, options);
+
+/** As {@link diffNode}, for who has the keys already. */
+export function diffKeyed(
+  desired: KeyedNode,
   observed: ObservedNode,
   { mayRemove }: DiffOptions,
 ): readonly Change[] {
@@ -63,31 +90,27 @@ export function diffNode(
   const before = device.isNew ? withoutDevice(observed) : observed;
   const isForeign = isForeignDevice(desired.vxlan, observed.link);
   const reachable = isForeign ? withoutVxlan(desired, observed.link) : desired;
-  const addresses = diffByKey(reachable.addresses, before.addresses, addressKey, () => true);
-  const neighbors = diffByKey(reachable.neighbors, before.neighbors, neighborKey, isSameNeighbor);
-  const fdb = diffByKey(reachable.fdb, before.fdb, fdbKey, isSameFdb);
-  const routes = diffByKey(reachable.routes, before.routes, routeKey, isSameRoute);
+  const addresses = diffByKey(reachable.addresses, before.addresses, addressKind);
+  const neighbors = diffByKey(reachable.neighbors, before.neighbors, neighborKind);
+  const fdb = diffByKey(reachable.fdb, before.fdb, fdbKind);
+  const routes = diffByKey(reachable.routes, before.routes, routeKind);
   const put: Change[] = [
     ...device.changes,
-    ...addresses.put.map((address): Change => ({ kind: "add-address", address })),
-    ...neighbors.put.map((neighbor): Change => ({ kind: "replace-neighbor", neighbor })),
-    ...fdb.put.map((entry): Change => ({ kind: "replace-fdb", entry })),
-    ...routes.put.map((route): Change => ({ kind: "replace-route", route })),
+    ...addresses.put.map(addressKind.put),
+    ...neighbors.put.map(neighborKind.put),
+    ...fdb.put.map(fdbKind.put),
+    ...routes.put.map(routeKind.put),
   ];
   if (!mayRemove) return put;
   const own: Change[] = isForeign
     ? []
     : [
-        ...fdb.remove.map((entry): Change => ({ kind: "remove-fdb", entry })),
-        ...neighbors.remove.map((neighbor): Change => ({ kind: "remove-neighbor", neighbor })),
-        ...addresses.remove.map((address): Change => ({ kind: "remove-address", address })),
+        ...fdb.remove.map(fdbKind.remove),
+        ...neighbors.remove.map(neighborKind.remove),
+        ...addresses.remove.map(addressKind.remove),
         ...device.removal,
       ];
-  return [
-    ...put,
-    ...routes.remove.map((route): Change => ({ kind: "remove-route", route })),
-    ...own,
-  ];
+  return [...put, ...routes.remove.map(routeKind.remove), ...own];
 }
 
 /** A device with the name of ours that we did not make: by its type, or by its alias and its MAC. */
@@ -150,32 +173,10 @@ const withoutDevice = ({ link, routes }: ObservedNode): ObservedNode => ({
   routes: routes.filter(({ device }) => device !== link?.name),
 });
 
-const withoutVxlan = (desired: DesiredNode, link: Link | undefined): DesiredNode => ({
-  addresses: [],
-  neighbors: [],
-  fdb: [],
-  routes: desired.routes.filter(({ device }) => device !== link?.name),
+const withoutVxlan = ({ vxlan, routes }: KeyedNode, link: Link | undefined): KeyedNode => ({
+  vxlan,
+  addresses: new Map(),
+  neighbors: new Map(),
+  fdb: new Map(),
+  routes: new Map([...routes].filter(([, { device }]) => device !== link?.name)),
 });
-
-const addressKey = ({ address, prefixLength }: InterfaceAddress): string =>
-  `${address}/${prefixLength}`;
-
-const neighborKey = ({ address }: Neighbor): string => address;
-const isSameNeighbor = (a: Neighbor, b: Neighbor): boolean =>
-  a.mac === b.mac && a.isPermanent === b.isPermanent;
-
-const fdbKey = ({ mac, destination }: FdbEntry): string => `${mac} ${destination}`;
-const isSameFdb = (a: FdbEntry, b: FdbEntry): boolean => a.isPermanent === b.isPermanent;
-
-// What the kernel tells routes apart by: prefix, table and priority.
-const routeKey = ({ destination, table, metric }: Route): string =>
-  `${destination} ${table} ${metric}`;
-
-const isSameRoute = (a: Route, b: Route): boolean =>
-  a.device === b.device &&
-  a.gateway === b.gateway &&
-  a.onlink === b.onlink &&
-  a.source === b.source &&
-  a.type === b.type &&
-  a.scope === b.scope &&
-  a.protocol === b.protocol;

@@ -3,10 +3,10 @@
 import { familyOf } from "../core/address.ts";
 import { assertNever } from "../core/assert.ts";
 import { type HostPortHolder, withHostPorts } from "../core/desired/host-ports.ts";
-import type { DesiredNode, ObservedNode } from "../core/desired/node-state.ts";
+import type { DesiredVxlan, ObservedNode } from "../core/desired/node-state.ts";
 import type { NodePlan, PlanSettings } from "../core/desired/plan.ts";
 import { desireSysctls, globalRpFilterProblem } from "../core/desired/sysctl.ts";
-import { diffNode, isForeignDevice } from "../core/diff.ts";
+import { diffKeyed, isForeignDevice, type KeyedNode } from "../core/diff.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import { formatChange } from "../core/format-change.ts";
 import { nftTableName, vxlanDevice } from "../core/names.ts";
@@ -17,18 +17,18 @@ import { observeNode } from "./observe.ts";
 export type AppliedKind = "link" | "address" | "neighbor" | "fdb" | "route" | "nftables" | "sysctl";
 
 /** Something that was not as planned and now is. */
-export interface Applied {
-  readonly kind: AppliedKind;
-  /** As `ip`, `bridge` or `sysctl` would say it. */
-  readonly what: string;
-}
+export type Applied =
+  | Change
+  | {
+      readonly kind: "nftables" | "sysctl";
+      /** As `nft` or `sysctl` would say it. */
+      readonly what: string;
+    };
 
 export interface ApplyResult {
   readonly applied: readonly Applied[];
   /** Why something of the plan is not in the kernel. */
   readonly failures: readonly string[];
-  /** What is wrong though the plan is in the kernel. */
-  readonly warnings: readonly string[];
 }
 
 export interface ApplyContext {
@@ -40,55 +40,80 @@ export interface ApplyContext {
   readonly rememberSysctl: (name: string, value: string) => void;
 }
 
-export interface ApplyOptions {
-  /** Before the source is in sync nothing is removed. */
-  readonly isInSync: boolean;
-  /** Also what notifies of its changes: links, addresses, neighbors, routes. */
-  readonly isFull: boolean;
+/** Where too little is known to plan, or not all of the cluster, what is there stays as it is. */
+export interface CompareOptions {
+  readonly mayRemove: boolean;
 }
 
-export function applyPlan(
-  context: ApplyContext,
-  plan: NodePlan,
-  { isInSync, isFull }: ApplyOptions,
+/** Reads all network objects of the node, and makes them be what the target says. */
+export function compareAll(
+  { kernel, settings }: ApplyContext,
+  target: KeyedNode,
+  { mayRemove }: CompareOptions,
+): ApplyResult {
+  return collect(settings, (step, failures) => {
+    step(() => {
+      const observed = observeNode(kernel);
+      failures.push(...foreignDevice(target.vxlan, observed));
+      const changes = diffKeyed(target, observed, { mayRemove });
+      kernel.apply(changes);
+      return changes;
+    });
+  });
+}
+
+/** Makes these changes, which are known to be needed. */
+export const applyChanges = (
+  { kernel, settings }: ApplyContext,
+  changes: readonly Change[],
+): ApplyResult =>
+  collect(settings, (step) => {
+    step(() => {
+      if (changes.length > 0) kernel.apply(changes);
+      return changes;
+    });
+  });
+
+/** What notifies of nothing: the kernel's settings and the nftables table. */
+export const applySettings = (context: ApplyContext, plan: NodePlan): ApplyResult =>
+  collect(context.settings, (step) => {
+    step(() => applySysctls(context, plan));
+    step(() => applyTable(context, plan));
+  });
+
+/** What is wrong though the plan is in the kernel. */
+export const findWarnings = ({ kernel }: ApplyContext): readonly string[] => {
+  const rpFilter = globalRpFilterProblem((name) => kernel.readSysctl(name));
+  return rpFilter === undefined ? [] : [rpFilter];
+};
+
+type Step = (work: () => readonly Applied[]) => void;
+
+function collect(
+  settings: PlanSettings,
+  work: (step: Step, failures: string[]) => void,
 ): ApplyResult {
   const applied: Applied[] = [];
   const failures: string[] = [];
-  const warnings: string[] = [];
-  const step = (work: () => readonly Applied[]): void => {
+  work((one) => {
     try {
-      applied.push(...work());
+      for (const change of one()) applied.push(change);
     } catch (error) {
-      failures.push(describeFailure(error, context.settings));
+      failures.push(describeFailure(error, settings));
     }
-  };
-  if (isFull) {
-    step(() => {
-      const observed = observeNode(context.kernel);
-      failures.push(...foreignDevice(plan.desired, observed));
-      // Where too little is known to plan, what is there stays as it is.
-      const mayRemove = isInSync && plan.local !== undefined;
-      const changes = diffNode(plan.desired, observed, { mayRemove });
-      context.kernel.apply(changes);
-      return changes.map((change) => ({ kind: appliedKind(change), what: formatChange(change) }));
-    });
-  }
-  step(() => applySysctls(context, plan));
-  step(() => applyTable(context, plan));
-  const rpFilter = globalRpFilterProblem((name) => context.kernel.readSysctl(name));
-  if (rpFilter !== undefined) warnings.push(rpFilter);
-  return { applied, failures, warnings };
+  }, failures);
+  return { applied, failures };
 }
 
 function applySysctls(
   { kernel, settings, rememberSysctl }: ApplyContext,
-  { local, desired }: NodePlan,
+  { local, own }: NodePlan,
 ): readonly Applied[] {
   if (local === undefined) return [];
   const wanted = desireSysctls({
     families: new Set(settings.podCidrs.map(familyOf)),
     underlay: local.underlay.device,
-    hasVxlan: desired.vxlan !== undefined,
+    hasVxlan: own.vxlan !== undefined,
     read: (name) => kernel.readSysctl(name),
   });
   return wanted.flatMap(({ name, value }) => {
@@ -108,8 +133,8 @@ function applyTable(context: ApplyContext, { local }: NodePlan): readonly Applie
   return [{ kind: "nftables", what: `nft table inet ${nftTableName}` }];
 }
 
-function foreignDevice(desired: DesiredNode, { link }: ObservedNode): readonly string[] {
-  if (desired.vxlan === undefined || !isForeignDevice(desired.vxlan, link)) return [];
+function foreignDevice(vxlan: DesiredVxlan | undefined, { link }: ObservedNode): readonly string[] {
+  if (vxlan === undefined || !isForeignDevice(vxlan, link)) return [];
   const type = link?.type ?? "physical";
   return [
     `Cannot make ${vxlanDevice}: a ${type} device of this name is there that fairlead did not make; expected it removed or renamed`,
@@ -123,8 +148,15 @@ function describeFailure(error: unknown, { port }: PlanSettings): string {
   return describeError(error) + hint;
 }
 
-function appliedKind({ kind }: Change): AppliedKind {
+/** As `ip`, `bridge`, `nft` or `sysctl` would say it. */
+export const formatApplied = (applied: Applied): string =>
+  "what" in applied ? applied.what : formatChange(applied);
+
+export function appliedKind({ kind }: Applied): AppliedKind {
   switch (kind) {
+    case "nftables":
+    case "sysctl":
+      return kind;
     case "add-veth":
     case "add-vxlan":
     case "replace-shaping":

@@ -81,9 +81,9 @@ export async function startDaemon(
     if (isServing && facts !== undefined) files.publish(facts);
   };
   const onPass = ({ plan, snapshot, isProgrammed }: NodeState): void => {
-    const { local, desired } = plan;
+    const { local, own } = plan;
     if (local !== undefined && isProgrammed) {
-      facts = nodeFactsOf(config, local, { desired, snapshot }, bootId);
+      facts = nodeFactsOf(config, local, { desired: own, snapshot }, bootId);
       publish();
     }
     firstPass.resolve();

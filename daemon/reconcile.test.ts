@@ -1,22 +1,46 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { HostPortHolder } from "../core/desired/host-ports.ts";
-import type { DesiredNode } from "../core/desired/node-state.ts";
+import { desiredOf } from "../core/desired/plan.ts";
 import { silentLog } from "../core/log.ts";
 import { nftTableName, vxlanDevice } from "../core/names.ts";
 import type { Ip } from "../core/address.ts";
+import { diffNode } from "../core/diff.ts";
 import { systemClock } from "../kernel/clock.ts";
+import type { FakeKernel } from "../kernel/fake.ts";
+import type { KernelEvent } from "../kernel/kernel.ts";
 import { aNode, aSnapshot, cidr, ifName, ip, mac } from "../test/support/builders.ts";
 import { fakeNodeA, nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
 import { createFakeSource } from "../test/support/source.ts";
 import { parseConfig } from "./config.ts";
 import { planSettings } from "./daemon.ts";
+import { observeNode } from "./observe.ts";
 import { type NodeState, Reconciler } from "./reconcile.ts";
 
-const timing = { pauseMs: 1, resyncMs: 20, fullMs: 40, backoffMs: 5, backoffMaxMs: 20 };
+const timing = {
+  pauseMs: 1,
+  resyncMs: 20,
+  fullMs: 40,
+  fullShare: 1,
+  backoffMs: 5,
+  backoffMaxMs: 20,
+};
 const waiting = { timeout: 2000, interval: 1 };
 
-function scene(yaml = "") {
-  const kernel = fakeNodeA();
+/** Nothing is compared for time's sake. */
+const calm = { ...timing, resyncMs: 60_000, fullMs: 60_000 };
+const sure = { mayRemove: true };
+
+function scene(yaml = "", paces = timing) {
+  const fake = fakeNodeA();
+  let listener: ((event: KernelEvent) => void) | undefined;
+  let isDeaf = false;
+  const kernel: FakeKernel = {
+    ...fake,
+    watch: (onChange, isIgnored) => {
+      listener = onChange;
+      return fake.watch((event) => !isDeaf && onChange(event), isIgnored);
+    },
+  };
   const source = createFakeSource();
   const remembered: string[] = [];
   const states: NodeState[] = [];
@@ -33,7 +57,7 @@ function scene(yaml = "") {
     onPass: (state) => void states.push(state),
     clock: systemClock,
     log: silentLog,
-    timing,
+    timing: paces,
   });
   onTestFinished(() => reconciler[Symbol.dispose]());
   const reaches = (check: (state: NodeState) => boolean): Promise<NodeState> =>
@@ -51,6 +75,18 @@ function scene(yaml = "") {
     podAddresses,
     states,
     reaches,
+    /** Passes on nothing of what the kernel tells any more, but this. */
+    tell: (event: KernelEvent | "nothing") => {
+      isDeaf = true;
+      if (event !== "nothing") listener?.(event);
+    },
+    rests: async () => {
+      for (let passes = -1; passes !== reconciler.counters.passes;) {
+        passes = reconciler.counters.passes;
+        const pauseMs = 30 + 10 * reconciler.counters.lastMs;
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    },
     programmed: () => reaches(({ isProgrammed }) => isProgrammed),
     has: (destination: string) =>
       vi.waitFor(() => expect(destinations()).toContain(destination), waiting),
@@ -102,7 +138,9 @@ describe("Reconciler", () => {
     source.setNodes(nodeA, nodeC);
     const { plan } = await programmed();
     const { repairs } = reconciler.counters;
-    const route = plan.desired.routes.find(({ destination }) => destination === "10.244.3.0/24")!;
+    const route = desiredOf(plan).routes.find(
+      ({ destination }) => destination === "10.244.3.0/24",
+    )!;
     kernel.apply([{ kind: "remove-route", route }]);
     await vi.waitFor(() => expect(repairs.route).toBe(1), waiting);
     kernel.removeNft(nftTableName);
@@ -216,7 +254,7 @@ describe("Reconciler", () => {
           "Cannot use pod CIDR 10.244.3.0/25 of Node node-z: it overlaps that of the older Node node-c",
       },
     ]);
-    expect(plan.paths.get("node-z")).toBe("none");
+    expect(plan.peers.get("node-z")?.path).toBe("none");
     await has("10.244.3.0/24");
   });
 
@@ -280,6 +318,60 @@ describe("Reconciler", () => {
     expect(masqueraded()).toEqual(["10.244.1.0/24"]);
   });
 
+  test("neither compares nor looks at everything for one node, or one object", async () => {
+    const { source, programmed, kernel, reconciler, has, rests } = scene("", calm);
+    source.setNodes(nodeA, nodeB);
+    await programmed();
+    await rests();
+    const { counters } = reconciler;
+    const before = counters.comparisons;
+    source.setNodes(nodeA, nodeB, nodeC);
+    await has("10.244.3.0/24");
+    const [route] = kernel.routes({ protocol: 76 }).filter(({ device }) => device === vxlanDevice);
+    const [entry] = kernel.fdb(vxlanDevice);
+    const [neighbor] = kernel.neighbors(vxlanDevice);
+    kernel.apply([{ kind: "remove-route", route: route! }]);
+    await vi.waitFor(() => expect(counters.repairs.route).toBe(1), waiting);
+    kernel.apply([
+      { kind: "remove-fdb", entry: entry! },
+      { kind: "remove-neighbor", neighbor: neighbor! },
+    ]);
+    await vi.waitFor(
+      () => expect(counters.repairs).toMatchObject({ fdb: 1, neighbor: 1 }),
+      waiting,
+    );
+    await rests();
+    expect(counters.comparisons).toBe(before);
+    expect(diffNode(desiredOf(reconciler.state()!.plan), observeNode(kernel), sure)).toEqual([]);
+  });
+
+  test.each([
+    ["were lost", { changes: [], overflow: true }],
+    ["are too many", { changes: "many", overflow: false }],
+  ] as const)("compares everything when notifications %s", async (_, event) => {
+    const { source, programmed, kernel, reconciler, rests, tell } = scene("", calm);
+    source.setNodes(nodeA, nodeC);
+    await programmed();
+    tell("nothing");
+    await rests();
+    const routes = kernel.routes({ protocol: 76 });
+    kernel.apply(routes.map((route) => ({ kind: "remove-route", route }) as const));
+    await rests();
+    expect(kernel.routes({ protocol: 76 })).toEqual([]);
+    tell({ ...event, objects: new Set(["route"]), devices: new Set() });
+    await vi.waitFor(() => expect(kernel.routes({ protocol: 76 })).toEqual(routes), waiting);
+    expect(reconciler.counters.repairs.route).toBe(routes.length);
+  });
+
+  test("finds what was never told in time", async () => {
+    const { source, programmed, kernel, reconciler, tell } = scene();
+    source.setNodes(nodeA, nodeC);
+    await programmed();
+    tell("nothing");
+    kernel.apply(kernel.fdb(vxlanDevice).map((entry) => ({ kind: "remove-fdb", entry }) as const));
+    await vi.waitFor(() => expect(reconciler.counters.repairs.fdb).toBe(1), waiting);
+  });
+
   test("comes to rest: no pass but for time when nothing changes", async () => {
     const { source, programmed, states } = scene();
     source.setNodes(nodeA, nodeB, nodeC);
@@ -288,7 +380,7 @@ describe("Reconciler", () => {
     const before = states.length;
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(states.length - before).toBeLessThanOrEqual(200 / timing.resyncMs);
-    const plans: DesiredNode[] = states.slice(before).map(({ plan }) => plan.desired);
+    const plans = states.slice(before).map(({ plan }) => plan);
     expect(new Set(plans).size).toBe(1);
   });
 });

@@ -1,20 +1,31 @@
 // One node's kernel kept as the cluster and the configuration want it: snapshot → plan → observe →
 // diff → apply, woken by the source, by the kernel and by time.
-import { isDeepStrictEqual } from "node:util";
-import type { Ip } from "../core/address.ts";
-import { type Membership, settleMembership } from "../core/cluster/membership.ts";
 import type { Snapshot } from "../core/cluster/model.ts";
-import { outsideOf } from "../core/cluster/stray.ts";
 import type { Clock } from "../core/clock.ts";
-import { type NodePlan, planNode } from "../core/desired/plan.ts";
-import type { LinkAddresses } from "../core/desired/underlay.ts";
+import { isNodeRoute } from "../core/desired/node-state.ts";
+import type { NodePlan } from "../core/desired/plan.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import { isPodHostInterface } from "../core/names.ts";
+import { isPodHostInterface, vxlanDevice } from "../core/names.ts";
+import type { ObjectChange } from "../core/network-change.ts";
+import { routeKind } from "../core/object-kind.ts";
 import type { StatusProblem } from "../core/status.ts";
-import { type ApplyContext, type AppliedKind, applyPlan, type ApplyResult } from "./apply.ts";
+import { Target } from "../core/target.ts";
+import type { KernelEvent } from "../kernel/kernel.ts";
+import {
+  type ApplyContext,
+  applyChanges,
+  type AppliedKind,
+  appliedKind,
+  type ApplyResult,
+  applySettings,
+  compareAll,
+  findWarnings,
+  formatApplied,
+} from "./apply.ts";
 import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
 import { observeUnderlay } from "./observe.ts";
+import { Planner, type PlannerOptions } from "./planner.ts";
 import type { Source } from "./source/source.ts";
 
 export interface ReconcileCounters {
@@ -25,6 +36,8 @@ export interface ReconcileCounters {
   /** Wall clock, milliseconds since 1970; undefined before the first pass. */
   lastAtMs: number | undefined;
   lastMs: number;
+  /** Of everything; the other passes looked at single objects. */
+  comparisons: number;
 }
 
 /** Where the node stands after a pass. */
@@ -36,12 +49,8 @@ export interface NodeState {
   readonly problems: readonly StatusProblem[];
 }
 
-export interface ReconcilerOptions extends ApplyContext {
+export interface ReconcilerOptions extends ApplyContext, PlannerOptions {
   readonly source: Source;
-  /** What to do about a node that the cluster does not have. */
-  readonly missingNodeHint: (membership: Membership, links: readonly LinkAddresses[]) => string;
-  /** Of the attachments to the node's network. */
-  readonly podAddresses: () => readonly Ip[];
   /** After each pass. */
   readonly onPass: (state: NodeState) => void;
   readonly clock: Clock;
@@ -52,21 +61,18 @@ export interface ReconcilerOptions extends ApplyContext {
 export interface ReconcileTiming extends LoopTiming {
   /** Everything is compared this often; at a resync in between only what does not notify. */
   readonly fullMs: number;
+  /** The most that this may take of the time, however large the cluster: then it is done less often. */
+  readonly fullShare: number;
 }
 
 const usualTiming: ReconcileTiming = {
   pauseMs: 10,
   resyncMs: 1000,
   fullMs: 30_000,
+  fullShare: 1 / 2000,
   backoffMs: 100,
   backoffMaxMs: 5000,
 };
-
-interface Planned {
-  readonly links: readonly LinkAddresses[];
-  readonly strays: readonly Ip[];
-  readonly plan: NodePlan;
-}
 
 /** More changes than this are only counted in the log. */
 const loggedChanges = 16;
@@ -75,6 +81,7 @@ export class Reconciler implements Disposable {
   readonly counters: ReconcileCounters = {
     passes: 0,
     failures: 0,
+    comparisons: 0,
     repairs: { link: 0, address: 0, neighbor: 0, fdb: 0, route: 0, nftables: 0, sysctl: 0 },
     lastAtMs: undefined,
     lastMs: 0,
@@ -82,23 +89,30 @@ export class Reconciler implements Disposable {
   readonly #options: ReconcilerOptions;
   readonly #timing: ReconcileTiming;
   readonly #resources = new DisposableStack();
-  #membership: { readonly of: Snapshot; readonly value: Membership } | undefined;
-  #planned: Planned | undefined;
-  /** The plan that was last completely in the kernel: another state of it is somebody else's doing. */
-  #settled: NodePlan | undefined;
+  readonly #loop: ReconcileLoop;
+  readonly #planner: Planner;
+  readonly #target = new Target();
+  /** What was last completely in the kernel: another state of it is somebody else's doing. */
+  #settled: { readonly plan: NodePlan; readonly mayRemove: boolean } | undefined;
   #state: NodeState | undefined;
-  #fullAtMs = -Infinity;
+  #warnings: readonly string[] = [];
+  /** Links or addresses may be others than at the last look. */
+  #mustLook = true;
+  /** More may be wrong than the target knows. */
+  #mustCompare = true;
+  #compareAtMs = -Infinity;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#timing = options.timing ?? usualTiming;
+    this.#planner = new Planner(options);
     const { source, kernel, clock } = options;
     const pass = (reason: LoopReason): boolean => this.#pass(reason);
-    const loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
-    this.#resources.use(source.subscribe(() => loop.request("news")));
+    this.#loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
+    this.#resources.use(source.subscribe(() => this.#loop.request("news")));
     // Pods come and go with their own interfaces, which are no part of the plan.
-    this.#resources.use(kernel.watch(() => loop.request("event"), isPodHostInterface));
-    loop.request("news");
+    this.#resources.use(kernel.watch((event) => this.#notice(event), isPodHostInterface));
+    this.#loop.request("news");
   }
 
   /** Undefined before the source's first list. */
@@ -110,18 +124,33 @@ export class Reconciler implements Disposable {
     this.#resources.dispose();
   }
 
+  /** Our own changes come back here too, and are as wanted. */
+  #notice({ changes, devices, overflow }: KernelEvent): void {
+    const target = this.#target;
+    const underlay = target.plan?.local?.underlay.device;
+    this.#mustLook ||= overflow || devices.size > 0;
+    this.#mustCompare ||=
+      overflow ||
+      changes === "many" ||
+      // With a device go routes and entries of which nothing is told.
+      [...devices].some((device) => device === vxlanDevice || device === underlay);
+    if (changes !== "many" && !this.#mustCompare) {
+      for (const change of changes) if (isOwn(change, target)) target.notice(change);
+    }
+    if (this.#mustCompare || this.#mustLook || target.isDifferent) this.#loop.request("event");
+  }
+
   #pass(reason: LoopReason): boolean {
     const { source, clock, log } = this.#options;
     const { snapshot } = source.state();
     if (snapshot.revision === 0) return true;
     const { counters } = this;
     const startedAtMs = clock.monotonicMs();
-    const isFull = reason !== "resync" || startedAtMs - this.#fullAtMs >= this.#timing.fullMs;
-    if (isFull) this.#fullAtMs = startedAtMs;
     try {
-      return this.#compare(snapshot, isFull);
+      return this.#bring(snapshot, reason);
     } catch (error) {
       counters.failures++;
+      this.#mustCompare = true;
       log.error({ problem: describeError(error) }, "cannot compare the plan with the kernel");
       return false;
     } finally {
@@ -131,73 +160,89 @@ export class Reconciler implements Disposable {
     }
   }
 
-  #compare(snapshot: Snapshot, isFull: boolean): boolean {
-    const links =
-      isFull || this.#planned === undefined
-        ? observeUnderlay(this.#options.kernel)
-        : this.#planned.links;
-    const plan = this.#planFor(snapshot, links);
-    const result = applyPlan(this.#options, plan, { isInSync: snapshot.isInSync, isFull });
-    this.#report(plan, result);
-    this.#state = stateAfter(snapshot, plan, result);
-    this.#options.onPass(this.#state);
-    return result.failures.length === 0;
-  }
-
-  /** The same plan again, not an equal one, while nothing that it is made of has changed. */
-  #planFor(snapshot: Snapshot, links: readonly LinkAddresses[]): NodePlan {
-    const { settings, missingNodeHint } = this.#options;
-    if (this.#membership?.of !== snapshot) {
-      const value = settleMembership(
-        snapshot.nodes.values(),
-        settings.podCidrs,
-        snapshot.pods.values(),
-      );
-      this.#membership = { of: snapshot, value };
-      this.#planned = undefined;
+  #bring(snapshot: Snapshot, reason: LoopReason): boolean {
+    const { kernel, clock } = this.#options;
+    const before = this.#settled;
+    const isDue = this.#mustCompare || clock.monotonicMs() >= this.#compareAtMs;
+    if (isDue || this.#mustLook) this.#planner.seeLinks(observeUnderlay(kernel));
+    this.#mustLook = false;
+    // Addresses of pods notify of nothing.
+    if (isDue || reason === "resync") this.#planner.seePods(snapshot);
+    const plan = this.#planner.plan(snapshot);
+    const mayRemove = snapshot.isInSync && plan.local !== undefined;
+    const isOther = before?.plan.own !== plan.own || !before.mayRemove || !mayRemove;
+    const results =
+      isDue || isOther || this.#target.isUnclear
+        ? [this.#compare(plan, mayRemove)]
+        : this.#apply(plan);
+    if (isDue || reason === "resync" || before?.plan.local !== plan.local) {
+      const isRepair = before?.plan === plan;
+      results.push(this.#report(applySettings(this.#options, plan), isRepair));
+      this.#warnings = findWarnings(this.#options);
     }
-    const membership = this.#membership.value;
-    const strays = this.#strays(membership);
-    if (
-      this.#planned === undefined ||
-      !isDeepStrictEqual([this.#planned.links, this.#planned.strays], [links, strays])
-    ) {
-      const hint = membership.nodes.has(settings.nodeName)
-        ? ""
-        : missingNodeHint(membership, links);
-      const plan = planNode({ settings, membership, links, missingNodeHint: hint, strays });
-      this.#planned = { links, strays, plan };
-    }
-    return this.#planned.plan;
-  }
-
-  /** Of this node's pods: those whose block it no longer has. */
-  #strays(membership: Membership): readonly Ip[] {
-    const { settings, podAddresses } = this.#options;
-    const podCidrs = membership.nodes.get(settings.nodeName)?.podCidrs ?? [];
-    return outsideOf(podAddresses(), podCidrs, settings.podCidrs);
-  }
-
-  #report(plan: NodePlan, { applied, failures }: ApplyResult): void {
-    const { log } = this.#options;
-    const isRepair = plan === this.#settled;
+    const failures = results.flatMap((result) => result.failures);
+    this.#settled = failures.length > 0 ? undefined : { plan, mayRemove };
     if (failures.length > 0) {
       this.counters.failures++;
-      this.#settled = undefined;
-      log.error({ failures }, "cannot bring the plan into the kernel");
-    } else this.#settled = plan;
-    if (applied.length === 0) return;
-    const changes = applied.slice(0, loggedChanges).map(({ what }) => what);
-    const fields = { count: applied.length, changes };
+      this.#mustCompare = true;
+      this.#options.log.error({ failures }, "cannot bring the plan into the kernel");
+    }
+    this.#state = stateOf(snapshot, plan, { failures, warnings: this.#warnings });
+    this.#options.onPass(this.#state);
+    return failures.length === 0;
+  }
+
+  /** What was noticed, then what is new in the plan: a cluster's size does not matter. */
+  #apply(plan: NodePlan): ApplyResult[] {
+    const repairs = this.#target.takeChanges();
+    this.#target.aim(plan);
+    const updates = this.#target.takeChanges();
+    return [
+      this.#report(applyChanges(this.#options, repairs), true),
+      this.#report(applyChanges(this.#options, updates), false),
+    ];
+  }
+
+  #compare(plan: NodePlan, mayRemove: boolean): ApplyResult {
+    const { clock } = this.#options;
+    const startedAtMs = clock.monotonicMs();
+    this.#mustCompare = false;
+    this.#target.aim(plan);
+    this.#target.takeChanges();
+    const result = compareAll(this.#options, this.#target, { mayRemove });
+    const endedAtMs = clock.monotonicMs();
+    const { fullMs, fullShare } = this.#timing;
+    const pauseMs = Math.max(fullMs, (endedAtMs - startedAtMs) / fullShare);
+    this.#compareAtMs = endedAtMs + pauseMs;
+    this.counters.comparisons++;
+    const before = this.#settled;
+    return this.#report(result, before?.plan === plan && before.mayRemove === mayRemove);
+  }
+
+  #report(result: ApplyResult, isRepair: boolean): ApplyResult {
+    const { log } = this.#options;
+    const { applied } = result;
+    if (applied.length === 0) return result;
+    const fields = {
+      count: applied.length,
+      changes: applied.slice(0, loggedChanges).map(formatApplied),
+    };
     if (isRepair) {
-      for (const { kind } of applied) this.counters.repairs[kind]++;
+      for (const one of applied) this.counters.repairs[appliedKind(one)]++;
       log.warn(fields, "put back what was changed behind our back");
     } else log.info(fields, "brought the plan into the kernel");
+    return result;
   }
 }
 
-function stateAfter(snapshot: Snapshot, plan: NodePlan, result: ApplyResult): NodeState {
-  const { failures, warnings } = result;
+function stateOf(
+  snapshot: Snapshot,
+  plan: NodePlan,
+  {
+    failures,
+    warnings,
+  }: { readonly failures: readonly string[]; readonly warnings: readonly string[] },
+): NodeState {
   const isProgrammed = failures.length === 0 && plan.local !== undefined;
   const kernelProblems = [...failures, ...warnings].map((message): StatusProblem => ({
     area: "kernel",
@@ -205,3 +250,9 @@ function stateAfter(snapshot: Snapshot, plan: NodePlan, result: ApplyResult): No
   }));
   return { snapshot, plan, isProgrammed, problems: [...plan.problems, ...kernelProblems] };
 }
+
+/** Not changes of the plan or of the pods, but what somebody else has done to the node's own objects. */
+const isOwn = (change: ObjectChange, target: Target): boolean =>
+  change.kind === "route" || change.kind === "route-gone"
+    ? isNodeRoute(change.item) || target.routes.has(routeKind.keyOf(change.item))
+    : change.item.device === vxlanDevice;

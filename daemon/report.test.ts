@@ -26,6 +26,7 @@ const plan = planNode({
   missingNodeHint: "",
 });
 const counters = {
+  comparisons: 1,
   passes: 7,
   failures: 1,
   repairs: { link: 0, address: 0, neighbor: 2, fdb: 1, route: 0, nftables: 0, sysctl: 0 },

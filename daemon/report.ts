@@ -38,12 +38,10 @@ export function buildReport(input: ReportInput): StatusReport {
     isReady: (state?.isProgrammed ?? false) && files.isPublished,
     problems: problemsOf(input),
     node: nodeStatus(config, state),
-    peers: (state?.plan.peers ?? []).map(({ name, podCidrs, addresses }) => ({
-      name,
-      podCidrs,
-      addresses,
-      path: state?.plan.paths.get(name) ?? "none",
-    })),
+    peers: Array.from(
+      state?.plan.peers.values() ?? [],
+      ({ node: { name, podCidrs, addresses }, path }) => ({ name, podCidrs, addresses, path }),
+    ),
     source: {
       kind: source.kind,
       location: source.location,

@@ -4,6 +4,7 @@ import { type Cidr, type Ip, type Mac, cidrContains, familyOf, parseMac } from "
 import { assertNever, invariant } from "../core/assert.ts";
 import type { KernelError } from "../core/error.ts";
 import { type IfName, loopbackDevice } from "../core/names.ts";
+import type { ObjectChange } from "../core/network-change.ts";
 import {
   type Change,
   type FdbEntry,
@@ -57,7 +58,7 @@ export class FakeNamespace implements NetworkNamespace {
   readonly identity: NamespaceIdentity;
   readonly sysctls = new FakeSysctls();
   /** Told after each change of this namespace. */
-  onChange: (object: KernelObject, device: IfName) => void = () => {};
+  onChange: (object: KernelObject, device: IfName, change?: ObjectChange) => void = () => {};
   readonly #world: FakeWorld;
   readonly #links = new Map<number, FakeLink>();
   #addresses: InterfaceAddress[] = [];
@@ -198,11 +199,14 @@ export class FakeNamespace implements NetworkNamespace {
           ...this.#neighbors.filter((other) => !isSameNeighbor(other, change.neighbor)),
           change.neighbor,
         ];
-        return this.onChange("neighbor", change.neighbor.device);
+        return this.#changed({ kind: "neighbor", item: change.neighbor });
       }
-      case "remove-neighbor":
+      case "remove-neighbor": {
+        const { length } = this.#neighbors;
         this.#neighbors = this.#neighbors.filter((n) => !isSameNeighbor(n, change.neighbor));
-        return this.onChange("neighbor", change.neighbor.device);
+        if (this.#neighbors.length === length) return;
+        return this.#changed({ kind: "neighbor-gone", item: change.neighbor });
+      }
       case "replace-fdb": {
         const { device, mac } = change.entry;
         this.#linkNamed(device);
@@ -210,14 +214,21 @@ export class FakeNamespace implements NetworkNamespace {
           ...this.#fdb.filter((other) => other.device !== device || other.mac !== mac),
           change.entry,
         ];
-        return this.onChange("neighbor", device);
+        return this.#changed({ kind: "fdb", item: change.entry });
       }
-      case "remove-fdb":
+      case "remove-fdb": {
+        const { length } = this.#fdb;
         this.#fdb = this.#fdb.filter((entry) => !isSameFdbEntry(entry, change.entry));
-        return this.onChange("neighbor", change.entry.device);
+        if (this.#fdb.length === length) return;
+        return this.#changed({ kind: "fdb-gone", item: change.entry });
+      }
       default:
         return assertNever(change);
     }
+  }
+
+  #changed(change: Exclude<ObjectChange, { readonly item: Route }>): void {
+    this.onChange("neighbor", change.item.device, change);
   }
 
   #addVeth(change: Extract<Change, { readonly kind: "add-veth" }>): void {
@@ -322,17 +333,19 @@ export class FakeNamespace implements NetworkNamespace {
     const others = this.#routes.filter((other) => !isSameRouteKey(other, route));
     if (!mayReplace && others.length < this.#routes.length) throw new Refusal("EEXIST");
     this.#routes = [...others, route];
-    this.onChange("route", route.device);
+    this.onChange("route", route.device, { kind: "route", item: route });
   }
 
   #removeRoute(route: Route): void {
-    this.#routes = this.#routes.filter(
+    const item = this.#routes.find(
       (other) =>
-        !isSameRouteKey(other, route) ||
-        other.device !== route.device ||
-        other.protocol !== route.protocol,
+        isSameRouteKey(other, route) &&
+        other.device === route.device &&
+        other.protocol === route.protocol,
     );
-    this.onChange("route", route.device);
+    if (item === undefined) return;
+    this.#routes = this.#routes.filter((other) => other !== item);
+    this.onChange("route", item.device, { kind: "route-gone", item });
   }
 
   #isOnLink(gateway: Ip): boolean {

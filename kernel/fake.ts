@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Mac } from "../core/address.ts";
 import { KernelError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
+import type { ObjectChange } from "../core/network-change.ts";
 import type { Change, Link, UdpFlow } from "../core/network.ts";
 import { delegateTo } from "./delegate.ts";
 import { FakeNftTables } from "./fake-nft.ts";
@@ -123,21 +124,24 @@ function openFakeSandbox(world: World, namespace: FakeNamespace): Sandbox {
 
 /** Calls of one turn of the event loop are told as one, as the real kernel object does. */
 function watchChanges(namespace: FakeNamespace) {
-  const watchers = new Set<(object: KernelObject, device: IfName) => void>();
-  namespace.onChange = (object, device) => {
-    for (const watcher of watchers) watcher(object, device);
+  const watchers = new Set<FakeNamespace["onChange"]>();
+  namespace.onChange = (object, device, change) => {
+    for (const watcher of watchers) watcher(object, device, change);
   };
   const watch: Kernel["watch"] = (onChange, isIgnored = () => false) => {
-    let objects = new Set<KernelObject>();
+    let [objects, devices] = [new Set<KernelObject>(), new Set<string>()];
+    let changes: ObjectChange[] = [];
     const tell = (): void => {
-      const event = { objects, overflow: false };
-      objects = new Set();
+      const event = { objects, devices, changes, overflow: false };
+      [objects, devices, changes] = [new Set(), new Set(), []];
       if (watchers.has(watcher)) onChange(event);
     };
-    const watcher = (object: KernelObject, device: IfName): void => {
+    const watcher: FakeNamespace["onChange"] = (object, device, change) => {
       if (isIgnored(device)) return;
       if (objects.size === 0) setImmediate(tell);
       objects.add(object);
+      if (change === undefined) devices.add(device);
+      else changes.push(change);
     };
     watchers.add(watcher);
     return { [Symbol.dispose]: () => void watchers.delete(watcher) };

@@ -14,6 +14,7 @@ import type {
   UdpFlow,
 } from "../core/network.ts";
 import type { IfName } from "../core/names.ts";
+import type { ObjectChange } from "../core/network-change.ts";
 import type { NftMap, NftTable, ObservedNftTable } from "../core/nft.ts";
 
 /** One network namespace, seen through netlink. Every failure is a KernelError with its errno. */
@@ -128,6 +129,13 @@ export type KernelObject = "link" | "address" | "route" | "neighbor";
 
 export interface KernelEvent {
   readonly objects: ReadonlySet<KernelObject>;
+  /** Names of links that changed, or whose addresses did. */
+  readonly devices: ReadonlySet<string>;
+  /**
+   * Routes and what is on links, one by one, in the order in which they changed; "many": too many for
+   * that. A route is told of whoever made it.
+   */
+  readonly changes: readonly ObjectChange[] | "many";
   readonly overflow: boolean;
 }
 

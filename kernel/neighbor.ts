@@ -3,6 +3,7 @@
 import { FlagsNew } from "netlink/dist/constants.js";
 import { MessageType } from "netlink/dist/rt/gen_structs.js";
 import { familyOf, macFromBytes } from "../core/address.ts";
+import type { ObjectChange } from "../core/network-change.ts";
 import type { Neighbor } from "../core/network.ts";
 import { addressFamily, familyFrom } from "./family.ts";
 import type { MessageBatch } from "./message.ts";
@@ -81,3 +82,19 @@ export const decodeNeighbor =
     const isPermanent = (state & neighborState.permanent) !== 0;
     return { device, address, mac: macFromBytes(mac), isPermanent };
   };
+
+/** What a notification says of a neighbor. One that can no longer be used is as good as gone. */
+export function decodeNeighborChange(
+  message: Message,
+  device: Neighbor["device"],
+): ObjectChange | undefined {
+  const index = message.u32(4);
+  const item = message.type === removed ? undefined : decodeNeighbor(device, index)(message);
+  if (item !== undefined) return { kind: "neighbor", item };
+  // The kernel's own, for multicast.
+  if ((message.u16(8) & neighborState.noarp) !== 0) return undefined;
+  const address = message.attributes(ndmsgLength).ip(nda.destination);
+  return address && { kind: "neighbor-gone", item: { device, address } };
+}
+
+const removed: number = MessageType.DELNEIGH;

@@ -30,13 +30,17 @@ export async function measureDaemon(nodes: number): Promise<WholeDaemon> {
   machine.write("/etc/fairlead/fairlead.yaml", configuration);
   const startedAt = performance.now();
   const { pid } = machine.startDaemon(undefined, [join(home, "node"), join(home, "cli.js")]);
-  await machine.status(({ isReady, peers }) => isReady && peers.length === nodes - 1, 60_000);
+  await machine.status(
+    ({ isReady, peers: known }) => isReady && known.length === nodes - 1,
+    60_000,
+  );
   const ready = performance.now() - startedAt;
   const rename: number[] = [];
   using kernel = openKernel({ namespace: machine.network });
-  for (let i = 0; i < 20 && nodes > 1; i++) {
+  const peers = nodes - 1;
+  for (let i = 0; i < Math.min(20, peers); i++) {
     await setTimeout(400);
-    const node = peerNode((i * 37) % (nodes - 1), 1);
+    const node = peerNode((i * 37) % peers, 1);
     const temporary = join(directory, `.${node.name}.new`);
     writeFileSync(temporary, manifestOf(node));
     const { promise, resolve } = Promise.withResolvers<number>();

@@ -13,10 +13,16 @@ import { aSnapshot } from "../../test/support/builders.ts";
 import { createFakeSource } from "../../test/support/source.ts";
 import { clusterOf, configuration, peerNode } from "./cluster.ts";
 
+/** Milliseconds: by the clock, and of CPU time of all threads, the kernel's part with it. */
+export interface Work {
+  readonly elapsed: number;
+  readonly cpu: number;
+}
+
 /** Milliseconds. */
 export interface Phases {
   /** From the complete snapshot to the kernel: device, settings and table too. In a new process. */
-  readonly first: { readonly elapsed: number };
+  readonly first: Work;
   readonly steady: {
     /** From the source's change to the kernel, of one node: re-addressed, removed, added. */
     readonly change: readonly number[];
@@ -49,6 +55,7 @@ function startNode(namespace: string) {
       settings: planSettings(parseConfig(configuration, "bench", { nodeName: "node-a" })),
       missingNodeHint: () => "none",
       hostPorts: () => [],
+      podAddresses: () => [],
       rememberSysctl: () => {},
       onPass: () => wake(),
       clock: systemClock,
@@ -78,9 +85,11 @@ async function first(namespace: string, nodes: number): Promise<Phases["first"]>
   const snapshot = aSnapshot({ nodes: clusterOf(nodes) });
   // The loop looks for a snapshot once as it starts.
   await setImmediate();
+  const before = process.cpuUsage();
   const elapsed = await node.bring(snapshot);
+  const { user, system } = process.cpuUsage(before);
   expectRoutes(node.kernel.routes({ protocol: 76 }).length, nodes);
-  return { elapsed };
+  return { elapsed, cpu: (user + system) / 1000 };
 }
 
 function expectRoutes(found: number, nodes: number): void {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { aNode, cidr, ip } from "../../test/support/builders.ts";
 import { cidrsOverlap } from "../address.ts";
-import { settleMembership } from "./membership.ts";
+import { membershipSettler, settleMembership } from "./membership.ts";
 import type { Node } from "./model.ts";
 
 const cluster = [cidr("10.244.0.0/16"), cidr("fd00:10:244::/48")];
@@ -113,6 +113,29 @@ describe("settleMembership()", () => {
         }
       }),
     );
+  });
+
+  test("judges a cluster as at first, however often, and gives the same object again", () => {
+    const anyNode = fc
+      .record({ n: fc.nat(4), block: fc.nat(4), length: fc.constantFrom(23, 24, 25), a: fc.nat(4) })
+      .map(({ n, block, length, a }) =>
+        aNode(`n${n}`, `192.0.2.${a}`, `10.${block === 4 ? 9 : 244}.${block * 2}.0/${length}`),
+      );
+    const anyCluster = fc.uniqueArray(anyNode, { selector: ({ name }) => name });
+    fc.assert(
+      fc.property(fc.array(anyCluster), (clusters) => {
+        const settle = membershipSettler(cluster);
+        for (const nodes of clusters) {
+          expect(settle(nodes, [])).toEqual(settleMembership(nodes, cluster));
+          expect(settle(nodes, [])).toEqual(settle([...nodes].reverse(), []));
+        }
+      }),
+    );
+    const [a, b] = [
+      aNode("a", "192.0.2.1", "10.244.1.0/24"),
+      aNode("b", "192.0.2.2", "10.244.2.0/24"),
+    ];
+    expect(membershipSettler(cluster)([a, b], []).nodes.get("a")).toBe(a);
   });
 
   test("keeps any number of blocks of a node, but for one inside another", () => {

@@ -2,10 +2,12 @@
 // every node, because it depends on the snapshot alone.
 import {
   type Cidr,
+  type Family,
   cidrBase,
   cidrContains,
   cidrOf,
   cidrPrefixLength,
+  familyOf,
   type Ip,
 } from "../address.ts";
 import type { Node, Pod } from "./model.ts";
@@ -34,11 +36,97 @@ export interface MembershipProblem {
  * older (creationTimestamp; none counts as newest) wins, then the one whose name sorts first.
  * @param clusterCidrs of all pools: a pod CIDR outside them is refused.
  */
-export function settleMembership(
+export const settleMembership = (
   nodes: Iterable<Node>,
   clusterCidrs: readonly Cidr[],
   pods: Iterable<Pod> = [],
-): Membership {
+): Membership => membershipSettler(clusterCidrs)(nodes, pods);
+
+export type SettleMembership = (nodes: Iterable<Node>, pods: Iterable<Pod>) => Membership;
+
+/**
+ * {@link settleMembership} for one cluster again and again. A node whose claims nobody contests is
+ * judged once, and is the same object every time as long as the source gives the same one.
+ */
+export function membershipSettler(clusterCidrs: readonly Cidr[]): SettleMembership {
+  const judged = new WeakMap<Node, Judged>();
+  const judge = (node: Node): Judged => {
+    const known = judged.get(node) ?? judgeAlone(node, clusterCidrs);
+    judged.set(node, known);
+    return known;
+  };
+  return (nodes, pods) => {
+    const all = [...nodes];
+    const { settled, problems } = isContested(all)
+      ? settleContested(all, clusterCidrs)
+      : settleAlone(all.map(judge));
+    for (const [name, strays] of strayAddresses(pods, settled, clusterCidrs)) {
+      const node = settled.get(name);
+      if (node !== undefined) settled.set(name, { ...node, strays });
+    }
+    return { nodes: settled, problems: problems.toSorted(byNode) };
+  };
+}
+
+interface Settled {
+  readonly settled: Map<string, Member>;
+  readonly problems: readonly MembershipProblem[];
+}
+
+/** A node as it is where nobody else claims what is its own. */
+interface Judged {
+  readonly member: Member;
+  readonly problems: readonly MembershipProblem[];
+}
+
+function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged {
+  const { settled, problems } = settleContested([node], clusterCidrs);
+  const member = settled.get(node.name) ?? node;
+  const isWhole =
+    member.addresses.length === node.addresses.length &&
+    member.podCidrs.length === node.podCidrs.length;
+  return { member: isWhole ? node : member, problems };
+}
+
+const settleAlone = (nodes: readonly Judged[]): Settled => ({
+  settled: new Map(nodes.map(({ member }) => [member.name, member])),
+  problems: nodes.flatMap(({ problems }) => problems),
+});
+
+const byNode = (a: MembershipProblem, b: MembershipProblem): number =>
+  a.node === b.node ? 0 : a.node < b.node ? -1 : 1;
+
+/** True when two nodes claim the same address, or overlapping pod CIDRs, or may do so. */
+function isContested(nodes: readonly Node[]): boolean {
+  const claims = new Set<Ip | Cidr>();
+  let count = 0;
+  for (const { addresses, podCidrs } of nodes) {
+    for (const address of addresses) claims.add(address);
+    for (const podCidr of podCidrs) claims.add(podCidr);
+    count += addresses.length + podCidrs.length;
+  }
+  if (claims.size < count) return true;
+  const lengths = lengthsOf(nodes);
+  if (lengths[4].size < 2 && lengths[6].size < 2) return false;
+  return nodes.some(({ podCidrs }) =>
+    podCidrs.some((podCidr) =>
+      largerNetworks(podCidr, lengths).some((larger) => claims.has(larger)),
+    ),
+  );
+}
+
+type Lengths = Readonly<Record<Family, ReadonlySet<number>>>;
+
+/** The prefix lengths of all pod CIDRs: in practice one per family. */
+function lengthsOf(nodes: readonly Node[]): Lengths {
+  const lengths = { 4: new Set<number>(), 6: new Set<number>() };
+  for (const { podCidrs } of nodes) {
+    for (const podCidr of podCidrs) lengths[familyOf(podCidr)].add(cidrPrefixLength(podCidr));
+  }
+  return lengths;
+}
+
+function settleContested(nodes: readonly Node[], clusterCidrs: readonly Cidr[]): Settled {
   const problems: MembershipProblem[] = [];
   const report: Report = (node, message) => void problems.push({ node, message });
   const bySeniority = [...nodes].sort(compareSeniority);
@@ -65,11 +153,7 @@ export function settleMembership(
     }
     settled.set(node.name, { ...node, addresses, podCidrs: own });
   }
-  for (const [name, strays] of strayAddresses(pods, settled, clusterCidrs)) {
-    const node = settled.get(name);
-    if (node !== undefined) settled.set(name, { ...node, strays });
-  }
-  return { nodes: settled, problems };
+  return { settled, problems };
 }
 
 function compareSeniority(a: Node, b: Node): number {
@@ -81,13 +165,13 @@ function compareSeniority(a: Node, b: Node): number {
 type Report = (node: string, message: string) => void;
 
 // Networks are nested or apart, so two overlap exactly when one of them is, cut to the other's length,
-// the other. Only the lengths that occur need looking at: in practice one per family.
+// the other. Only the lengths that occur need looking at.
 function settlePodCidrs(
   bySeniority: readonly Node[],
   clusterCidrs: readonly Cidr[],
   report: Report,
 ): ReadonlyMap<string, readonly Cidr[]> {
-  const lengths = new Set(bySeniority.flatMap((node) => node.podCidrs.map(cidrPrefixLength)));
+  const lengths = lengthsOf(bySeniority);
   /** Every granted network, and every larger one that contains a granted one → the owner's name. */
   const granted = new Map<Cidr, string>();
   const around = new Map<Cidr, string>();
@@ -118,7 +202,11 @@ function settlePodCidrs(
   return result;
 }
 
-const largerNetworks = (cidr: Cidr, lengths: ReadonlySet<number>): readonly Cidr[] =>
-  [...lengths]
-    .filter((length) => length < cidrPrefixLength(cidr))
-    .map((length) => cidrOf(cidrBase(cidr), length));
+function largerNetworks(cidr: Cidr, lengths: Lengths): readonly Cidr[] {
+  const length = cidrPrefixLength(cidr);
+  const larger: Cidr[] = [];
+  for (const other of lengths[familyOf(cidr)]) {
+    if (other < length) larger.push(cidrOf(cidrBase(cidr), other));
+  }
+  return larger;
+}

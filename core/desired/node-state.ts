@@ -43,3 +43,17 @@ export const isNodeRoute = (route: Route): boolean =>
   route.protocol === routeProtocol && !isPodHostInterface(route.device);
 
 export const emptyNode: DesiredNode = { addresses: [], neighbors: [], fdb: [], routes: [] };
+
+/** All of the parts as one; the first has the device. */
+export const joinDesired = (
+  first: DesiredNode,
+  rest: Iterable<Pick<DesiredNode, "neighbors" | "fdb" | "routes">>,
+): DesiredNode => {
+  const parts = [...rest];
+  return {
+    ...first,
+    neighbors: [...first.neighbors, ...parts.flatMap(({ neighbors }) => neighbors)],
+    fdb: [...first.fdb, ...parts.flatMap(({ fdb }) => fdb)],
+    routes: [...first.routes, ...parts.flatMap(({ routes }) => routes)],
+  };
+};

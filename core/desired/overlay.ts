@@ -44,10 +44,24 @@ export interface OverlayInput {
 }
 
 export interface DesiredOverlay {
-  readonly node: DesiredNode;
+  /** What reaches no peer: the device, its addresses, the routes of this node's own pod CIDRs. */
+  readonly own: DesiredNode;
   /** Octets, of pod interfaces. */
   readonly mtu: number;
-  readonly paths: ReadonlyMap<string, PeerPath>;
+  /** By name. */
+  readonly peers: ReadonlyMap<string, PeerPlan>;
+  /** Apart from the peers'. */
+  readonly problems: readonly string[];
+}
+
+/** What the kernel needs so that this node reaches the pods of another: depends on those two alone. */
+export interface PeerPlan {
+  /** As settled. */
+  readonly node: Member;
+  readonly path: PeerPath;
+  readonly neighbors: readonly Neighbor[];
+  readonly fdb: readonly FdbEntry[];
+  readonly routes: readonly Route[];
   readonly problems: readonly string[];
 }
 
@@ -59,31 +73,60 @@ export const overlayAlias = "fairlead:overlay";
 // Outer Ethernet is the underlay's own; inside it: IPv4 20 or IPv6 40, UDP 8, VXLAN 8, Ethernet 14.
 const vxlanOverhead = { 4: 50, 6: 70 } as const;
 
-export function desireOverlay(input: OverlayInput): DesiredOverlay {
+/**
+ * @param known peers planned before with the same settings, local node and underlay: those that are
+ * still the same object keep their plan.
+ */
+export function desireOverlay(
+  input: OverlayInput,
+  known: ReadonlyMap<string, PeerPlan> = new Map(),
+): DesiredOverlay {
   const { settings, local, underlay } = input;
   const outer: Family = addressOf(underlay.addresses, 4) === undefined ? 6 : 4;
   const { mtu, problem } = podMtu(settings, underlay, outer);
   const device = settings.backend === "direct" ? undefined : desireDevice(input, outer, mtu);
-  const problems: string[] = problem === undefined ? [] : [problem];
-  const paths = new Map<string, PeerPath>();
-  const [neighbors, fdb, routes]: [Neighbor[], FdbEntry[], Route[]] = [[], [], []];
-  for (const podCidr of local.podCidrs) routes.push(unusedAddresses(settings, podCidr));
+  const peers = new Map<string, PeerPlan>();
   for (const peer of input.peers) {
-    const podCidrs = [...peer.podCidrs, ...(peer.strays ?? []).map(hostCidr)];
-    const reached = podCidrs.map((podCidr) => reachPodCidr(input, peer, podCidr, outer));
-    for (const reach of reached) {
-      if (reach.path === "none") problems.push(reach.problem);
-      else routes.push(reach.route);
-      if (reach.path === "vxlan") neighbors.push(reach.neighbor);
-    }
-    const tunnelled = reached.find((reach) => reach.path === "vxlan");
-    if (tunnelled !== undefined) fdb.push(tunnelled.entry);
-    paths.set(peer.name, pathOf(reached));
+    const before = known.get(peer.name);
+    peers.set(peer.name, before?.node === peer ? before : planPeer(input, peer, outer));
   }
-  const addresses = device === undefined ? [] : local.podCidrs.map(vtepInterfaceAddress);
-  const base = { addresses, neighbors, fdb, routes };
-  return { node: device === undefined ? base : { vxlan: device, ...base }, mtu, paths, problems };
+  const own = {
+    addresses: device === undefined ? [] : local.podCidrs.map(vtepInterfaceAddress),
+    neighbors: [],
+    fdb: [],
+    routes: local.podCidrs.map((podCidr) => unusedAddresses(settings, podCidr)),
+  };
+  return {
+    own: device === undefined ? own : { vxlan: device, ...own },
+    mtu,
+    peers,
+    problems: problem === undefined ? [] : [problem],
+  };
 }
+
+function planPeer(input: OverlayInput, peer: Member, outer: Family): PeerPlan {
+  const podCidrs = [...peer.podCidrs, ...(peer.strays ?? []).map(hostCidr)];
+  const reached = podCidrs.map((podCidr) => reachPodCidr(input, peer, podCidr, outer));
+  const [problems, routes, neighbors]: [string[], Route[], Neighbor[]] = [[], [], []];
+  for (const reach of reached) {
+    if (reach.path === "none") problems.push(reach.problem);
+    else routes.push(reach.route);
+    if (reach.path === "vxlan") neighbors.push(reach.neighbor);
+  }
+  const tunnelled = reached.find((reach) => reach.path === "vxlan");
+  const fdb = tunnelled === undefined ? [] : [tunnelled.entry];
+  return { node: peer, path: pathOf(reached), neighbors, fdb, routes, problems };
+}
+
+/** One that nothing is known of how to reach. */
+export const unplannedPeer = (node: Member): PeerPlan => ({
+  node,
+  path: "none",
+  neighbors: [],
+  fdb: [],
+  routes: [],
+  problems: [],
+});
 
 function desireDevice(
   { settings, local, underlay }: OverlayInput,

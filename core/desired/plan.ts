@@ -6,12 +6,13 @@ import { type NftTable, joinTables } from "../nft.ts";
 import type { StatusProblem } from "../status.ts";
 import { hostPortTable } from "./host-ports.ts";
 import { desireNftTable } from "./masquerade.ts";
-import { type DesiredNode, emptyNode } from "./node-state.ts";
+import { type DesiredNode, emptyNode, joinDesired } from "./node-state.ts";
 import {
   desireOverlay,
   type OverlaySettings,
-  type PeerPath,
+  type PeerPlan,
   serviceAddressRoutes,
+  unplannedPeer,
 } from "./overlay.ts";
 import { chooseUnderlay, type LinkAddresses, type Underlay } from "./underlay.ts";
 
@@ -24,13 +25,25 @@ export interface PlanSettings extends OverlaySettings {
 }
 
 export interface NodePlan {
-  readonly desired: DesiredNode;
+  /** All that reaches no peer. */
+  readonly own: DesiredNode;
   /** Absent while too little is known; then nothing that is there may be removed. */
   readonly local?: LocalPlan;
-  /** Every node but this one, as settled. */
-  readonly peers: readonly Member[];
-  readonly paths: ReadonlyMap<string, PeerPath>;
+  /** What `own` and `local` were made of, besides the settings. */
+  readonly basis?: PlanBasis;
+  /** Every node but this one, by name. */
+  readonly peers: ReadonlyMap<string, PeerPlan>;
   readonly problems: readonly StatusProblem[];
+}
+
+/** What the node's kernel is to hold, in one piece. */
+export const desiredOf = ({ own, peers }: NodePlan): DesiredNode =>
+  joinDesired(own, peers.values());
+
+export interface PlanBasis {
+  readonly member: Member;
+  readonly links: readonly LinkAddresses[];
+  readonly strays: readonly Ip[];
 }
 
 /** What is known once the cluster has this node and its underlay is found. */
@@ -52,52 +65,84 @@ export interface PlanInput {
   readonly strays?: readonly Ip[];
 }
 
-export function planNode(input: PlanInput): NodePlan {
-  const { settings, membership, links, missingNodeHint, strays = [] } = input;
+/**
+ * @param before a plan of the same settings. Where this node and its links are the same objects as then,
+ * so is what does not depend on peers, and only peers that are others are planned.
+ */
+export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
+  const { settings, membership, links, missingNodeHint, strays = none } = input;
   const { nodeName } = settings;
   const member = membership.nodes.get(nodeName);
-  const local = member && { ...member, strays };
-  const peers = [...membership.nodes.values()].filter(({ name }) => name !== nodeName);
   const services = serviceAddressRoutes(settings.dnsAddresses);
-  const cluster = membership.problems.map(({ message }): StatusProblem => ({
-    area: "cluster",
-    message,
-  }));
   const stop = (...messages: readonly string[]): NodePlan => ({
-    desired: { ...emptyNode, routes: services },
-    peers,
-    paths: new Map(),
-    problems: [
-      ...cluster,
-      ...messages.map((message): StatusProblem => ({ area: "node", message })),
-    ],
+    own: { ...emptyNode, routes: services },
+    peers: new Map(peersOf(input).map((peer) => [peer.name, unplannedPeer(peer)])),
+    problems: [...clusterProblems(membership), ...inArea("node", messages)],
   });
-  if (local === undefined) return stop(missingNodeHint);
+  if (member === undefined) return stop(missingNodeHint);
   // Membership has said why.
-  if (local.podCidrs.length === 0) return stop();
-  const choice = chooseUnderlay(settings.interface, local.addresses, links);
+  if (member.podCidrs.length === 0) return stop();
+  const choice = chooseUnderlay(settings.interface, member.addresses, links);
   if (choice.kind === "missing") return stop(choice.problem);
   const { underlay } = choice;
-  const overlay = desireOverlay({ settings, local, peers, underlay });
-  const tunnel = { underlay: underlay.device, port: settings.port };
-  const masquerade = desireNftTable({
-    podCidrs: [...local.podCidrs, ...strays.map(hostCidr)],
-    clusterCidrs: settings.podCidrs,
-    ...settings.masquerade,
-    ...(overlay.node.vxlan !== undefined && { tunnel }),
-  });
-  const table = joinTables(masquerade, hostPortTable(settings.dnsAddresses));
+  const local = { ...member, strays };
+  const basis: PlanBasis = { member, links, strays };
+  const known =
+    before?.basis !== undefined && isSameBasis(before.basis, basis) ? before : undefined;
+  const overlay = desireOverlay({ settings, local, peers: peersOf(input), underlay }, known?.peers);
+  const { peers, mtu } = overlay;
+  const own = { ...overlay.own, routes: [...services, ...overlay.own.routes] };
+  const table = known?.local?.table ?? tableOf(settings, local, underlay, own.vxlan !== undefined);
   return {
-    desired: { ...overlay.node, routes: [...services, ...overlay.node.routes] },
-    local: { node: local, underlay, mtu: overlay.mtu, table },
+    own: known?.own ?? own,
+    local: known?.local ?? { node: local, underlay, mtu, table },
+    basis,
     peers,
-    paths: overlay.paths,
     problems: [
-      ...cluster,
-      ...overlay.problems.map((message): StatusProblem => ({ area: "cluster", message })),
+      ...clusterProblems(membership),
+      ...inArea("cluster", overlay.problems),
+      ...inArea("cluster", Array.from(peers.values(), ({ problems }) => problems).flat()),
       ...strayProblems(local),
     ],
   };
+}
+
+const none: readonly Ip[] = [];
+
+const isSameBasis = (a: PlanBasis, b: PlanBasis): boolean =>
+  a.member === b.member && a.links === b.links && a.strays === b.strays;
+
+const peersOf = ({ settings, membership }: PlanInput): readonly Member[] =>
+  membership.nodes
+    .values()
+    .filter(({ name }) => name !== settings.nodeName)
+    .toArray();
+
+const inArea = (
+  area: StatusProblem["area"],
+  messages: readonly string[],
+): readonly StatusProblem[] => messages.map((message) => ({ area, message }));
+
+const clusterProblems = ({ problems }: Membership): readonly StatusProblem[] =>
+  inArea(
+    "cluster",
+    problems.map(({ message }) => message),
+  );
+
+function tableOf(
+  settings: PlanSettings,
+  { podCidrs, strays = [] }: Member,
+  underlay: Underlay,
+  hasTunnel: boolean,
+): NftTable {
+  const tunnel = { underlay: underlay.device, port: settings.port };
+  const masquerade = desireNftTable({
+    podCidrs: [...podCidrs, ...strays.map(hostCidr)],
+    clusterCidrs: settings.podCidrs,
+    ...settings.masquerade,
+    ...(hasTunnel && { tunnel }),
+  });
+  return joinTables(masquerade, hostPortTable(settings.dnsAddresses));
 }
 
 const namedStrays = 5;

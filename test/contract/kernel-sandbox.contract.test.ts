@@ -1,12 +1,11 @@
-// What every Kernel promises of sandboxes, veth pairs into them, sysctls, notifications and reaping.
-import { once } from "node:events";
+// What every Kernel promises of sandboxes, veth pairs into them, sysctls and reaping.
 import { readdirSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Mac } from "../../core/address.ts";
 import type { IfName } from "../../core/names.ts";
 import type { Change } from "../../core/network.ts";
-import type { Kernel, KernelEvent } from "../../kernel/kernel.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
 import { ifName, ip, mac } from "../support/builders.ts";
 import {
   type Scene,
@@ -16,8 +15,6 @@ import {
   hostEnd,
   json,
   kernels,
-  overlay,
-  overlayChanges,
   podEnd,
   setUp,
 } from "./kernels.ts";
@@ -234,84 +231,6 @@ describe.each(kernels)("%s", (_name, openScene) => {
     const failure = failureOf(() => kernel.writeSysctl("net.ipv4.conf.none0.rp_filter", "1"));
     expect(failure?.errno).toBe("ENOENT");
     expect(failureOf(() => kernel.readSysctl("net/../../etc/passwd"))?.errno).toBe("EINVAL");
-  });
-
-  describe("watch()", () => {
-    /** The objects that events named until all that are waited for have been. */
-    async function changed(action: () => void, ...awaited: readonly string[]) {
-      const seen = new Set<string>();
-      let events = 0;
-      const done = new EventTarget();
-      using _ = kernel.watch((event: KernelEvent) => {
-        events++;
-        expect(event.overflow).toBe(false);
-        for (const object of event.objects) seen.add(object);
-        if (awaited.every((object) => seen.has(object))) done.dispatchEvent(new Event("all"));
-      });
-      const all = once(done, "all", { signal: AbortSignal.timeout(5000) });
-      action();
-      await all;
-      return { seen, events };
-    }
-
-    test("tells of links, addresses, routes and neighbors, all of one turn at once", async () => {
-      const { events } = await changed(
-        () =>
-          kernel.apply([
-            ...overlayChanges,
-            { kind: "add-route", route: aRoute("10.244.2.0/24", overlay) },
-            { kind: "add-route", route: aRoute("fd00:2::/64", overlay) },
-            {
-              kind: "replace-neighbor",
-              neighbor: { ...nextHop, device: overlay, isPermanent: true },
-            },
-          ]),
-        "link",
-        "address",
-        "route",
-        "neighbor",
-      );
-      expect(events).toBe(1);
-    });
-
-    test("says nothing of what is ignored, nor of what is on it", async () => {
-      const pod = ifName("fl00000000000a");
-      const addPod = (host: IfName, index: number): void => {
-        using sandbox = kernel.openSandbox(path);
-        kernel.apply([
-          {
-            kind: "add-veth",
-            host: { name: host, index, mac: mac("02:00:00:00:00:0a") },
-            pod: { name: ifName(`pod${index}`), index: index + 1, mac: mac("02:00:00:00:00:0b") },
-            sandboxFd: sandbox.fd,
-            mtu: 1450,
-          },
-          { kind: "set-link", device: host, settings: { isUp: true } },
-          { kind: "add-route", route: aRoute("10.9.9.9/32", host) },
-        ]);
-      };
-      addPod(pod, 7000);
-      let events = 0;
-      using _ = kernel.watch(
-        () => events++,
-        (name) => name.startsWith("fl0000"),
-      );
-      kernel.apply([{ kind: "remove-route", route: aRoute("10.9.9.9/32", pod) }]);
-      addPod(ifName("fl00000000000b"), 7010);
-      kernel.apply([{ kind: "remove-link", device: pod }]);
-      await setTimeout(50);
-      expect(events).toBe(0);
-      kernel.apply(overlayChanges);
-      await expect.poll(() => events).toBeGreaterThan(0);
-    });
-
-    test("says nothing after dispose", async () => {
-      let events = 0;
-      kernel.watch(() => events++)[Symbol.dispose]();
-      kernel.apply(overlayChanges);
-      await setTimeout(20);
-      expect(events).toBe(0);
-    });
   });
 
   describe("reap()", () => {

@@ -60,7 +60,8 @@ describe("three nodes", () => {
 
   test("are told apart by the way to them", async () => {
     const { plan, problems } = await running["node-a"].programmed();
-    expect(Object.fromEntries(plan.paths)).toEqual({ "node-b": "direct", "node-c": "vxlan" });
+    const paths = Array.from(plan.peers.values(), ({ node, path }) => [node.name, path]);
+    expect(Object.fromEntries(paths)).toEqual({ "node-b": "direct", "node-c": "vxlan" });
     expect(problems).toEqual([]);
   });
 

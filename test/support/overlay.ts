@@ -1,6 +1,6 @@
 // Scenes for the tests of the desired state: three nodes as in the demo, and their plans as text.
 import type { Node } from "../../core/cluster/model.ts";
-import type { DesiredNode } from "../../core/desired/node-state.ts";
+import { type DesiredNode, joinDesired } from "../../core/desired/node-state.ts";
 import { desireOverlay, type OverlayInput } from "../../core/desired/overlay.ts";
 import type { Underlay } from "../../core/desired/underlay.ts";
 import { diffNode } from "../../core/diff.ts";
@@ -27,13 +27,18 @@ interface Scene extends Partial<OverlayInput["settings"]> {
   readonly underlay?: Underlay;
 }
 
-export const overlay = ({
+export function overlay({
   local = nodeA,
   peers = [nodeB, nodeC],
   underlay = underlayOfA,
   ...settings
-}: Scene = {}) =>
-  desireOverlay({
+}: Scene = {}) {
+  const {
+    own,
+    mtu,
+    peers: planned,
+    problems,
+  } = desireOverlay({
     settings: {
       podCidrs: [cidr("10.244.0.0/16"), cidr("fd00:10:244::/48")],
       backend: "auto",
@@ -46,6 +51,13 @@ export const overlay = ({
     peers,
     underlay,
   });
+  return {
+    node: joinDesired(own, planned.values()),
+    mtu,
+    paths: new Map(planned.entries().map(([name, { path }]) => [name, path])),
+    problems: [...problems, ...planned.values().flatMap((peer) => peer.problems)],
+  };
+}
 
 /** What a node that has nothing yet would do, one line a change. */
 export const planFromNothing = (desired: DesiredNode): string =>

@@ -1,0 +1,183 @@
+// What one node's kernel is to hold, kept from plan to plan, and which of it is not there: known from
+// what changes between two plans and from what notifications tell, without reading the kernel.
+import { assertNever } from "./assert.ts";
+import type { DesiredNode, DesiredVxlan } from "./desired/node-state.ts";
+import type { NodePlan } from "./desired/plan.ts";
+import type { KeyedNode } from "./diff.ts";
+import type { ObjectChange } from "./network-change.ts";
+import type { Change, FdbEntry, InterfaceAddress, Neighbor, Route } from "./network.ts";
+import { addressKind, fdbKind, neighborKind, type ObjectKind, routeKind } from "./object-kind.ts";
+
+/** A node's objects by key. Empty at first, as for a kernel that has none. */
+export class Target implements KeyedNode {
+  readonly #addresses = new Tracked(addressKind);
+  readonly #neighbors = new Tracked(neighborKind);
+  readonly #fdb = new Tracked(fdbKind);
+  readonly #routes = new Tracked(routeKind);
+  /** In the order in which they are put. */
+  readonly #all = [this.#addresses, this.#neighbors, this.#fdb, this.#routes] as const;
+  #plan: NodePlan | undefined;
+
+  readonly addresses: ReadonlyMap<string, InterfaceAddress> = this.#addresses.desired;
+  readonly neighbors: ReadonlyMap<string, Neighbor> = this.#neighbors.desired;
+  readonly fdb: ReadonlyMap<string, FdbEntry> = this.#fdb.desired;
+  readonly routes: ReadonlyMap<string, Route> = this.#routes.desired;
+
+  get vxlan(): DesiredVxlan | undefined {
+    return this.#plan?.own.vxlan;
+  }
+
+  /** What was aimed at last. */
+  get plan(): NodePlan | undefined {
+    return this.#plan;
+  }
+
+  /** Of two plans only the parts that are not the same object are looked at. */
+  aim(plan: NodePlan): void {
+    const before = this.#plan;
+    if (before === plan) return;
+    this.#plan = plan;
+    // First all that goes: what one part lost may be another's now.
+    for (const [name, part] of before?.peers ?? []) {
+      if (plan.peers.get(name) !== part) this.#drop(part);
+    }
+    if (before !== undefined && before.own !== plan.own) {
+      this.#addresses.drop(before.own.addresses);
+      this.#drop(before.own);
+    }
+    if (before?.own !== plan.own) {
+      this.#addresses.take(plan.own.addresses);
+      this.#take(plan.own);
+    }
+    for (const [name, part] of plan.peers) {
+      if (before?.peers.get(name) !== part) this.#take(part);
+    }
+  }
+
+  /** Something is known to be other than aimed at. */
+  get isDifferent(): boolean {
+    return this.#all.some(({ different }) => different.size > 0);
+  }
+
+  /**
+   * More may be wrong than what was noticed: of an object that took the place of another, or stands
+   * beside it, only the one is told.
+   */
+  get isUnclear(): boolean {
+    return this.#all.some(({ unclear }) => unclear.size > 0);
+  }
+
+  /** Of several about one object, in their order, the last one counts. */
+  notice(change: ObjectChange): void {
+    switch (change.kind) {
+      case "neighbor":
+        return this.#neighbors.notice(change.item);
+      case "fdb":
+        return this.#fdb.notice(change.item);
+      case "route":
+        return this.#routes.notice(change.item);
+      case "neighbor-gone":
+        return this.#neighbors.noticeGone(change.item.address);
+      case "fdb-gone":
+        return this.#fdb.noticeGone(fdbKind.keyOf(change.item));
+      case "route-gone":
+        return this.#routes.noticeGone(routeKind.keyOf(change.item), change.item);
+      default:
+        return assertNever(change);
+    }
+  }
+
+  /**
+   * The changes for all that was noticed or aimed at since the last call, in the order of `diffNode`. Of
+   * an aim they bring the kernel from the plan before to this one, if it held all of that.
+   */
+  takeChanges(): readonly Change[] {
+    const changes = this.#all.map((tracked) => tracked.takeChanges());
+    return [
+      ...changes.flatMap(({ put }) => put),
+      ...changes.toReversed().flatMap(({ remove }) => remove),
+    ];
+  }
+
+  #drop({ neighbors, fdb, routes }: Objects): void {
+    this.#neighbors.drop(neighbors);
+    this.#fdb.drop(fdb);
+    this.#routes.drop(routes);
+  }
+
+  #take({ neighbors, fdb, routes }: Objects): void {
+    this.#neighbors.take(neighbors);
+    this.#fdb.take(fdb);
+    this.#routes.take(routes);
+  }
+}
+
+type Objects = Pick<DesiredNode, "neighbors" | "fdb" | "routes">;
+
+/** One kind of object: what is desired by key, and what is to be written or removed. */
+class Tracked<T> {
+  readonly desired = new Map<string, T>();
+  /** By key; where nothing is desired under it, what is to be removed. */
+  readonly different = new Map<string, T>();
+  /** Keys of which more than one object may be there, or another one may have gone. */
+  readonly unclear = new Set<string>();
+  readonly #kind: ObjectKind<T>;
+
+  constructor(kind: ObjectKind<T>) {
+    this.#kind = kind;
+  }
+
+  drop(items: readonly T[]): void {
+    for (const item of items) {
+      const key = this.#kind.keyOf(item);
+      if (this.desired.get(key) !== item) continue;
+      this.desired.delete(key);
+      this.different.set(key, item);
+    }
+  }
+
+  take(items: readonly T[]): void {
+    for (const item of items) {
+      const key = this.#kind.keyOf(item);
+      const dropped = this.different.get(key);
+      this.desired.set(key, item);
+      if (dropped !== undefined && this.#kind.isSame(item, dropped)) this.different.delete(key);
+      else this.different.set(key, item);
+    }
+  }
+
+  notice(item: T): void {
+    const key = this.#kind.keyOf(item);
+    const wanted = this.desired.get(key);
+    if (wanted !== undefined && this.#kind.isSame(wanted, item)) {
+      this.different.delete(key);
+      this.unclear.delete(key);
+      return;
+    }
+    this.different.set(key, item);
+    this.unclear.add(key);
+  }
+
+  /** @param item as it was, where several may have the key. */
+  noticeGone(key: string, item?: T): void {
+    const wanted = this.desired.get(key);
+    if (wanted === undefined) {
+      this.different.delete(key);
+      return;
+    }
+    this.different.set(key, wanted);
+    if (item !== undefined && !this.#kind.isSame(wanted, item)) this.unclear.add(key);
+  }
+
+  takeChanges(): { readonly put: readonly Change[]; readonly remove: readonly Change[] } {
+    const [put, remove]: [Change[], Change[]] = [[], []];
+    for (const [key, item] of this.different) {
+      const wanted = this.desired.get(key);
+      if (wanted === undefined) remove.push(this.#kind.remove(item));
+      else put.push(this.#kind.put(wanted));
+    }
+    this.different.clear();
+    this.unclear.clear();
+    return { put, remove };
+  }
+}

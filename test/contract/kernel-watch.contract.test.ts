@@ -1,0 +1,146 @@
+// What every Kernel promises of notifications.
+import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { IfName } from "../../core/names.ts";
+import type { ObjectChange } from "../../core/network-change.ts";
+import { normalRoute } from "../../core/network.ts";
+import type { Kernel, KernelEvent } from "../../kernel/kernel.ts";
+import { ifName, ip, mac } from "../support/builders.ts";
+import { type Scene, aRoute, hostEnd, kernels, overlay, overlayChanges } from "./kernels.ts";
+
+describe.each(kernels)("%s", (_name, openScene) => {
+  let scene: Scene;
+  let kernel: Kernel;
+  let path: string;
+  beforeEach(() => {
+    scene = openScene();
+    kernel = scene.kernel;
+    path = scene.addSandbox();
+  });
+  afterEach(() => scene[Symbol.dispose]());
+
+  const nextHop = { address: ip("169.254.1.1"), mac: hostEnd.mac };
+
+  describe("watch()", () => {
+    /** The objects that events named until all that are waited for have been. */
+    async function changed(action: () => void, ...awaited: readonly string[]) {
+      const seen = new Set<string>();
+      let events = 0;
+      const done = new EventTarget();
+      using _ = kernel.watch((event: KernelEvent) => {
+        events++;
+        expect(event.overflow).toBe(false);
+        for (const object of event.objects) seen.add(object);
+        if (awaited.every((object) => seen.has(object))) done.dispatchEvent(new Event("all"));
+      });
+      const all = once(done, "all", { signal: AbortSignal.timeout(5000) });
+      action();
+      await all;
+      return { seen, events };
+    }
+
+    test("tells of links, addresses, routes and neighbors, all of one turn at once", async () => {
+      const { events } = await changed(
+        () =>
+          kernel.apply([
+            ...overlayChanges,
+            { kind: "add-route", route: aRoute("10.244.2.0/24", overlay) },
+            { kind: "add-route", route: aRoute("fd00:2::/64", overlay) },
+            {
+              kind: "replace-neighbor",
+              neighbor: { ...nextHop, device: overlay, isPermanent: true },
+            },
+          ]),
+        "link",
+        "address",
+        "route",
+        "neighbor",
+      );
+      expect(events).toBe(1);
+    });
+
+    test("tells each route, neighbor and entry as it is, and that it is gone", async () => {
+      kernel.apply(overlayChanges);
+      const route = aRoute("10.244.2.0/24", overlay, { metric: 3 });
+      const neighbor = { ...nextHop, device: overlay, isPermanent: true };
+      const entry = {
+        device: overlay,
+        mac: nextHop.mac,
+        destination: ip("192.0.2.9"),
+        isPermanent: true,
+      };
+      const told: ObjectChange[] = [];
+      using _ = kernel.watch(({ changes, devices }) => {
+        // An IPv6 address brings a route of the kernel's own, some time after it.
+        const isOurs = ({ item }: ObjectChange): boolean =>
+          !("protocol" in item) || item.protocol === route.protocol;
+        if (changes !== "many") told.push(...changes.filter(isOurs));
+        for (const device of devices) seen.add(device);
+      });
+      const seen = new Set<string>();
+      const isTold = async (wanted: readonly ObjectChange[]): Promise<void> => {
+        await expect.poll(() => told).toEqual(wanted);
+        told.length = 0;
+      };
+      const byAddress = { device: overlay, address: nextHop.address };
+      kernel.apply([{ kind: "replace-neighbor", neighbor }]);
+      await isTold([{ kind: "neighbor", item: neighbor }]);
+      kernel.apply([{ kind: "replace-fdb", entry }]);
+      await isTold([{ kind: "fdb", item: entry }]);
+      kernel.apply([{ kind: "replace-route", route }]);
+      await isTold([{ kind: "route", item: normalRoute(route) }]);
+      kernel.apply([{ kind: "remove-route", route }]);
+      await isTold([{ kind: "route-gone", item: normalRoute(route) }]);
+      kernel.apply([{ kind: "remove-fdb", entry }]);
+      await isTold([{ kind: "fdb-gone", item: entry }]);
+      kernel.apply([{ kind: "remove-neighbor", neighbor }]);
+      // Linux says so twice: that it failed, and that it is gone.
+      await expect
+        .poll(() => told.splice(0)[0])
+        .toMatchObject({ kind: "neighbor-gone", item: byAddress });
+      expect([...seen]).toEqual([]);
+      kernel.apply([{ kind: "set-link", device: overlay, settings: { mtu: 1300 } }]);
+      await expect.poll(() => [...seen]).toEqual([overlay]);
+    });
+
+    test("says nothing of what is ignored, nor of what is on it", async () => {
+      const pod = ifName("fl00000000000a");
+      const addPod = (host: IfName, index: number): void => {
+        using sandbox = kernel.openSandbox(path);
+        kernel.apply([
+          {
+            kind: "add-veth",
+            host: { name: host, index, mac: mac("02:00:00:00:00:0a") },
+            pod: { name: ifName(`pod${index}`), index: index + 1, mac: mac("02:00:00:00:00:0b") },
+            sandboxFd: sandbox.fd,
+            mtu: 1450,
+          },
+          { kind: "set-link", device: host, settings: { isUp: true } },
+          { kind: "add-route", route: aRoute("10.9.9.9/32", host) },
+        ]);
+      };
+      addPod(pod, 7000);
+      let events = 0;
+      using _ = kernel.watch(
+        () => events++,
+        (name) => name.startsWith("fl0000"),
+      );
+      kernel.apply([{ kind: "remove-route", route: aRoute("10.9.9.9/32", pod) }]);
+      addPod(ifName("fl00000000000b"), 7010);
+      kernel.apply([{ kind: "remove-link", device: pod }]);
+      await setTimeout(50);
+      expect(events).toBe(0);
+      kernel.apply(overlayChanges);
+      await expect.poll(() => events).toBeGreaterThan(0);
+    });
+
+    test("says nothing after dispose", async () => {
+      let events = 0;
+      kernel.watch(() => events++)[Symbol.dispose]();
+      kernel.apply(overlayChanges);
+      await setTimeout(20);
+      expect(events).toBe(0);
+    });
+  });
+});
