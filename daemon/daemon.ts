@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { openAttachLock } from "../attach/lock.ts";
 import { type AttachHandlers, createHandlers } from "../attach/handlers.ts";
 import { openRecords } from "../attach/records.ts";
-import { hostCidr, parseCidr } from "../core/address.ts";
+import { hostCidr, type Ip, parseCidr } from "../core/address.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
 import type { Clock } from "../core/clock.ts";
 import type { PlanSettings } from "../core/desired/plan.ts";
@@ -26,6 +26,7 @@ import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
 import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
 import { formatMetrics } from "./metrics.ts";
+import { careForLeases } from "./lease-care.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
 import { nodeFactsOf } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
@@ -69,7 +70,8 @@ export async function startDaemon(
   let facts: NodeFacts | undefined;
   const nodeFacts = () => facts ?? readNodeFacts(paths);
   // One store for both programs: what one of them writes, the other need not read.
-  const ipam = openIpam({ clock, log });
+  const trackedAmong = (asked: readonly Ip[]) => context.kernel.trackedAmong(asked);
+  const ipam = openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
   const handlers = openHandlers(context, ipam, nodeFacts);
   const ipamHandlers = createIpamHandlers({ ipam, facts: nodeFacts, log });
   stack.defer(() => handlers.settled());
@@ -92,6 +94,7 @@ export async function startDaemon(
   stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
   stack.use(mendNowAndThen(handlers, reconciler, log));
   await Promise.race([firstPass.promise, abortOf(signal)]);
+  stack.use(careForLeases({ ipam, kernel: context.kernel, log }));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
   const dns = await openDns(context, source);

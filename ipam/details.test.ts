@@ -13,6 +13,7 @@ import {
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { BootClock, Clock } from "../core/clock.ts";
+import type { Ip } from "../core/address.ts";
 import { CniCode } from "../core/cni/error.ts";
 import { type Log, silentLog } from "../core/log.ts";
 import { type DataDir, createDataDir, key, never, ranges } from "../test/ipam/lease-directory.ts";
@@ -182,6 +183,49 @@ describe("details", () => {
   });
 });
 
+describe("a directory that another program changes", () => {
+  // host-local: a file is removed and made, never written again.
+  const replace = (address: string, content: string): void => {
+    unlinkSync(pathOf(address));
+    writeFileSync(pathOf(address), content, { mode: 0o600 });
+  };
+
+  test("gives nobody an address that was freed and given again meanwhile", async () => {
+    const ipam = machine.open();
+    for (const id of ["a", "b"]) await reserve(ipam, id);
+    replace("10.1.2.2", "other\r\neth0");
+    expect(await reserve(ipam, "c")).toEqual(["10.1.2.4"]);
+    expect(await reserve(ipam, "a")).toEqual(["10.1.2.5"]);
+    expect(await ipam.release(key("other"), never)).toEqual(["10.1.2.2"]);
+    expect((await ipam.leases("mynet")).map(({ containerId }) => containerId)).toEqual([
+      "b",
+      "c",
+      "a",
+    ]);
+  });
+
+  test("frees what that program gave", async () => {
+    const ipam = machine.open();
+    await reserve(ipam, "a");
+    writeFileSync(pathOf("10.1.2.3"), "other\r\neth0");
+    expect(await reserve(ipam, "b")).toEqual(["10.1.2.4"]);
+    unlinkSync(pathOf("10.1.2.3"));
+    for (const id of ["c", "d", "e"]) await reserve(ipam, id);
+    expect(data.addresses()).toHaveLength(5);
+  });
+
+  test("is followed by DEL and GC, whatever an ADD has looked at before", async () => {
+    const ipam = machine.open();
+    for (const id of ["a", "b"]) await reserve(ipam, id);
+    replace("10.1.2.2", "other\r\neth0");
+    await reserve(ipam, "c");
+    expect(await ipam.release(key("a"), never)).toEqual([]);
+    expect(
+      await ipam.collect("mynet", ({ containerId }) => containerId !== "other", never),
+    ).toEqual([{ address: "10.1.2.2", containerId: "other", ifName: "eth0" }]);
+  });
+});
+
 describe("quarantine", () => {
   const quarantineMs = 60_000;
   const rest = { quarantineMs };
@@ -281,22 +325,64 @@ describe("quarantine", () => {
     ]);
   });
 
-  test("goes on while connection tracking has something of the address", async () => {
-    const asked: string[] = [];
-    const tracked = new Set(["10.1.2.2"]);
-    const isTracked = (address: string): boolean => {
-      asked.push(address);
-      return tracked.has(address);
+  const tracking = (when: "range is full" | "asked to", ...tracked: readonly string[]) => {
+    const asked: string[][] = [];
+    const trackedAmong = (addresses: readonly Ip[]) => {
+      asked.push([...addresses]);
+      return new Set(addresses.filter((address) => tracked.includes(address)));
     };
-    const ipam = machine.open({ isTracked });
-    for (const id of ["a", "b", "c", "d", "e"]) await reserve(ipam, id, rest);
+    return { asked, tracking: { trackedAmong, when } };
+  };
+
+  test("goes on while connection tracking has something of an address", async () => {
+    const { asked, ...options } = tracking("asked to", "10.1.2.2");
+    const ipam = machine.open(options);
+    for (const id of ["a", "b", "c"]) await reserve(ipam, id, rest);
     for (const id of ["a", "b"]) await ipam.release(key(id), never);
-    expect(asked).toEqual([]);
+    expect(await ipam.proveRested(9, never)).toBe(0);
     machine.pass(quarantineMs);
-    expect(await reserve(ipam, "f", rest)).toEqual(["10.1.2.3"]);
-    expect(asked).toEqual(["10.1.2.2", "10.1.2.3"]);
+    expect(await ipam.proveRested(9, never)).toBe(2);
+    expect(asked).toEqual([["10.1.2.2", "10.1.2.3"]]);
+    const given: string[][] = [];
+    for (const id of ["d", "e", "f"]) given.push(await reserve(ipam, id, rest));
+    expect(given.flat()).toEqual(["10.1.2.5", "10.1.2.6", "10.1.2.3"]);
     // The range has no other: it is given all the same.
     expect(await reserve(ipam, "g", rest)).toEqual(["10.1.2.2"]);
-    expect(asked).toHaveLength(2);
+    expect(asked).toHaveLength(1);
+  });
+
+  test("is not over before somebody looked, while there are others", async () => {
+    const ipam = machine.open(tracking("asked to"));
+    for (const id of ["a", "b", "c", "d"]) await reserve(ipam, id, rest);
+    await ipam.release(key("a"), never);
+    machine.pass(quarantineMs);
+    expect(await reserve(ipam, "e", rest)).toEqual(["10.1.2.6"]);
+    await ipam.release(key("d"), never);
+    expect(await ipam.proveRested(9, never)).toBe(1);
+    expect(await reserve(ipam, "f", rest)).toEqual(["10.1.2.2"]);
+  });
+
+  test("is looked into by a process for one request when the range has no other", async () => {
+    const first = machine.open();
+    for (const id of ["a", "b", "c", "d"]) await reserve(first, id, rest);
+    for (const id of ["a", "b"]) await first.release(key(id), never);
+    machine.pass(quarantineMs);
+    const { asked, ...options } = tracking("range is full", "10.1.2.2");
+    expect(await reserve(machine.open(options), "e", rest)).toEqual(["10.1.2.6"]);
+    expect(asked).toEqual([]);
+    expect(await reserve(machine.open(options), "f", rest)).toEqual(["10.1.2.3"]);
+    expect(asked).toEqual([["10.1.2.2", "10.1.2.3"]]);
+  });
+
+  test("ends where connection tracking cannot be asked", async () => {
+    const trackedAmong = (): never => {
+      throw new Error("no conntrack");
+    };
+    const ipam = machine.open({ tracking: { trackedAmong, when: "asked to" } });
+    await reserve(ipam, "a", rest);
+    await ipam.release(key("a"), never);
+    machine.pass(quarantineMs);
+    expect(await ipam.proveRested(1, never)).toBe(1);
+    expect((await ipam.inventory("mynet", never)).resting).toEqual([]);
   });
 });

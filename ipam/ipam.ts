@@ -48,6 +48,11 @@ export interface Ipam {
   inventory(network: string, signal: AbortSignal): Promise<Inventory>;
   /** How full each range set is: STATUS is not ready when one has no address left. */
   usage(network: string, offer: Offer, signal: AbortSignal): Promise<readonly SetUsage[]>;
+  /**
+   * Looks in connection tracking for up to `most` addresses whose rest is over, of all networks that
+   * are in memory: only then can they be given again, while there are others. Returns how many.
+   */
+  proveRested(most: number, signal: AbortSignal): Promise<number>;
   /** The same, with its leases below another directory: `ipam.dataDir` of a configuration. */
   at(dataDir: string | undefined): Ipam;
 }

@@ -19,6 +19,10 @@ export class LeaseIndex {
     for (const [address, { owner }] of entries) this.#link(address, owner);
   }
 
+  get size(): number {
+    return this.#files.size;
+  }
+
   get addresses(): Iterable<Ip> {
     return this.#files.keys();
   }

@@ -25,7 +25,7 @@ export const momentOf = ({ clock, boot }: Clocks): Moment => ({
 
 export class LeaseMemory implements Holdings {
   readonly index = new LeaseIndex([]);
-  readonly quarantine = new Quarantine([]);
+  readonly quarantine: Quarantine;
   lastReserved: Map<number, Ip> = new Map();
   readonly #clocks: Clocks;
   /** What the journal says was given: true of a lease whose file has the stamp. */
@@ -33,8 +33,9 @@ export class LeaseMemory implements Holdings {
   /** What the journal says was freed, until the files were looked at. */
   readonly #freed = new Map<Ip, Moment>();
 
-  constructor(clocks: Clocks) {
+  constructor(clocks: Clocks, needsProof = false) {
     this.#clocks = clocks;
+    this.quarantine = new Quarantine([], needsProof);
   }
 
   get taken(): Taken {
@@ -65,6 +66,7 @@ export class LeaseMemory implements Holdings {
   files(): FileMemory {
     const { bootId } = this.#clocks.boot;
     return {
+      seen: (address) => this.index.file(address),
       known: (address) => {
         const file = this.index.file(address);
         if (file !== undefined) return file;
@@ -86,10 +88,14 @@ export class LeaseMemory implements Holdings {
     for (const [address, file] of entries) {
       found.add(address);
       const known = this.index.file(address);
+      if (known === file) continue;
       if (known === undefined || !isSameFile(known.stamp, file.stamp)) this.held(address, file);
       if (this.details(address) === undefined) this.#given.delete(address);
     }
-    const gone = [...this.index.addresses, ...this.#given.keys()].filter((one) => !found.has(one));
+    const gone = [
+      ...(found.size < this.index.size ? this.index.addresses : []),
+      ...this.#given.keys(),
+    ].filter((one) => !found.has(one));
     for (const address of gone) {
       this.index.free(address);
       this.#given.delete(address);
@@ -150,7 +156,7 @@ export class LeaseMemory implements Holdings {
       ...Array.from(together, ([details, addresses]): JournalEvent => {
         return { kind: "given", addresses, details };
       }),
-      ...Array.from(this.quarantine.remembered(), ([address, atMs]): JournalEvent => {
+      ...Array.from(this.quarantine.restingSince(), ([address, atMs]): JournalEvent => {
         const freed = { ...now, elapsedMs: atMs, wallMs: now.wallMs - (now.elapsedMs - atMs) };
         return { kind: "freed", addresses: [address], why: "compacted", freed };
       }),

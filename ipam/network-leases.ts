@@ -2,7 +2,7 @@ import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import type { DirectoryVersion, LeaseDirectory } from "./directory.ts";
+import type { DirectoryVersion, LeaseDirectory, Thoroughness } from "./directory.ts";
 import type { Inventory, Lease, Offer, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
 import type { JournalEvent, LeaseDetails } from "./journal-event.ts";
 import type { LeaseJournal } from "./journal.ts";
@@ -23,8 +23,18 @@ export interface NetworkLeasesOptions {
   readonly journal: LeaseJournal;
   readonly clocks: Clocks;
   readonly log: Log;
-  /** Whether connection tracking has anything of the address. Absent: nobody asks. */
-  readonly isTracked?: (address: Ip) => boolean;
+  readonly tracking?: Tracking;
+}
+
+/** How an address whose rest is over is looked for in connection tracking; otherwise it is not. */
+export interface Tracking {
+  /** Those of the addresses that it has something of. Takes 10 ms and more. */
+  readonly trackedAmong: (addresses: readonly Ip[]) => ReadonlySet<Ip>;
+  /**
+   * `range is full`: by the request that needs one, in a process that lives for one. `asked to`: by
+   * {@link NetworkLeases.proveRested}, so that no request has to.
+   */
+  readonly when: "range is full" | "asked to";
 }
 
 /** One request, with its ranges worked out. */
@@ -32,8 +42,6 @@ export interface Order extends Omit<ReserveRequest, keyof Offer> {
   readonly sets: readonly RangeSet[];
 }
 
-/** Of one request: connection tracking is walked whole for each. */
-const mostProofs = 8;
 // A line takes some 330 octets: written anew when two thirds of it say nothing any more.
 const leastCompacted = 128 << 10;
 const octetsPerLine = 1000;
@@ -48,6 +56,7 @@ export class NetworkLeases {
   #memory: LeaseMemory | undefined;
   /** Of the directory as memory has it; undefined when it must be looked at. */
   #version: DirectoryVersion | undefined;
+  #areFilesSeen = false;
   #isJournalReported = false;
   #quarantineMs = 0;
 
@@ -62,7 +71,7 @@ export class NetworkLeases {
     // create, or by a range that only seems full: then memory is dropped, and the plan made again.
     for (let attempt = 0; attempt < 3; attempt++) {
       const wasKnown = this.#version !== undefined;
-      const memory = this.#current();
+      const memory = this.#currentFor(order.key);
       const plan = this.#plan(order, memory);
       if (plan.kind !== "planned") {
         if (!wasKnown) throw refusalError(plan, network, memory);
@@ -108,63 +117,73 @@ export class NetworkLeases {
     return sets.map((set) => usageOf(set, memory));
   }
 
-  /**
-   * Looks in connection tracking for addresses whose rest is over, `most` of them, so that an ADD need
-   * not. Returns how many it looked for.
-   */
-  prove(most: number): number {
-    if (this.#memory === undefined || this.#version === undefined) return 0;
-    const { quarantine } = this.#memory;
-    quarantine.expire(this.#options.clocks.boot.elapsedMs(), this.#quarantineMs);
+  /** Those of which connection tracking has nothing can be given; the others rest once more. */
+  proveRested(most: number): number {
+    const { tracking, clocks } = this.#options;
+    const quarantine = this.#memory?.quarantine;
+    if (tracking === undefined || quarantine === undefined) return 0;
+    quarantine.expire(clocks.boot.elapsedMs(), this.#quarantineMs);
     const addresses = quarantine.unproven(most);
-    for (const address of addresses) this.#isProven(address, this.#memory);
+    if (addresses.length === 0) return 0;
+    const tracked = this.#trackedAmong(tracking, addresses);
+    for (const address of addresses) {
+      if (tracked.has(address)) quarantine.freed(address, clocks.boot.elapsedMs());
+      else quarantine.proven(address);
+    }
     return addresses.length;
   }
 
-  #plan(order: Order, memory: LeaseMemory): Reservation {
-    const { quarantine, index } = memory;
-    quarantine.expire(this.#options.clocks.boot.elapsedMs(), this.#quarantineMs);
-    const demand = { ...order, held: index.heldBy(order.key) };
-    const isRequested = new Set(order.requestedIps);
-    let proofs = 0;
-    for (;;) {
-      const plan = planReservation(demand, memory);
-      const unproven =
-        plan.kind === "planned" && proofs < mostProofs
-          ? plan.addresses.filter(
-              ({ address, isNew }) =>
-                isNew && !isRequested.has(address) && quarantine.isUnproven(address),
-            )
-          : [];
-      proofs += unproven.length;
-      if (unproven.every(({ address }) => this.#isProven(address, memory))) return plan;
-    }
-  }
-
-  // What is tracked rests once more.
-  #isProven(address: Ip, { quarantine }: LeaseMemory): boolean {
-    const { isTracked, clocks } = this.#options;
-    if (isTracked?.(address) === true) {
-      quarantine.freed(address, clocks.boot.elapsedMs());
-      return false;
-    }
-    quarantine.proven(address);
-    return true;
-  }
-
-  /** Memory that agrees with the disk. */
-  #current(): LeaseMemory {
-    const { directory } = this.#options;
-    if (this.#memory !== undefined && this.#version === directory.version()) return this.#memory;
+  #trackedAmong(tracking: Tracking, addresses: readonly Ip[]): ReadonlySet<Ip> {
+    const { network, log } = this.#options;
     try {
-      return this.#look(this.#memory ?? new LeaseMemory(this.#options.clocks));
+      return tracking.trackedAmong(addresses);
+    } catch (cause) {
+      // Where there is no connection tracking, nothing is tracked.
+      log.debug({ network, problem: describeError(cause) }, "cannot look in connection tracking");
+      return new Set();
+    }
+  }
+
+  #plan(order: Order, memory: LeaseMemory): Reservation {
+    const { clocks, tracking } = this.#options;
+    const { quarantine, index } = memory;
+    quarantine.expire(clocks.boot.elapsedMs(), this.#quarantineMs);
+    const demand = { ...order, held: index.heldBy(order.key) };
+    const plan = planReservation(demand, memory);
+    if (plan.kind !== "planned" || tracking?.when !== "range is full") return plan;
+    const waiting = new Set(quarantine.unproven(Infinity));
+    if (!plan.addresses.some(({ address, isNew }) => isNew && waiting.has(address))) return plan;
+    this.proveRested(Infinity);
+    return planReservation(demand, memory);
+  }
+
+  /**
+   * Memory that agrees with the disk: on which addresses are held, and by `files` on who holds them
+   * too. They differ when another program has freed an address and given it again since the last look;
+   * then an ADD that only looked at names may give its attachment an address more, which DEL frees.
+   */
+  #current(thoroughness: Thoroughness = "files"): LeaseMemory {
+    const { directory, clocks, tracking } = this.#options;
+    const isEnough = thoroughness === "names" || this.#areFilesSeen;
+    const isCurrent = isEnough && this.#version === directory.version();
+    if (this.#memory !== undefined && isCurrent) return this.#memory;
+    try {
+      this.#areFilesSeen = thoroughness === "files" || this.#memory === undefined;
+      const memory = this.#memory ?? new LeaseMemory(clocks, tracking !== undefined);
+      return this.#look(memory, thoroughness);
     } catch (cause) {
       this.#forget();
       throw cause;
     }
   }
 
-  #look(memory: LeaseMemory): LeaseMemory {
+  // An attachment that seems to hold addresses gets none of them before it is certain.
+  #currentFor(owner: Owner): LeaseMemory {
+    const memory = this.#current("names");
+    return memory.index.heldBy(owner).length === 0 ? memory : this.#current();
+  }
+
+  #look(memory: LeaseMemory, thoroughness: Thoroughness): LeaseMemory {
     const { directory, network, log } = this.#options;
     this.#memory = memory;
     this.#version = undefined;
@@ -172,7 +191,7 @@ export class NetworkLeases {
     for (let attempt = 0; ; attempt++) {
       const version = directory.version();
       this.#hear(memory);
-      const content = directory.read(memory.files());
+      const content = directory.read(memory.files(), thoroughness);
       const { reclaimed } = content;
       if (reclaimed.length > 0) {
         log.warn(
@@ -218,10 +237,7 @@ export class NetworkLeases {
     if (added.length === 0) return true;
     this.#version = undefined;
     const file = this.#create(order, added);
-    if (file === undefined) {
-      this.#forget();
-      return false;
-    }
+    if (file === undefined) return false;
     for (const { set, address } of added) {
       memory.held(address, { owner: ownerOf(order), stamp: file.stamp }, file.details);
       memory.lastReserved.set(set, address);

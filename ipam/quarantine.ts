@@ -7,96 +7,87 @@ import { type RangeSet, rangeOf } from "./range.ts";
 /** More freed addresses than this are not remembered: the oldest are as good as never given. */
 const mostRemembered = 65_536;
 
-/** The resting addresses of one network, those that were freed first coming first. */
+/** The freed addresses of one network, those that were freed first coming first. */
 export class Quarantine {
-  /** What is not to be given: held, or resting. */
+  /** What is not to be given: held, or freed not long ago. */
   readonly blocked: Taken;
   readonly #resting = new Map<Ip, number>();
-  // Their time is up; whether connection tracking still has something of them is not known yet.
-  readonly #rested = new Map<Ip, number>();
+  // Their time is up, and connection tracking may still have something of them.
+  readonly #unproven = new Map<Ip, number>();
+  readonly #needsProof: boolean;
 
-  constructor(held: readonly Ip[]) {
+  constructor(held: readonly Ip[], needsProof = false) {
     this.blocked = takenAddresses(held);
+    this.#needsProof = needsProof;
   }
 
   /** How many are remembered. */
   get size(): number {
-    return this.#resting.size + this.#rested.size;
-  }
-
-  /** Freed addresses that are remembered, with when. */
-  *remembered(): Iterable<readonly [Ip, number]> {
-    yield* this.#rested;
-    yield* this.#resting;
+    return this.#resting.size + this.#unproven.size;
   }
 
   held(address: Ip): void {
     this.#resting.delete(address);
-    this.#rested.delete(address);
+    this.#unproven.delete(address);
     this.blocked[familyOf(address)].add(ipToBigInt(address));
   }
 
   /** `atMs` is not before that of the addresses freed before, but for a clock's rounding. */
   freed(address: Ip, atMs: number): void {
-    this.#rested.delete(address);
+    this.#unproven.delete(address);
     this.#resting.delete(address);
     this.#resting.set(address, atMs);
     this.blocked[familyOf(address)].add(ipToBigInt(address));
-    for (const [oldest] of this.#resting) {
-      if (this.#resting.size <= mostRemembered) break;
-      this.#resting.delete(oldest);
-      this.#unblock(oldest);
+    for (const oldest of this.resting()) {
+      if (this.size <= mostRemembered) break;
+      this.#forget(oldest);
     }
   }
 
-  /** Ends the rest of those that were freed `durationMs` ago. */
+  /** Ends the rest of those that were freed `durationMs` ago; 0: all, without proof. */
   expire(nowMs: number, durationMs: number): void {
     for (const [address, atMs] of this.#resting) {
       if (nowMs - atMs < durationMs) break;
-      this.#resting.delete(address);
-      this.#unblock(address);
-      if (durationMs > 0) this.#rested.set(address, atMs);
+      this.#forget(address);
+      if (!this.#needsProof || durationMs === 0) continue;
+      this.#unproven.set(address, atMs);
+      this.blocked[familyOf(address)].add(ipToBigInt(address));
     }
-    if (durationMs === 0) this.#rested.clear();
-    for (const [oldest] of this.#rested) {
-      if (this.#rested.size <= mostRemembered) break;
-      this.#rested.delete(oldest);
-    }
+    if (durationMs === 0) for (const address of this.#unproven.keys()) this.#forget(address);
   }
 
-  /** Whether it must be looked for in connection tracking before it is given. */
-  isUnproven(address: Ip): boolean {
-    return this.#rested.has(address);
-  }
-
-  /** Those, the oldest first. */
+  /** Those whose time is up, the oldest first: they wait for {@link proven}. */
   unproven(most: number): readonly Ip[] {
-    return this.#rested.keys().take(most).toArray();
+    return this.#unproven.keys().take(most).toArray();
   }
 
   /** Nothing is left of it: it is like an address that was never given. */
   proven(address: Ip): void {
-    this.#rested.delete(address);
+    if (this.#unproven.has(address)) this.#forget(address);
   }
 
-  /** Those that were freed first come first. */
-  resting(): Iterable<Ip> {
-    return this.#resting.keys();
+  /** Freed and blocked; those that were freed first come first. */
+  *resting(): Iterable<Ip> {
+    yield* this.#unproven.keys();
+    yield* this.#resting.keys();
   }
 
-  /** With when they were freed. */
-  restingSince(): Iterable<readonly [Ip, number]> {
-    return this.#resting;
+  /** The same, with when they were freed. */
+  *restingSince(): Iterable<readonly [Ip, number]> {
+    yield* this.#unproven;
+    yield* this.#resting;
   }
 
   /** How many of the set's addresses rest. */
   count(set: RangeSet): number {
     let count = 0;
-    for (const address of this.#resting.keys()) if (rangeOf(set, address) !== undefined) count++;
+    for (const address of this.resting()) if (rangeOf(set, address) !== undefined) count++;
     return count;
   }
 
-  #unblock(address: Ip): void {
+  #forget(address: Ip): void {
+    this.#resting.delete(address);
+    this.#unproven.delete(address);
     this.blocked[familyOf(address)].delete(ipToBigInt(address));
   }
 }

@@ -21,7 +21,7 @@ import type {
   SetUsage,
 } from "./ipam.ts";
 import { LeaseJournal } from "./journal.ts";
-import { NetworkLeases } from "./network-leases.ts";
+import { NetworkLeases, type Tracking } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
 
 export interface IpamOptions {
@@ -30,8 +30,7 @@ export interface IpamOptions {
   readonly clock: Clock;
   readonly boot?: BootClock;
   readonly log?: Log;
-  /** Whether connection tracking has anything of the address: then it rests on. */
-  readonly isTracked?: (address: Ip) => boolean;
+  readonly tracking?: Tracking;
   /** How long to wait for a network's lock. */
   readonly lockDeadlineMs?: number;
   /** For tests: the calls that change the disk. */
@@ -119,6 +118,19 @@ class LeaseStore implements Ipam {
     return this.#locked(network, signal, () => network.leases.usage(sets));
   }
 
+  async proveRested(most: number, signal: AbortSignal): Promise<number> {
+    let proven = 0;
+    for (const network of this.#networks.values()) {
+      if (proven >= most) break;
+      const left = most - proven;
+      proven += await this.#locked(network, signal, () => network.leases.proveRested(left));
+    }
+    for (const ipam of this.#elsewhere.values()) {
+      if (proven < most) proven += await ipam.proveRested(most - proven, signal);
+    }
+    return proven;
+  }
+
   // Beside leases that lie elsewhere, so that they end together (a tmpfs), and their networks may have
   // the names of others. No network's name begins with a dot.
   get #journals(): string {
@@ -135,12 +147,12 @@ class LeaseStore implements Ipam {
     }
     return remember(this.#networks, name, mostNetworks, () => {
       const { clock, boot = systemBootClock, log = silentLog, writes } = this.#options;
-      const { isTracked } = this.#options;
       const directory = new LeaseDirectory(join(this.#dataDir, name), clock, writes);
       const journal = new LeaseJournal(join(this.#journals, name), writes);
       const clocks = { clock, boot };
-      const tracking = isTracked && { isTracked };
-      const options = { network: name, directory, journal, clocks, log, ...tracking };
+      const { tracking } = this.#options;
+      const parts = { network: name, directory, journal, clocks, log };
+      const options = tracking === undefined ? parts : { ...parts, tracking };
       return { directory, leases: new NetworkLeases(options) };
     });
   }

@@ -21,6 +21,9 @@ const ipAttribute = {
 } as const;
 const protocolAttribute = { number: 1, sourcePort: 2, destinationPort: 3 } as const;
 const filterOriginal = 1;
+const filterReply = 2;
+/** CTA_FILTER_F_CTA_IP_SRC. */
+const bySource = 1 << 0;
 /** CTA_FILTER_F_CTA_PROTO_NUM and CTA_FILTER_F_CTA_PROTO_DST_PORT. */
 const byProtocolAndPort = (1 << 3) | (1 << 5);
 const families: readonly Family[] = [4, 6];
@@ -36,6 +39,45 @@ export const readUdpFlows = (socket: NetlinkSocket, port: number): readonly UdpF
       },
     ),
   );
+
+/** More addresses than this are looked for in one dump of everything. */
+const mostWalks = 4;
+
+/**
+ * Those of the addresses that a flow is from, or answered by: also by way of a service or a host port.
+ * The kernel walks its whole table for each of a few, or once for many: 10 ms for 262,144 buckets.
+ */
+export function trackedAmong(socket: NetlinkSocket, addresses: readonly Ip[]): ReadonlySet<Ip> {
+  const tracked = new Set<Ip>();
+  const look = (request: MessageBatch, family: Family): void => {
+    socket.dump(request, (message) => {
+      for (const direction of [attribute.original, attribute.reply]) {
+        const source = sourceOf(message, direction, family);
+        if (source !== undefined && asked.has(source)) tracked.add(source);
+      }
+      return undefined;
+    });
+  };
+  const asked = new Set(addresses);
+  if (addresses.length <= mostWalks) {
+    for (const address of addresses) {
+      for (const direction of [attribute.original, attribute.reply]) {
+        look(
+          batchOf((batch) => writeGetFlowsFrom(batch, address, direction)),
+          familyOf(address),
+        );
+      }
+    }
+  } else {
+    for (const family of new Set(addresses.map(familyOf))) {
+      look(
+        batchOf((batch) => writeMessage(batch, getMessage, family, () => {})),
+        family,
+      );
+    }
+  }
+  return tracked;
+}
 
 /** One that is gone already is no failure. */
 export function forgetUdpFlows(socket: NetlinkSocket, flows: readonly UdpFlow[]): void {
@@ -62,6 +104,24 @@ function writeGetFlows(batch: MessageBatch, family: Family, port: number): void 
     batch.nested(attribute.filter, () => batch.attributeU32(filterOriginal, byProtocolAndPort));
   });
 }
+
+function writeGetFlowsFrom(batch: MessageBatch, address: Ip, direction: number): void {
+  const family = familyOf(address);
+  const filter = direction === attribute.original ? filterOriginal : filterReply;
+  writeMessage(batch, getMessage, family, () => {
+    batch.nested(direction, () =>
+      batch.nested(tuple.ip, () => batch.attributeIp(ipAttribute[family].source, address)),
+    );
+    batch.nested(attribute.filter, () => batch.attributeU32(filter, bySource));
+  });
+}
+
+const sourceOf = (message: Message, direction: number, family: Family): Ip | undefined =>
+  message
+    .attributes(nfgenLength)
+    .nested(direction)
+    ?.nested(tuple.ip)
+    ?.ip(ipAttribute[family].source);
 
 function writeDeleteFlow(batch: MessageBatch, flow: UdpFlow): void {
   const family = familyOf(flow.source);

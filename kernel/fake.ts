@@ -98,6 +98,10 @@ export function createFakeKernel(): FakeKernel {
     removeNftElements: (name, maps) => tables.removeElements(name, maps),
     removeNft: (name) => tables.remove(name),
     addUdpFlow: (flow) => void flows.add(flow),
+    trackedAmong: (addresses) => {
+      const tracked = new Set([...flows].flatMap(({ source, answerer }) => [source, answerer]));
+      return new Set(addresses.filter((address) => tracked.has(address)));
+    },
     udpFlows: (port) => [...flows].filter(({ destinationPort }) => destinationPort === port),
     forgetUdpFlows: (forgotten) => {
       for (const flow of flows) {

@@ -13,6 +13,7 @@ import type {
   Route,
   UdpFlow,
 } from "../core/network.ts";
+import type { Ip } from "../core/address.ts";
 import type { IfName } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
 import type { NftMap, NftTable, ObservedNftTable } from "../core/nft.ts";
@@ -102,6 +103,11 @@ export interface Kernel extends NetworkNamespace, Disposable {
   /** Removes the table; no failure when there is none. */
   removeNft(name: string): void;
 
+  /**
+   * Those of the addresses of which connection tracking has a flow, from it or answered by it. Takes
+   * milliseconds: it walks over the whole table.
+   */
+  trackedAmong(addresses: readonly Ip[]): ReadonlySet<Ip>;
   /** UDP flows that connection tracking has, of those that were sent to this port. */
   udpFlows(port: number): readonly UdpFlow[];
   /** Has connection tracking forget the flows; one that is gone is no failure. */

@@ -1,5 +1,5 @@
 import { Protocol } from "netlink/dist/constants.js";
-import { forgetUdpFlows, readUdpFlows } from "./conntrack.ts";
+import { forgetUdpFlows, readUdpFlows, trackedAmong } from "./conntrack.ts";
 import { delegateTo } from "./delegate.ts";
 import type { Kernel, Sandbox } from "./kernel.ts";
 import { LinuxNamespace } from "./namespace.ts";
@@ -53,6 +53,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     missingNftElements: (name, maps) => tables().missingElements(name, maps),
     removeNftElements: (name, maps) => tables().removeElements(name, maps),
     removeNft: (name) => tables().remove(name),
+    trackedAmong: (addresses) => trackedAmong(netfilterSocket(), addresses),
     udpFlows: (port) => readUdpFlows(netfilterSocket(), port),
     forgetUdpFlows: (flows) => forgetUdpFlows(netfilterSocket(), flows),
     readSysctl: (name) => inside(() => readSysctl(name)),

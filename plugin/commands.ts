@@ -21,7 +21,11 @@ export function openCommands(log: Log): CniHandlers & Disposable {
   const kernel = openKernel();
   const context: AttachContext = {
     kernel,
-    ipam: openIpam({ clock: systemClock, log }),
+    ipam: openIpam({
+      clock: systemClock,
+      log,
+      tracking: { trackedAmong: (asked) => kernel.trackedAmong(asked), when: "range is full" },
+    }),
     records: openRecords({ directory: paths.attachments, clock: systemClock, log }),
     nodeFacts: () => readNodeFacts(paths),
     clock: systemClock,

@@ -32,6 +32,21 @@ describe.each(kernels)("UDP flows of %s", (_name, openScene) => {
     ]);
   });
 
+  test.each([
+    ["127.0.0.1", "127.0.0.2"],
+    ["::1", "::2"],
+  ])("tell whose they are: %s", (address, other) => {
+    const [few, many] = [1, 9].map((count) =>
+      [address, other].flatMap((one) => Array.from({ length: count }, () => ip(one))),
+    );
+    expect(kernel.trackedAmong(few!)).toEqual(new Set());
+    scene.sendUdp(address, 7001);
+    for (const asked of [few!, many!]) {
+      expect(kernel.trackedAmong(asked)).toEqual(new Set([address]));
+    }
+    expect(kernel.trackedAmong([])).toEqual(new Set());
+  });
+
   test("are forgotten, each by itself, and again without effect", () => {
     for (const address of ["127.0.0.1", "::1"]) scene.sendUdp(address, 7001);
     scene.sendUdp("127.0.0.1", 7002);
@@ -57,4 +72,6 @@ test("a translated UDP flow of Linux names who answers", () => {
   expect(scene.kernel.udpFlows(7001)).toMatchObject([
     { destination: "127.0.0.1", answerer: "127.0.0.9", answererPort: 53 },
   ]);
+  const asked = [ip("127.0.0.9"), ip("127.0.0.8")];
+  expect(scene.kernel.trackedAmong(asked)).toEqual(new Set(["127.0.0.9"]));
 });
