@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
 import { soakCni } from "../test/cni/soak.ts";
+import { soakEveryCourse } from "../test/ipam/claims/soak.ts";
 import { soakKills } from "../test/ipam/soak-kill.ts";
 import { storm } from "../test/ipam/storm.ts";
 
@@ -14,6 +15,8 @@ const soaks: Readonly<Record<string, () => unknown>> = {
   ipam: () => soakKills({ count: 1_000, seed }),
   /** 20 at once, host-local's processes and ours mixed, in one lease directory. */
   storm: () => storm({ turns: 250, seed }),
+  /** Every course of the claim protocol on two or three nodes, random deeper ones, processes killed. */
+  claims: () => soakEveryCourse({ courses: 5_000, rounds: 20, seed }),
   /** Launchers and daemons of a lab node killed. */
   cni: () => soakCni({ count: 1_000, seed }),
   /** 100,000 inputs that nobody should send. */

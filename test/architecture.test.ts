@@ -18,7 +18,7 @@ const allowed: Readonly<Record<string, Allowed>> = {
   // The only code that changes Linux, so the only user of FFI and of netlink's structures.
   kernel: { folders: ["core"], packages: ["netlink", "koffi"], node: "any" },
   // ip-cidr: where a cluster is divided into nodes, which no CNI request does.
-  ipam: { folders: ["core", "kernel"], packages: ["ip-cidr"], node: "any" },
+  ipam: { folders: ["core", "kernel"], packages: ["ip-cidr", "valibot"], node: "any" },
   // execa: delegated IPAM plugins, loaded when one must run (99 ms).
   attach: { folders: ["core", "ipam", "kernel"], packages: ["valibot", "execa"], node: "any" },
   dns: { folders: ["core"], packages: [], node: "any" },
