@@ -91,6 +91,21 @@ test("gives a second family to Nodes that have the first", async () => {
   expect(podCidrs()).toEqual({ a: "10.244.7.0/24 fd00::/64" });
 });
 
+test("gives more blocks on demand, and blocks of a pool", async () => {
+  const { assign, podCidrs } = cluster(
+    { "a.yaml": node("a", "10.244.0.0/24"), "b.yaml": node("b") },
+    "pools: [{ name: db, cidrs: [10.250.0.0/16], nodePrefixLength: { ipv4: 26 } }]",
+  );
+  expect((await assign("--node", "a", "--count", "2"))[0]).toBe(0);
+  expect((await assign("--pool", "db"))[0]).toBe(0);
+  expect((await assign())[0]).toBe(0);
+  expect(podCidrs()).toEqual({
+    a: "10.244.0.0/24 10.244.1.0/24 10.244.2.0/24 10.250.0.0/26",
+    b: "10.250.0.64/26 10.244.3.0/24",
+  });
+  expect((await assign("--pool", "blue"))[2]).toContain('"blue": expected default or db');
+});
+
 test("serves one Node, only says what it would do, and speaks JSON", async () => {
   const { assign, podCidrs } = cluster({ "a.yaml": node("a"), "b.yaml": node("b") });
   const [status, stdout] = await assign("--node", "b", "--dry-run", "--json");

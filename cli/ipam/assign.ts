@@ -1,24 +1,25 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { familyOf, type Ip, parseIp } from "../../core/address.ts";
+import { type Cidr, cidrContains, familyOf, type Ip, parseIp } from "../../core/address.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import { ConfigError, hasErrno } from "../../core/error.ts";
-import { isDnsName } from "../../core/schema.ts";
-import { loadConfig, type NetworkConfig } from "../../daemon/config.ts";
+import { defaultPool } from "../../core/pool.ts";
+import { isDnsName, listWords } from "../../core/schema.ts";
+import { loadConfig, type NetworkConfig, type PoolConfig } from "../../daemon/config.ts";
 import { replaceFile } from "../../daemon/replace-file.ts";
-import type { BlockPlan } from "../../ipam/node-blocks.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { openLock } from "../../kernel/flock.ts";
 import type { FileLock } from "../../kernel/kernel.ts";
 import { type CliContext, UsageError } from "../context.ts";
 import { formatTable } from "../table.ts";
 import { addPodCidrs, formatNode, type NodeManifest, readNodes } from "./manifests.ts";
-import { type Assignment, planAssignment } from "./plan-assignment.ts";
+import { type Assignment, type AssignmentRequest, planAssignment } from "./plan-assignment.ts";
 
 export interface AssignOptions {
   readonly cluster?: string;
   readonly config?: string;
   readonly node?: string;
+  readonly pool?: string;
   readonly count?: string;
   readonly addNode?: string;
   readonly address: readonly string[];
@@ -44,7 +45,7 @@ export async function assign(options: AssignOptions, context: CliContext): Promi
     throw new Error(`Cannot find Node ${only} in ${directory}: --add-node makes one`);
   }
   const assignments = planAssignment({
-    plan: planOf(network),
+    ...poolOf(network, options.pool),
     nodes: manifests.map(({ node }) => node),
     ...(only === undefined ? {} : { only }),
     ...(count === undefined ? {} : { count }),
@@ -56,10 +57,29 @@ export async function assign(options: AssignOptions, context: CliContext): Promi
   );
 }
 
-const planOf = ({ podCidrs, nodePrefixLength }: NetworkConfig): BlockPlan => ({
-  clusterCidrs: podCidrs,
-  nodePrefixLength,
-});
+/** How the pool is divided, and which pod CIDRs are of it: whatever is of no other pool is of the default. */
+function poolOf(
+  { podCidrs, nodePrefixLength, pools }: NetworkConfig,
+  name = defaultPool,
+): Pick<AssignmentRequest, "plan" | "isOfPool"> {
+  const isIn = (cidr: Cidr, { cidrs }: PoolConfig): boolean =>
+    cidrs.some((around) => cidrContains(around, cidr));
+  if (name === defaultPool) {
+    return {
+      plan: { clusterCidrs: podCidrs, nodePrefixLength },
+      isOfPool: (cidr) => !pools.some((pool) => isIn(cidr, pool)),
+    };
+  }
+  const pool = pools.find((one) => one.name === name);
+  if (pool === undefined) {
+    const known = [defaultPool, ...pools.map((one) => one.name)];
+    throw new UsageError(`Cannot use --pool "${name}": expected ${listWords(known, "or")}`);
+  }
+  return {
+    plan: { clusterCidrs: pool.cidrs, nodePrefixLength: pool.nodePrefixLength },
+    isOfPool: (cidr) => isIn(cidr, pool),
+  };
+}
 
 function parseCount(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;

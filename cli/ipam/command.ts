@@ -29,6 +29,7 @@ function addAssign(ipam: Command, context: CliContext): void {
     .option("--cluster <dir>", "the manifests (default: those of the configuration)")
     .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
     .option("--node <name>", "only this Node")
+    .option("--pool <name>", "of this pool of the configuration (default: network.podCIDRs)")
     .option("--count <n>", "this many more pod CIDRs of each family, also where there are some")
     .option("--add-node <name>", "write a manifest for a new Node; needs --address")
     .option(

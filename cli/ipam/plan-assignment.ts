@@ -1,5 +1,5 @@
 // Which Nodes get which pod CIDRs. Pure.
-import { type Cidr, cidrsOverlap, type Family, familyOf } from "../../core/address.ts";
+import { type Cidr, cidrsOverlap, familyOf } from "../../core/address.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import {
   assignBlocks,
@@ -10,6 +10,8 @@ import {
 
 export interface AssignmentRequest {
   readonly plan: BlockPlan;
+  /** Whether a pod CIDR that a Node has is of the pool that the plan divides. */
+  readonly isOfPool: (podCidr: Cidr) => boolean;
   /** All of the cluster, in the order in which they are served. */
   readonly nodes: readonly Node[];
   /** Only this one is served. */
@@ -26,14 +28,16 @@ export interface Assignment {
 
 /** Throws Error when a family is exhausted, or when what is there already overlaps. */
 export function planAssignment(request: AssignmentRequest): readonly Assignment[] {
-  const { plan, nodes, only, count } = request;
+  const { plan, isOfPool, nodes, only, count } = request;
   refuseOverlaps(nodes);
   const taken = nodes.flatMap(({ podCidrs }) => podCidrs);
   const assignments: Assignment[] = [];
   for (const node of nodes) {
     if (only !== undefined && node.name !== only) continue;
     const families = familiesOf(plan).filter(
-      (family) => count !== undefined || lacks(node, family),
+      (family) =>
+        count !== undefined ||
+        !node.podCidrs.some((cidr) => familyOf(cidr) === family && isOfPool(cidr)),
     );
     if (families.length === 0) continue;
     const given = assignBlocks(plan, {
@@ -49,9 +53,6 @@ export function planAssignment(request: AssignmentRequest): readonly Assignment[
   }
   return assignments;
 }
-
-const lacks = ({ podCidrs }: Node, family: Family): boolean =>
-  !podCidrs.some((cidr) => familyOf(cidr) === family);
 
 function refuseOverlaps(nodes: readonly Node[]): void {
   const held = nodes.flatMap(({ name, podCidrs }) => podCidrs.map((cidr) => ({ name, cidr })));
