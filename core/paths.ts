@@ -25,6 +25,8 @@ export const paths = {
   sysctls: "/var/lib/fairlead/sysctls.json",
   /** Id of the boot that the daemon last ran in. */
   lastBoot: "/var/lib/fairlead/boot-id",
+  /** Who has which block, where the nodes share a file system. */
+  claims: "/var/lib/fairlead/claims",
   bootId: "/proc/sys/kernel/random/boot_id",
 } as const;
 

@@ -17,11 +17,13 @@ import {
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { hasErrno } from "../../core/error.ts";
+import { paths } from "../../core/paths.ts";
 import { openLock } from "../../kernel/flock.ts";
 import type { ClaimEntry, ClaimStore, WriteResult } from "./store.ts";
 
 export interface FileStoreOptions {
-  readonly directory: string;
+  /** Default: `/var/lib/fairlead/claims`. */
+  readonly directory?: string;
   readonly clock: Clock;
   /** How long to wait for the lock. */
   readonly lockDeadlineMs?: number;
@@ -37,9 +39,11 @@ export const openFileStore = (options: FileStoreOptions): ClaimStore => new File
 
 class FileStore implements ClaimStore {
   readonly #options: FileStoreOptions;
+  readonly #directory: string;
 
   constructor(options: FileStoreOptions) {
     this.#options = options;
+    this.#directory = options.directory ?? paths.claims;
   }
 
   async get(key: string): Promise<ClaimEntry | undefined> {
@@ -48,7 +52,7 @@ class FileStore implements ClaimStore {
 
   async list(prefix: string): Promise<readonly ClaimEntry[]> {
     const start = fileOf(prefix);
-    return namesIn(this.#options.directory)
+    return namesIn(this.#directory)
       .filter((name) => name.startsWith(start) && !name.startsWith("."))
       .flatMap((name) => this.#read(keyOf(name)) ?? [])
       .sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -90,8 +94,8 @@ class FileStore implements ClaimStore {
   }
 
   async #locked(signal: AbortSignal, work: () => WriteResult): Promise<WriteResult> {
-    const { directory, clock, lockDeadlineMs: deadlineMs = standardLockDeadlineMs } = this.#options;
-    mkdirSync(directory, { recursive: true, mode: 0o755 });
+    const { clock, lockDeadlineMs: deadlineMs = standardLockDeadlineMs } = this.#options;
+    mkdirSync(this.#directory, { recursive: true, mode: 0o755 });
     const wait = { deadlineMs, clock, signal };
     using _lock = await openLock(this.#path(lockName), "exclusive", wait);
     return work();
@@ -108,7 +112,7 @@ class FileStore implements ClaimStore {
   }
 
   #syncDirectory(): void {
-    const fd = openSync(this.#options.directory, "r");
+    const fd = openSync(this.#directory, "r");
     try {
       fsyncSync(fd);
     } finally {
@@ -132,7 +136,7 @@ class FileStore implements ClaimStore {
   }
 
   #path(name: string): string {
-    return join(this.#options.directory, name);
+    return join(this.#directory, name);
   }
 }
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { seededRandom } from "../../support/random.ts";
 import { exploreAll, exploreSome } from "./explore.ts";
-import { releasing, returning, starting } from "./scenarios.ts";
+import { releasing, returning, sharingName, starting } from "./scenarios.ts";
 
 const seed = Number(process.env["FAIRLEAD_SOAK_SEED"] ?? Date.now() % 2 ** 31);
 
@@ -9,6 +9,7 @@ test.each([
   starting(2, 0, 1),
   starting(3, 0, 0),
   returning(0, 1),
+  sharingName(1, 1),
   releasing(1, 0, false),
   releasing(0, 0, true),
 ])("every course of: $name", { timeout: 300_000 }, (scenario) => {

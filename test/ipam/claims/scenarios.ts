@@ -118,6 +118,25 @@ export const returning = (faults: number, kills: number): Scenario => {
   };
 };
 
+/** Two machines go by one name: whatever happens, one of them gets nothing. */
+export const sharingName = (faults: number, kills: number): Scenario => {
+  const pool = poolOf(2);
+  const one = aNode({ node: "a", instance: "one", pool });
+  const other = aNode({ node: "a", instance: "other", pool });
+  return {
+    name: `two machines have one name, ${faults} faults, ${kills} kills`,
+    // By machine, so that a block which both use counts as used twice.
+    programs: () => ({ one: { ...one, node: "one" }, other: { ...other, node: "other" } }),
+    faults,
+    kills,
+    atEnd: (world) => {
+      const agents = ["one", "other"].map((name) => world.process(name).agent);
+      const holding = agents.filter((agent) => (agent?.held.length ?? 0) > 0);
+      if (holding.length > 1) throw new Error("both machines hold blocks");
+    },
+  };
+};
+
 /** The operator takes out a node that died; another wants its block; later the node returns after all. */
 export const releasing = (faults: number, kills: number, returns: boolean): Scenario => {
   const a = { node: "a", pool: poolOf(2) };

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { seededRandom } from "../../support/random.ts";
 import { exploreAll, exploreSome } from "./explore.ts";
-import { releasing, returning, starting } from "./scenarios.ts";
+import { releasing, returning, sharingName, starting } from "./scenarios.ts";
 import { soakClaims } from "./soak-processes.ts";
 
 const mostStates = 1_000_000;
@@ -25,6 +25,7 @@ export async function soakEveryCourse(options: {
     starting(2, 1, 1),
     returning(0, 1),
     returning(1, 0),
+    sharingName(1, 1),
     releasing(1, 0, false),
     releasing(0, 0, true),
   ];
