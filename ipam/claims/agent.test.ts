@@ -173,6 +173,17 @@ describe("a claim agent", () => {
     ]);
   });
 
+  test("claims anew what was removed by hand, as long as nobody else has it", async () => {
+    const map = new ClaimMap();
+    const store = memoryStore(map);
+    const a = agent("a");
+    await reconcile(store, a);
+    const { key, revision } = map.list("blocks/")[0]!;
+    map.remove(key, revision);
+    expect(await reconcile(store, a)).toMatchObject({ problems: [] });
+    expect(map.get(key)?.value).toContain('"node":"a"');
+  });
+
   test("notices a claim that was removed by hand and given to another", async () => {
     const map = new ClaimMap();
     const store = memoryStore(map);

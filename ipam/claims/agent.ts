@@ -13,7 +13,7 @@ import {
 } from "./claim.ts";
 import { type BlockUse, type DemandAction, type DemandPolicy, nextActions } from "./demand.ts";
 import { coveringBlocks, describeMismatch, settleDivision } from "./division.ts";
-import { OwnBlocks, type OwnBlock } from "./own-blocks.ts";
+import { type HeldBlock, OwnBlocks, type OwnBlock } from "./own-blocks.ts";
 import { blockOfKey, blocksPrefix, readBlock } from "./records.ts";
 import { type Identity, register, type Registration, renew } from "./registration.ts";
 import { read, type Steps } from "./step.ts";
@@ -165,6 +165,7 @@ export class ClaimAgent {
       return undefined;
     }
     const taken: Cidr[] = [];
+    const doubtful: HeldBlock[] = [];
     for (const entry of found.entries) {
       const block = blockOfKey(entry.key);
       if (block === undefined) continue;
@@ -177,10 +178,13 @@ export class ClaimAgent {
         else if (own.state === "unsure" && own.manual === undefined) {
           this.#own.suspect({ ...own, order: record.order, pool: record.pool }, own);
         }
-      } else if (own?.state === "held") {
-        const proof = yield* verifyClaim(claimant, own, own.revision);
-        this.#conclude(own, proof, problems);
-      }
+      } else if (own?.state === "held") doubtful.push(own);
+    }
+    // Read too early, or removed by hand: a write tells, and claims what nobody has.
+    doubtful.push(...this.#own.inState("held").filter(({ block }) => !taken.includes(block)));
+    for (const own of doubtful) {
+      const proof = yield* verifyClaim(claimant, own, own.revision);
+      this.#conclude(own, proof, problems);
     }
     return taken;
   }

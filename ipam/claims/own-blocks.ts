@@ -15,6 +15,7 @@ export type OwnBlock = Claim &
     | { readonly state: "leaving" }
   );
 
+export type HeldBlock = Extract<OwnBlock, { state: "held" }>;
 type State = OwnBlock["state"];
 
 /** In memory alone: a process that starts again begins with doubts, and the store ends them. */
