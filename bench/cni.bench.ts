@@ -120,7 +120,7 @@ function goalsOf({ sequential, atOnce, kernel, removal, status, filling }: Measu
     {
       what: `100 DELs at once, ms until gone: six removals of ${text(median(kernel.remove))}`,
       limit: 6 * median(kernel.remove),
-      value: removal.gone,
+      value: median(removal.gone),
     },
     {
       what: "an ADD in between, ms more",

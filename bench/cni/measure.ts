@@ -13,7 +13,8 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Contender, contenders, fairlead, floors } from "./contenders.ts";
 import { type KernelWork, measureKernel } from "./kernel-floor.ts";
-import { type Timing, openRunner } from "./runner.ts";
+import { shareNiceness } from "./niceness.ts";
+import { type Batch, type Timing, openRunner } from "./runner.ts";
 
 export interface Series {
   readonly name: string;
@@ -31,10 +32,10 @@ export interface Measured {
   readonly atOnce: readonly { readonly concurrency: number; readonly series: readonly Series[] }[];
   readonly status: readonly Timing[];
   readonly kernel: KernelWork;
-  /** 100 DELs at once: how long until they are answered, and until the interfaces are gone. */
+  /** 100 DELs at once: milliseconds until they are answered, and until the interfaces are gone. */
   readonly removal: {
-    readonly answered: number;
-    readonly gone: number;
+    readonly answered: readonly number[];
+    readonly gone: readonly number[];
     /** An ADD while they are being removed, and one before. */
     readonly addMeanwhile: readonly Timing[];
     readonly addBefore: readonly Timing[];
@@ -48,6 +49,11 @@ const runner = openRunner(directory);
 let serial = 0;
 const daemonPid = findDaemon();
 
+/** What the kernel goes on with after a sandbox is removed would be charged to whoever is measured next. */
+const settleMs = 2;
+/** Few ADDs come in between: the interfaces are soon gone. */
+const removalRounds = 5;
+
 // Sandboxes are made and removed in one go each: `ip` as a process costs more than what is measured.
 function withSandboxes<T>(count: number, use: (ids: readonly string[]) => T): T {
   const ids = Array.from({ length: count }, () => `bench-${++serial}`);
@@ -60,8 +66,12 @@ function withSandboxes<T>(count: number, use: (ids: readonly string[]) => T): T 
     return use(ids);
   } finally {
     all("del");
+    sleep(settleMs * count);
   }
 }
+
+const sleep = (ms: number): void =>
+  void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
 /** Interleaved: the machine is as busy for one as for the other. */
 function measureSeries(
@@ -78,8 +88,12 @@ function measureSeries(
     daemonCpu: { add: 0, del: 0 },
   }));
   for (let round = 0; round < rounds; round++) {
-    for (const { contender, add, del, addRate, delRate, daemonCpu } of series) {
-      withSandboxes(concurrency, (ids) => {
+    withSandboxes(concurrency * series.length, (all) => {
+      for (const [
+        place,
+        { contender, add, del, addRate, delRate, daemonCpu },
+      ] of series.entries()) {
+        const ids = all.slice(place * concurrency, (place + 1) * concurrency);
         const before = daemonCpuMs();
         const added = runner.run(contender, "ADD", ids, concurrency);
         const between = daemonCpuMs();
@@ -90,8 +104,9 @@ function measureSeries(
         del.push(...deleted.timings);
         addRate.push(concurrency / (added.elapsed / 1000));
         delRate.push(concurrency / (deleted.elapsed / 1000));
-      });
-    }
+        untilGone();
+      }
+    });
   }
   return series.map(({ contender, ...figures }) => ({ ...figures, name: contender.name }));
 }
@@ -124,35 +139,42 @@ const podInterfaces = (): number =>
   readdirSync("/sys/class/net").filter((name) => /^fl[0-9a-f]{12}$/.test(name)).length;
 
 function untilGone(): void {
-  while (podInterfaces() > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0.2);
+  while (podInterfaces() > 0) sleep(0.2);
 }
 
 function measureRemoval(): Measured["removal"] {
   const ours = fairlead(launcher);
-  return withSandboxes(100, (ids) =>
-    withSandboxes(20, (others) => {
-      const before = others.slice(0, 10).map((id) => runner.run(ours, "ADD", [id]).timings[0]!);
-      runner.run(ours, "DEL", others.slice(0, 10), 10);
+  const figures = {
+    answered: [] as number[],
+    gone: [] as number[],
+    addMeanwhile: [] as Timing[],
+    addBefore: [] as Timing[],
+  };
+  for (let round = 0; round < removalRounds; round++) {
+    withSandboxes(120, (all) => {
+      const [ids, others] = [all.slice(0, 100), all.slice(100)];
+      const remove = (removed: readonly string[], concurrency: number): Batch =>
+        runner.run(ours, "DEL", removed, concurrency);
+      for (const id of others) figures.addBefore.push(...runner.run(ours, "ADD", [id]).timings);
+      remove(others, 10);
       untilGone();
       runner.run(ours, "ADD", ids, 10);
-      const startedAt = performance.now();
-      runner.run(ours, "DEL", ids, 100);
-      const answered = performance.now() - startedAt;
+      const { startedAt, elapsed } = remove(ids, 100);
       untilGone();
-      const gone = performance.now() - startedAt;
+      figures.gone.push(Number(process.hrtime.bigint()) / 1e6 - startedAt);
+      figures.answered.push(elapsed);
       runner.run(ours, "ADD", ids, 10);
       // Answered means that their interfaces are being removed from now on.
-      runner.run(ours, "DEL", ids, 100);
-      const addMeanwhile: Timing[] = [];
-      for (const id of others.slice(10)) {
-        if (podInterfaces() <= addMeanwhile.length) break;
-        addMeanwhile.push(...runner.run(ours, "ADD", [id]).timings);
+      remove(ids, 100);
+      for (const [added, id] of others.entries()) {
+        if (podInterfaces() <= added) break;
+        figures.addMeanwhile.push(...runner.run(ours, "ADD", [id]).timings);
       }
-      runner.run(ours, "DEL", others.slice(10), 10);
+      remove(others, 10);
       untilGone();
-      return { answered, gone, addMeanwhile, addBefore: before };
-    }),
-  );
+    });
+  }
+  return figures;
 }
 
 function measureFilling(): Timing[] {
@@ -182,6 +204,7 @@ async function serveFloor(): Promise<Disposable> {
 
 mkdirSync("/run/bench-leases", { recursive: true });
 using _floor = await serveFloor();
+using _niceness = shareNiceness(daemonPid);
 const everyone = [...floors(launcher, directory), ...contenders(launcher)];
 const ours = fairlead(launcher);
 // Warm: the daemon has compiled its code, as on a node that has been up for a minute.

@@ -13,6 +13,8 @@ export interface Timing {
 
 export interface Batch {
   readonly timings: readonly Timing[];
+  /** Of the first, milliseconds of CLOCK_MONOTONIC. */
+  readonly startedAt: number;
   /** From the first start to the last end, milliseconds. */
   readonly elapsed: number;
 }
@@ -61,6 +63,7 @@ function parseBatch(text: string): Batch {
       wall: (ended - started) / 1000,
       cpu: cpu / 1000,
     })),
+    startedAt: first / 1000,
     elapsed: (last - first) / 1000,
   };
 }
