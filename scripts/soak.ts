@@ -11,10 +11,15 @@ const seed = Number(process.env["FAIRLEAD_SEED"] ?? Date.now() % 2 ** 31);
 
 /** Each throws when something was lost or left; what it returns is printed. */
 const soaks: Readonly<Record<string, () => unknown>> = {
-  /** Processes killed while they reserve and release in one lease directory. */
-  ipam: () => soakKills({ count: 1_000, seed }),
-  /** 20 at once, host-local's processes and ours mixed, in one lease directory. */
-  storm: () => storm({ turns: 250, seed }),
+  /**
+   * In one lease directory: 20 at once, host-local's processes and ours mixed; the same while any of
+   * them and the daemon are killed; and processes killed within the store's writes. 10,000 kills.
+   */
+  ipam: async () => ({
+    mixed: await storm({ turns: 100, seed }),
+    killed: await storm({ turns: 0, kills: 9_000, seed }),
+    writers: await soakKills({ count: 1_000, seed }),
+  }),
   /** Every course of the claim protocol on two or three nodes, random deeper ones, processes killed. */
   claims: () => soakEveryCourse({ courses: 5_000, rounds: 20, seed }),
   /** Launchers and daemons of a lab node killed. */

@@ -30,6 +30,8 @@ export interface PluginCall {
   readonly netns?: string;
   readonly cniPath?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Then the process is killed (SIGKILL), if there is one still. */
+  readonly killAfterMs?: number | undefined;
   /** Words put in front: `ip netns exec NAME`. */
   readonly within?: readonly string[];
 }
@@ -38,6 +40,8 @@ export interface PluginAnswer {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
+  /** It was killed before it had ended by itself. */
+  readonly isKilled: boolean;
 }
 
 export async function callPlugin(call: PluginCall): Promise<PluginAnswer> {
@@ -58,7 +62,13 @@ export async function callPlugin(call: PluginCall): Promise<PluginAnswer> {
     child.once("error", reject);
     child.once("close", resolve);
   });
+  // A process that is killed does not read its input.
+  child.stdin.on("error", () => undefined);
+  const kill = (): void => void child.kill("SIGKILL");
+  const timer = call.killAfterMs === undefined ? undefined : setTimeout(kill, call.killAfterMs);
   child.stdin.end(JSON.stringify(call.conf));
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
-  return { status: await status, stdout, stderr };
+  const answer = { status: await status, stdout, stderr };
+  clearTimeout(timer);
+  return { ...answer, isKilled: child.signalCode === "SIGKILL" };
 }

@@ -1,6 +1,13 @@
 // Run on a node by storm.ts: 20 workers who have addresses given, checked and taken back in one
 // directory, each time by another of those who may do it. Prints one JSON object.
-// Arguments: requests of each worker, seed, the launcher under its name fairlead-ipam.
+// With kills, processes die at random moments, the daemon too, until there were as many.
+// Arguments: requests of each worker, seed, the launcher under its name fairlead-ipam, kills.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { CniCode, CniError } from "../../core/cni/error.ts";
 import { paths } from "../../core/paths.ts";
 import { validityOf } from "../../ipam/lease.ts";
 import { openIpam } from "../../ipam/store.ts";
@@ -13,18 +20,26 @@ export const implementations = ["host-local", "served", "alone", "store"] as con
 type Implementation = (typeof implementations)[number];
 
 export interface StormFigures {
+  /** Processes that were killed before they had answered, and daemons. */
+  readonly kills: Record<Exclude<Implementation, "store"> | "daemon", number>;
   readonly requests: Record<Implementation, number>;
   readonly added: number;
   /** An address of which the last holder was another. */
   readonly passedOn: number;
+  /** Answered with error 11: whoever waits in the kernel for the lock, as host-local does, comes first. */
+  readonly late: number;
 }
 
-const [turns = "10", seed = "1", launcher = ""] = process.argv.slice(2);
+const [turns = "10", seed = "1", launcher = "", killsWanted = "0"] = process.argv.slice(2);
+const isKilling = Number(killsWanted) > 0;
 const workers = 20;
 const containersEach = 3;
 const network = "storm";
-// One address more than there are containers, so that each is soon another's.
-const sets = ranges("10.9.0.0/26", "fd00:9::/122");
+// One address more than there are containers, so that each is soon another's. A killed host-local leaves
+// empty files besides, which it does not reclaim.
+const sets = isKilling
+  ? ranges("10.9.0.0/25", "fd00:9::/121")
+  : ranges("10.9.0.0/26", "fd00:9::/122");
 const conf = (type: string) => ({
   cniVersion: "1.0.0",
   name: network,
@@ -34,16 +49,26 @@ const conf = (type: string) => ({
 
 const random = seededRandom(Number(seed));
 const store = openIpam({ clock: systemClock });
-const done = { added: 0, passedOn: 0 };
+const done = { added: 0, passedOn: 0, late: 0 };
 const requests: Record<Implementation, number> = { "host-local": 0, served: 0, alone: 0, store: 0 };
 /** Who surely holds an address: from the answer to ADD until DEL begins. */
 const holders = new Map<string, string>();
 const lastHolders = new Map<string, string>();
-const held = new Map<string, readonly string[]>();
+/** What is not known to hold something holds nothing; "unknown": a request for it was killed. */
+const held = new Map<string, readonly string[] | "unknown">();
+/** The daemon may still be at the killed request: the next goes through it, as a runtime's does. */
+const mustBeServed = new Set<string>();
+const kills = { "host-local": 0, served: 0, alone: 0, daemon: 0 };
+const killCount = (): number => Object.values(kills).reduce((sum, count) => sum + count, 0);
+/** Within which most requests of a kind are under way, on a machine with nothing else to do. */
+const longestMs = { "host-local": 7, served: 5, alone: 120 } as const;
 
 type Verb = "ADD" | "DEL" | "CHECK";
-/** The addresses that ADD gave, none for the others; undefined when it was refused. */
-type Answer = readonly string[] | undefined;
+/**
+ * The addresses that ADD gave, none for the others; undefined when it was refused. "late": error 11, the
+ * lock was always another's.
+ */
+type Answer = readonly string[] | undefined | "killed" | "late";
 
 // A process of Node's own costs as much as all the others.
 const weighted: readonly Implementation[] = [
@@ -61,11 +86,21 @@ async function askStore(verb: Verb, id: string): Promise<Answer> {
     else if (!(await store.leases(network)).some(validityOf([attachment]))) return undefined;
     return [];
   } catch (error) {
+    if (error instanceof CniError && error.code === CniCode.tryAgainLater) return "late";
     throw new Error(`store ${verb} ${id} failed`, { cause: error });
   }
 }
 
-async function askProcess(how: Implementation, verb: Verb, container: string): Promise<Answer> {
+interface Asked {
+  readonly verb: Verb;
+  readonly container: string;
+  readonly mayBeKilled: boolean;
+}
+
+async function askProcess(
+  how: Exclude<Implementation, "store">,
+  { verb, container, mayBeKilled }: Asked,
+): Promise<Answer> {
   const isGo = how === "host-local";
   const call: PluginCall = {
     plugin: isGo ? `${referenceDir}/host-local` : launcher,
@@ -73,35 +108,63 @@ async function askProcess(how: Implementation, verb: Verb, container: string): P
     conf: conf(isGo ? "host-local" : "fairlead-ipam"),
     container,
     env: how === "alone" ? { FAIRLEAD_SOCKET: "/run/no.sock" } : {},
+    killAfterMs: mayBeKilled && random.below(3) > 0 ? random.below(longestMs[how]) : undefined,
   };
-  const { status, stdout, stderr } = await callPlugin(call);
+  const { status, stdout, stderr, isKilled } = await callPlugin(call);
+  if (isKilled) {
+    kills[how]++;
+    return "killed";
+  }
   if (status === 0 && verb === "ADD") {
     const { ips } = JSON.parse(stdout) as { ips: readonly { readonly address: string }[] };
     return ips.map(({ address }) => address.replace(/\/\d+$/, ""));
   }
   if (status === 0) return [];
+  if (!isGo && (JSON.parse(stdout) as { code: number }).code === 11) return "late";
   const isExpected =
     verb === "CHECK" || (isGo && verb === "ADD" && stdout.includes("duplicate allocation"));
   if (!isExpected) throw new Error(`${how} ${verb} ${container}: ${stdout} ${stderr}`);
   return undefined;
 }
 
-async function turn(id: string, wanted?: Verb): Promise<void> {
+/** True when it was answered. */
+async function turn(id: string, wanted?: Verb): Promise<boolean> {
   const verb = wanted ?? (["ADD", "ADD", "DEL", "CHECK"] as const)[random.below(4)]!;
-  const how = weighted[random.below(weighted.length)]!;
+  const how = mustBeServed.has(id) ? "served" : weighted[random.below(weighted.length)]!;
   const before = held.get(id) ?? [];
-  if (verb === "DEL") for (const address of before) holders.delete(address);
-  const answer = how === "store" ? await askStore(verb, id) : await askProcess(how, verb, id);
+  if (verb === "DEL" && before !== "unknown") for (const one of before) holders.delete(one);
+  const asked = { verb, container: id, mayBeKilled: isKilling && wanted === undefined };
+  const answer = how === "store" ? await askStore(verb, id) : await askProcess(how, asked);
   requests[how]++;
-  const when = `seed ${seed}, ${how} ${verb} ${id}, which holds "${before.join()}"`;
-  if (verb === "DEL") held.delete(id);
-  if (verb === "CHECK" && (answer !== undefined) !== before.length > 0) {
+  const when = `seed ${seed}, ${how} ${verb} ${id}, which holds "${String(before)}"`;
+  mustBeServed.delete(id);
+  if (answer === "killed" || answer === "late") {
+    if (answer === "late") done.late++;
+    else if (how === "served") mustBeServed.add(id);
+    // What is held stays held, but for DEL.
+    if (verb === "DEL" || (verb === "ADD" && before.length === 0)) held.set(id, "unknown");
+  } else if (verb === "DEL") held.delete(id);
+  else if (verb === "ADD") noteAdded(id, answer, when);
+  else if (before !== "unknown" && (answer !== undefined) !== before.length > 0) {
     throw new Error(`${when}: answered ${answer === undefined ? "no" : "yes"}`);
   }
-  if (verb !== "ADD") return;
+  return answer !== "killed" && answer !== "late";
+}
+
+/** As a runtime repeats a DEL. */
+async function free(id: string): Promise<void> {
+  for (let attempt = 0; attempt < 20; attempt++) if (await turn(id, "DEL")) return;
+  throw new Error(`seed ${seed}: DEL of ${id} does not succeed`);
+}
+
+function noteAdded(id: string, answer: readonly string[] | undefined, when: string): void {
+  const before = held.get(id) ?? [];
+  // host-local refuses what a killed request has left half.
+  if (answer === undefined && before === "unknown") return;
   if (answer === undefined && before.length === 0) throw new Error(`${when}: refused`);
-  const given = answer ?? before;
-  if (given.length !== sets.length || (before.length > 0 && given.join() !== before.join())) {
+  const known = before === "unknown" ? [] : before;
+  const given = answer ?? known;
+  if (given.length !== sets.length || (known.length > 0 && given.join() !== known.join())) {
     throw new Error(`${when}: got "${given.join()}"`);
   }
   for (const address of given) {
@@ -117,22 +180,78 @@ async function turn(id: string, wanted?: Verb): Promise<void> {
 
 async function work(worker: number): Promise<void> {
   const id = () => `storm-${worker}-${random.below(containersEach)}`;
-  for (let i = 0; i < Number(turns); i++) await turn(id());
+  for (let i = 0; i < Number(turns) || killCount() < Number(killsWanted); i++) await turn(id());
 }
 
-/** What is on disk is what was told, and nothing more. */
+const daemonProgram = [join(import.meta.dirname, "../cni/serve-node.ts")];
+// In between so many kills of others, one of the daemon.
+const killsPerDaemon = 50;
+
+async function startDaemon(): Promise<ChildProcess> {
+  const daemon = spawn(process.execPath, daemonProgram, { stdio: ["pipe", "pipe", "inherit"] });
+  await once(daemon.stdout, "data");
+  daemon.stdout.resume();
+  return daemon;
+}
+
+/** A daemon all the time, or nearly, until the signal. */
+async function keepDaemon(first: ChildProcess, signal: AbortSignal): Promise<void> {
+  let daemon = first;
+  while (!signal.aborted) {
+    await setTimeout(1 + random.below(20));
+    if (!isKilling || killCount() < (kills.daemon + 1) * killsPerDaemon) continue;
+    const ended = once(daemon, "exit");
+    daemon.kill("SIGKILL");
+    await ended;
+    kills.daemon++;
+    daemon = await startDaemon();
+  }
+  const ended = once(daemon, "exit");
+  daemon.stdin!.end();
+  await ended;
+}
+
+/** What is on disk is what was told, and nothing more; of those of whom nothing is known, anything. */
 async function compare(): Promise<void> {
-  const found = (await store.leases(network)).map(
-    ({ address, containerId }) => `${address} ${containerId}`,
+  const isKnown = (id: string): boolean => held.get(id) !== "unknown";
+  const leases = await store.leases(network);
+  if (new Set(leases.map(({ address }) => address)).size !== leases.length) {
+    throw new Error(`seed ${seed}: an address is held twice`);
+  }
+  const found = leases
+    .filter(({ containerId }) => isKnown(containerId))
+    .map(({ address, containerId }) => `${address} ${containerId}`);
+  const told = [...held].flatMap(([id, addresses]) =>
+    addresses === "unknown" ? [] : addresses.map((one) => `${one} ${id}`),
   );
-  const told = [...held].flatMap(([id, addresses]) => addresses.map((one) => `${one} ${id}`));
   if (found.sort().join() !== told.sort().join()) {
-    throw new Error(`seed ${seed}: found ${found.join()}, told ${told.join()} (${paths.leases})`);
+    throw new Error(`seed ${seed}: found ${found.join()}, told ${told.join()}`);
   }
 }
 
+/** Half of them by DEL, the rest by GC: then there is nothing. */
+async function freeAll(): Promise<void> {
+  const ids = [...new Set([...held.keys(), ...mustBeServed])];
+  const byDel = ids.filter((id, index) => mustBeServed.has(id) || index % 2 === 0);
+  await Promise.all(byDel.map(free));
+  const { status, stdout } = await callPlugin({
+    plugin: launcher,
+    command: "GC",
+    container: "",
+    conf: { ...conf("fairlead-ipam"), cniVersion: "1.1.0", "cni.dev/valid-attachments": [] },
+  });
+  if (status !== 0) throw new Error(`seed ${seed}: GC failed: ${stdout}`);
+  const left = readdirSync(join(paths.leases, network)).filter(
+    (name) => !/^(lock|last_reserved_ip\.\d+)$/.test(name),
+  );
+  if (left.length > 0) throw new Error(`seed ${seed}: left are ${left.join(", ")}`);
+}
+
+const stop = new AbortController();
+const daemon = keepDaemon(await startDaemon(), stop.signal);
 await Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
 await compare();
-await Promise.all([...held.keys()].map((id) => turn(id, "DEL")));
-await compare();
-process.stdout.write(JSON.stringify({ requests, ...done } satisfies StormFigures));
+await freeAll();
+stop.abort();
+await daemon;
+process.stdout.write(JSON.stringify({ requests, kills, ...done } satisfies StormFigures));

@@ -17,3 +17,9 @@ test(`hl-alloc-42: host-local and ours, 20 at once, never give an address to two
   expect(added).toBeGreaterThan(60);
   expect(passedOn).toBeGreaterThan(20);
 }, 120_000);
+
+test(`hl-disk-27: killed at random moments, they lose, leak and share no address (seed ${seed})`, async () => {
+  const { kills, added } = await storm({ turns: 5, kills: 120, seed });
+  for (const count of Object.values(kills)) expect(count).toBeGreaterThan(0);
+  expect(added).toBeGreaterThan(20);
+}, 120_000);
