@@ -1,6 +1,7 @@
 // Directories watched for change: a notification, coalesced, and a look every now and then in case
 // one was lost (network file systems give none).
 import { type FSWatcher, statSync, watch } from "node:fs";
+import { join } from "node:path";
 
 export interface WatchTiming {
   /** Quiet time after a notification before the callback: a file is seldom written in one piece. */
@@ -22,16 +23,26 @@ function identityOf(path: string): string | undefined {
   return stats && `${stats.dev} ${stats.ino} ${stats.birthtimeNs}`;
 }
 
+/**
+ * The paths that notifications named since the last call; undefined where anything may have changed,
+ * and when it is only time for a look.
+ */
+export type OnDirectoryChange = (paths: ReadonlySet<string> | undefined) => void;
+
+/** Of more changes than this the paths are not kept. */
+const pathsMax = 1000;
+
 export class DirectoryWatch implements Disposable {
-  readonly #onChange: () => void;
+  readonly #onChange: OnDirectoryChange;
   readonly #timing: WatchTiming;
   readonly #watched = new Map<string, Watched>();
   #timer: NodeJS.Timeout | undefined;
   /** When the first notification not yet passed on came; undefined: none. */
   #since: number | undefined;
+  #paths: Set<string> | undefined = new Set();
   #isDisposed = false;
 
-  constructor(onChange: () => void, timing: WatchTiming) {
+  constructor(onChange: OnDirectoryChange, timing: WatchTiming) {
     this.#onChange = onChange;
     this.#timing = timing;
   }
@@ -61,7 +72,9 @@ export class DirectoryWatch implements Disposable {
     const identity = identityOf(directory);
     if (identity === undefined) return false;
     try {
-      const watcher = watch(directory, () => this.#notice());
+      const watcher = watch(directory, (_event, name) => {
+        this.#notice(name === null ? undefined : join(directory, name));
+      });
       // Closed by itself after an error; follow() opens it again.
       watcher.on("error", () => void this.#watched.delete(directory));
       this.#watched.set(directory, { watcher, identity });
@@ -71,7 +84,9 @@ export class DirectoryWatch implements Disposable {
     }
   }
 
-  #notice(): void {
+  #notice(path: string | undefined): void {
+    if (path === undefined || (this.#paths?.size ?? pathsMax) >= pathsMax) this.#paths = undefined;
+    else this.#paths?.add(path);
     const now = performance.now();
     this.#since ??= now;
     const { quietMs, atMostMs } = this.#timing;
@@ -82,8 +97,10 @@ export class DirectoryWatch implements Disposable {
     clearTimeout(this.#timer);
     if (this.#isDisposed) return;
     this.#timer = setTimeout(() => {
+      const paths = this.#since === undefined ? undefined : this.#paths;
       this.#since = undefined;
-      this.#onChange();
+      this.#paths = new Set();
+      this.#onChange(paths);
     }, afterMs);
   }
 

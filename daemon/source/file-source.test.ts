@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Worker } from "node:worker_threads";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import { silentLog } from "../../core/log.ts";
@@ -23,13 +24,17 @@ interface Fixture {
   readonly hasProblem: (part: string) => Promise<void>;
 }
 
-function open(files: Readonly<Record<string, string>> = {}, isThere = true): Fixture {
+function open(
+  files: Readonly<Record<string, string>> = {},
+  isThere = true,
+  paces = timing,
+): Fixture {
   const parent = mkdtempSync(join(tmpdir(), "fairlead-source-"));
   const directory = join(parent, "cluster.d");
   const write = (name: string, text: string): void => writeFileSync(join(directory, name), text);
   if (isThere) mkdirSync(directory);
   for (const [name, text] of Object.entries(files)) write(name, text);
-  const source = openFileSource({ directory, log: silentLog, timing });
+  const source = openFileSource({ directory, log: silentLog, timing: paces });
   onTestFinished(() => {
     source[Symbol.dispose]();
     rmSync(parent, { recursive: true });
@@ -64,6 +69,63 @@ describe("a file source", () => {
     rmSync(join(directory, "b.yaml"));
     await has("three");
     expect(revisions).toEqual([1, 2, 3, 4]);
+  });
+
+  test("reads what is large in a thread, and what is small here", async () => {
+    const threads: string[] = [];
+    const onWorker = (worker: Worker): void => void threads.push(worker.threadName ?? "");
+    process.on("worker", onWorker);
+    onTestFinished(() => void process.off("worker", onWorker));
+    const many = Array.from({ length: 300 }, (_, i) => `n${i}`);
+    const large = (...names: readonly string[]): string =>
+      `# ${"x".repeat(70_000)}\n${namespace(...names)}`;
+    const { has, hasProblem, write } = open({ "many.yaml": large(...many) });
+    const first = await has(...many);
+    expect(threads).toEqual(["fairlead-manifests"]);
+    write("one.yaml", namespace("one"));
+    const second = await has(...many, "one");
+    expect(second.namespaces.get("n7")).toBe(first.namespaces.get("n7"));
+    expect(threads).toHaveLength(1);
+    write("many.yaml", `${large(...many, "more")}---\nkind: [`);
+    await hasProblem("many.yaml:1207: Cannot parse YAML");
+    await has(...many, "one");
+    write("many.yaml", large(...many.slice(1)));
+    await has(...many.slice(1), "one");
+    expect(threads).toHaveLength(3);
+  });
+
+  test("sees files come and go by any name, one by one", async () => {
+    const { has, write, directory } = open({ "a.yaml": namespace("one") });
+    await has("one");
+    write(".b.yaml.new", namespace("two"));
+    renameSync(join(directory, ".b.yaml.new"), join(directory, "b.yaml"));
+    await has("one", "two");
+    renameSync(join(directory, "b.yaml"), join(directory, "c.yml"));
+    write("a.yaml", namespace("three"));
+    await has("two", "three");
+    mkdirSync(join(directory, "more"));
+    write("more/d.yaml", namespace("four"));
+    await has("two", "three", "four");
+    rmSync(join(directory, "more"), { recursive: true });
+    renameSync(join(directory, "c.yml"), join(directory, "c.yml~"));
+    await has("three");
+  });
+
+  test("finds in time what it was not told of", async () => {
+    const { has, write, directory } = open({ "a.yaml": namespace("one") }, true, {
+      ...timing,
+      everyMs: 20,
+    });
+    const elsewhere = mkdtempSync(join(tmpdir(), "fairlead-source-"));
+    onTestFinished(() => rmSync(elsewhere, { recursive: true }));
+    const target = join(elsewhere, "b.yaml");
+    writeFileSync(target, namespace("two"));
+    symlinkSync(target, join(directory, "b.yaml"));
+    await has("one", "two");
+    writeFileSync(target, namespace("three"));
+    await has("one", "three");
+    write("a.yaml", namespace("four"));
+    await has("three", "four");
   });
 
   test("keeps the last good version of a file that breaks, and says so", async () => {

@@ -1,21 +1,14 @@
 // The cluster from a directory of Kubernetes manifests.
-import {
-  closeSync,
-  type Dirent,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-} from "node:fs";
-import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
+import { lstatSync, statSync } from "node:fs";
+import { basename } from "node:path";
 import { emptySnapshot } from "../../core/cluster/model.ts";
 import { describeError, hasErrno } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
 import { DirectoryWatch, type WatchTiming } from "../watch.ts";
-import { type Manifest, parseManifest } from "./manifest.ts";
+import { isManifestName, type ListedManifests, listManifests } from "./list-manifests.ts";
+import { readManifests } from "./manifest-reader.ts";
 import { ManifestSet } from "./manifest-set.ts";
+import type { ReadManifest } from "./read-manifest.ts";
 import type { Source, SourceState } from "./source.ts";
 
 export interface FileSourceOptions {
@@ -36,9 +29,13 @@ const usualTiming: FileSourceTiming = {
   everyMs: 30_000,
   missingMs: 1000,
 };
-const largestFile = 32 * 1024 * 1024;
-/** The event loop gets its turn after this much reading and parsing. */
-const sliceMs = 10;
+/** When a scan is due and one is at work. */
+const againMs = 10;
+/**
+ * When nothing has happened, so many files are looked at in turn, and the directories: the work does not
+ * grow with the cluster. Only what changes a file in place without a notification waits for its turn.
+ */
+const filesPerLook = 256;
 
 /** Starts reading; the first complete scan is the first change that subscribers see. */
 export function openFileSource(options: FileSourceOptions): Source {
@@ -55,15 +52,20 @@ class FileSource implements Source {
   /** What identifies the version of each file that was read last. */
   readonly #stamps = new Map<string, string>();
   readonly #listeners = new Set<(state: SourceState) => void>();
+  readonly #disposal = new AbortController();
   #state: SourceState = { snapshot: emptySnapshot, problems: [] };
+  /** The last complete scan, with what identified its directories' contents; undefined: another is due. */
+  #listed: (ListedManifests & { readonly stamp: string }) | undefined;
+  #directories: ReadonlySet<string>;
+  #looked = 0;
   #isScanning = false;
-  #isDisposed = false;
 
   constructor({ directory, log, timing = usualTiming }: FileSourceOptions) {
     this.location = directory;
+    this.#directories = new Set([directory]);
     this.#log = log;
     this.#missingMs = timing.missingMs;
-    this.#watch = new DirectoryWatch(() => void this.#scan(), timing);
+    this.#watch = new DirectoryWatch((paths) => void this.#scan(paths), timing);
     this.#watch.follow(new Set([directory]));
     this.#watch.expect(0);
   }
@@ -78,24 +80,27 @@ class FileSource implements Source {
   }
 
   [Symbol.dispose](): void {
-    this.#isDisposed = true;
+    this.#disposal.abort();
     this.#watch[Symbol.dispose]();
     this.#listeners.clear();
   }
 
-  async #scan(): Promise<void> {
+  async #scan(paths: ReadonlySet<string> | undefined): Promise<void> {
     // A notification during a scan starts the timer again: what it is about is read next time.
-    if (this.#isScanning) return this.#watch.expect(sliceMs);
+    if (this.#isScanning) {
+      if (paths !== undefined) this.#listed = undefined;
+      return this.#watch.expect(againMs);
+    }
     this.#isScanning = true;
     try {
-      const found = listManifests(this.location);
-      const isNew = this.#watch.follow(found.directories);
-      const isSettled = await this.#read(found.files);
-      if (this.#isDisposed) return;
+      const isSettled = await this.#read(this.#filesToLookAt(paths) ?? this.#list());
+      if (this.#disposal.signal.aborted) return;
       this.#publish([], isSettled);
-      this.#watch.expect(isNew || !isSettled ? sliceMs : undefined);
+      if (!isSettled) this.#listed = undefined;
+      this.#watch.expect(this.#listed === undefined ? againMs : undefined);
     } catch (error) {
-      if (this.#isDisposed) return;
+      if (this.#disposal.signal.aborted) return;
+      this.#listed = undefined;
       const isMissing = hasErrno(error, "ENOENT", "ENOTDIR");
       const problem = isMissing
         ? `Cannot find the directory ${this.location}: expected the cluster's manifests in it`
@@ -107,34 +112,66 @@ class FileSource implements Source {
     }
   }
 
+  /** Undefined when only a complete scan will do. */
+  #filesToLookAt(paths: ReadonlySet<string> | undefined): readonly string[] | undefined {
+    const listed = this.#listed;
+    if (listed === undefined || listed.hasLinks) return undefined;
+    if (paths !== undefined) {
+      const isClear = [...paths].every((path) => isFileOrNothing(path, listed.directories));
+      return isClear ? [...paths].filter((path) => isManifestName(basename(path))) : undefined;
+    }
+    if (directoryStamp(listed.directories) !== listed.stamp) return undefined;
+    const known = [...this.#stamps.keys()];
+    const from = this.#looked < known.length ? this.#looked : 0;
+    this.#looked = from + filesPerLook;
+    return known.slice(from, this.#looked);
+  }
+
+  #list(): readonly string[] {
+    this.#listed = undefined;
+    // Before the listing: what comes after it has another stamp.
+    const stamp = directoryStamp(this.#directories);
+    const found = listManifests(this.location);
+    const isNew = this.#watch.follow(found.directories);
+    const isSame = sameTexts([...found.directories], [...this.#directories]);
+    this.#directories = found.directories;
+    const present = new Set(found.files);
+    for (const path of this.#stamps.keys()) if (!present.has(path)) this.#forget(path);
+    // What happened in a directory before it was watched is found the next time.
+    if (!isNew && isSame) this.#listed = { ...found, stamp };
+    return found.files;
+  }
+
   /** Reads what is new. False when a file was being written, and so was left for the next time. */
   async #read(files: readonly string[]): Promise<boolean> {
     let isSettled = true;
-    let sliceStart = performance.now();
-    for (const path of files) {
-      const read = readManifest(path, this.#stamps.get(path));
-      if (read.kind === "unchanged") continue;
-      if (read.kind === "changing") isSettled = false;
-      if (read.kind === "read") this.#take(path, read.stamp, read.manifest);
-      if (performance.now() - sliceStart < sliceMs) continue;
-      await setImmediate();
-      if (this.#isDisposed) return false;
-      sliceStart = performance.now();
-    }
-    const present = new Set(files);
-    for (const path of [...this.#stamps.keys()].filter((known) => !present.has(known))) {
-      this.#stamps.delete(path);
-      this.#manifests.remove(path);
-    }
+    await readManifests({
+      paths: files,
+      stampOf: (path) => this.#stamps.get(path),
+      take: (path, read) => {
+        if (read.kind === "changing") isSettled = false;
+        else this.#take(path, read);
+      },
+      signal: this.#disposal.signal,
+    });
     return isSettled;
   }
 
-  #take(path: string, stamp: string, manifest: Manifest): void {
+  #take(path: string, read: Exclude<ReadManifest, { readonly kind: "changing" }>): void {
+    if (read.kind === "unchanged") return;
+    const { stamp, manifest } = read;
+    // A link that leads nowhere is there, and is a problem; a name that has gone is none.
+    if (manifest.kind === "invalid" && !isThere(path)) return this.#forget(path);
     this.#stamps.set(path, stamp);
     this.#manifests.set(path, manifest);
     if (manifest.kind === "valid" && manifest.ignored.length > 0) {
       this.#log.info({ path, ignored: manifest.ignored }, "ignored objects that are not used");
     }
+  }
+
+  #forget(path: string): void {
+    this.#stamps.delete(path);
+    this.#manifests.remove(path);
   }
 
   #publish(scanProblems: readonly string[], isSettled: boolean): void {
@@ -156,77 +193,20 @@ class FileSource implements Source {
 const sameTexts = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((text, i) => text === b[i]);
 
-/**
- * Manifests in the directory and in directories, or links to such, right below it, sorted. Names that
- * editors and copying tools use for what is not finished are left out, as are hidden ones: `..data` of
- * a ConfigMap volume is where its visible links lead.
- */
-export function listManifests(directory: string): {
-  readonly files: readonly string[];
-  readonly directories: ReadonlySet<string>;
-} {
-  const files: string[] = [];
-  const directories = new Set([directory]);
-  const visit = (path: string, entries: readonly Dirent[], isTop: boolean): void => {
-    for (const entry of entries) {
-      if (entry.name.startsWith(".")) continue;
-      const inner = join(path, entry.name);
-      if (isManifestName(entry.name)) files.push(inner);
-      else if (isTop && isDirectory(inner, entry)) {
-        directories.add(inner);
-        visit(inner, readdirSync(inner, { withFileTypes: true }), false);
-      }
-    }
-  };
-  visit(directory, readdirSync(directory, { withFileTypes: true }), true);
-  return { files: files.sort(), directories };
+/** Empty when one cannot be looked at: it is never the same then. */
+function directoryStamp(directories: ReadonlySet<string>): string {
+  const stamps = Array.from(directories, (directory) => {
+    const stats = statSync(directory, { bigint: true, throwIfNoEntry: false });
+    return stats === undefined ? `gone ${performance.now()}` : `${stats.ino} ${stats.mtimeNs}`;
+  });
+  return stamps.join();
 }
 
-const isManifestName = (name: string): boolean => /^[^.#~].*\.(ya?ml|json)$/.test(name);
+const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 
-function isDirectory(path: string, entry: Dirent): boolean {
-  if (!entry.isSymbolicLink()) return entry.isDirectory();
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+/** False for what may be, or has been, a directory or a link: more than this name may be about it. */
+function isFileOrNothing(path: string, directories: ReadonlySet<string>): boolean {
+  if (directories.has(path) || basename(path).startsWith("..")) return false;
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats === undefined || stats.isFile();
 }
-
-type ReadManifest =
-  | { readonly kind: "unchanged" }
-  /** Somebody is writing it. */
-  | { readonly kind: "changing" }
-  | { readonly kind: "read"; readonly stamp: string; readonly manifest: Manifest };
-
-function readManifest(path: string, lastStamp: string | undefined): ReadManifest {
-  const fail = (stamp: string, message: string): ReadManifest =>
-    stamp === lastStamp
-      ? { kind: "unchanged" }
-      : { kind: "read", stamp, manifest: { kind: "invalid", problems: [{ line: 1, message }] } };
-  try {
-    const stats = statSync(path, { bigint: true });
-    const stamp = stampOf(stats);
-    if (stamp === lastStamp) return { kind: "unchanged" };
-    if (!stats.isFile()) return fail(stamp, "Cannot read it: expected a regular file");
-    if (stats.size > largestFile) {
-      return fail(stamp, `Cannot use ${stats.size} octets: expected at most ${largestFile}`);
-    }
-    const fd = openSync(path, "r");
-    try {
-      const text = readFileSync(fd, "utf8");
-      const after = stampOf(fstatSync(fd, { bigint: true }));
-      if (after !== stamp) return { kind: "changing" };
-      return { kind: "read", stamp, manifest: parseManifest(text) };
-    } finally {
-      closeSync(fd);
-    }
-  } catch (error) {
-    const message = describeError(error);
-    return fail(message, `Cannot read it: ${message}`);
-  }
-}
-
-const stampOf = (stats: {
-  readonly dev: bigint;
-  readonly ino: bigint;
-  readonly size: bigint;
-  readonly mtimeNs: bigint;
-  readonly ctimeNs: bigint;
-}): string => [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(":");

@@ -1,15 +1,9 @@
 // The files of a cluster, together: which version of each is used, and the snapshot they make.
-import {
-  type EndpointSlice,
-  type Namespace,
-  type Node,
-  objectKey,
-  type Pod,
-  type Service,
-  type Snapshot,
-} from "../../core/cluster/model.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { Snapshot } from "../../core/cluster/model.ts";
 import type { Problem } from "../validate.ts";
 import type { Manifest, ManifestObject } from "./manifest.ts";
+import { SnapshotBuilder } from "./snapshot-builder.ts";
 
 type Objects = readonly ManifestObject[];
 
@@ -27,6 +21,12 @@ interface File {
  */
 export class ManifestSet {
   readonly #files = new Map<string, File>();
+  /** Which file has the object that is used, by its key. */
+  readonly #owners = new Map<string, string>();
+  /** Paths that were set since the last settle(). */
+  readonly #touched = new Set<string>();
+  #problems: readonly string[] = [];
+  readonly #snapshot = new SnapshotBuilder();
   /** A file that was used has gone since the last settle(). */
   #hasLost = false;
 
@@ -34,17 +34,82 @@ export class ManifestSet {
   set(path: string, newest: Manifest): void {
     const file = this.#files.get(path);
     if (file === undefined) this.#files.set(path, { newest, used: undefined });
-    else file.newest = newest;
+    else file.newest = keepUnchanged(newest, file.used);
+    this.#touched.add(path);
   }
 
   /** The file is gone, and what it said with it. */
   remove(path: string): void {
-    this.#hasLost ||= this.#files.get(path)?.used !== undefined;
+    const used = this.#files.get(path)?.used;
     this.#files.delete(path);
+    this.#touched.delete(path);
+    if (used === undefined) return;
+    this.#hasLost = true;
+    this.#use(path, used, undefined);
   }
 
   /** Which version of each file is used from now on, and what is wrong with those that are not. */
   settle(): { readonly problems: readonly string[]; readonly hasChanged: boolean } {
+    let hasChanged = this.#hasLost;
+    this.#hasLost = false;
+    if (this.#problems.length === 0 && this.#areTouchedGood()) {
+      for (const path of this.#touched) {
+        const file = this.#files.get(path);
+        if (file?.newest.kind !== "valid") continue;
+        this.#use(path, file.used, file.newest.objects);
+        file.used = file.newest.objects;
+        hasChanged = true;
+      }
+    } else {
+      const { used, problems } = this.#settleAll();
+      this.#problems = problems;
+      for (const [path, file] of this.#files) {
+        const objects = used.get(path);
+        if (objects === file.used) continue;
+        this.#use(path, file.used, objects);
+        file.used = objects;
+        hasChanged = true;
+      }
+    }
+    this.#touched.clear();
+    return { problems: this.#problems, hasChanged };
+  }
+
+  snapshot(revision: number, isInSync: boolean): Snapshot {
+    return this.#snapshot.build(revision, isInSync);
+  }
+
+  /** Nothing is wrong with the files that were set, nor between them and any other. */
+  #areTouchedGood(): boolean {
+    const claimed = new Set<string>();
+    for (const path of this.#touched) {
+      const newest = this.#files.get(path)?.newest;
+      if (newest === undefined) continue;
+      if (newest.kind === "invalid") return false;
+      for (const { key } of newest.objects) {
+        if ((this.#owners.get(key) ?? path) !== path || claimed.has(key)) return false;
+        claimed.add(key);
+      }
+    }
+    return true;
+  }
+
+  #use(path: string, before: Objects = [], now: Objects = []): void {
+    const keys = new Set(now.map(({ key }) => key));
+    for (const object of before) {
+      if (keys.has(object.key)) continue;
+      // Another file may have taken it over in the same settlement.
+      if (this.#owners.get(object.key) !== path) continue;
+      this.#owners.delete(object.key);
+      this.#snapshot.remove(object.value);
+    }
+    for (const object of now) {
+      this.#owners.set(object.key, path);
+      this.#snapshot.put(object.value);
+    }
+  }
+
+  #settleAll() {
     const problems: string[] = [];
     const used = new Map<string, Objects | undefined>();
     const order = [...this.#files.keys()].sort();
@@ -59,14 +124,7 @@ export class ManifestSet {
       }
     }
     problems.push(...this.#settleConflicts(order, used));
-    let hasChanged = this.#hasLost;
-    this.#hasLost = false;
-    for (const [path, file] of this.#files) {
-      const objects = used.get(path);
-      hasChanged ||= objects !== file.used;
-      file.used = objects;
-    }
-    return { problems, hasChanged };
+    return { used, problems };
   }
 
   // Each round sends one file back to its last good version. Those were free of conflicts among
@@ -104,36 +162,18 @@ export class ManifestSet {
   #had(path: string, key: string): boolean {
     return this.#files.get(path)?.used?.some((object) => object.key === key) ?? false;
   }
+}
 
-  snapshot(revision: number, isInSync: boolean): Snapshot {
-    const nodes = new Map<string, Node>();
-    const namespaces = new Map<string, Namespace>();
-    const services = new Map<string, Service>();
-    const endpointSlices = new Map<string, EndpointSlice>();
-    const pods = new Map<string, Pod>();
-    for (const { used = [] } of this.#files.values()) {
-      for (const { value } of used) {
-        const { object } = value;
-        switch (value.kind) {
-          case "Node":
-            nodes.set(object.name, value.object);
-            break;
-          case "Namespace":
-            namespaces.set(object.name, value.object);
-            break;
-          case "Service":
-            services.set(objectKey(value.object.namespace, object.name), value.object);
-            break;
-          case "EndpointSlice":
-            endpointSlices.set(objectKey(value.object.namespace, object.name), value.object);
-            break;
-          case "Pod":
-            pods.set(objectKey(value.object.namespace, object.name), value.object);
-        }
-      }
-    }
-    return { revision, isInSync, nodes, namespaces, services, endpointSlices, pods };
-  }
+/** Objects that are as they were stay the same objects: who compares by identity finds what changed. */
+function keepUnchanged(newest: Manifest, used: Objects = []): Manifest {
+  if (newest.kind === "invalid" || used.length === 0) return newest;
+  const before = new Map(used.map((object) => [object.key, object]));
+  const objects = newest.objects.map((object) => {
+    const known = before.get(object.key);
+    const isSame = known !== undefined && isDeepStrictEqual(known.value, object.value);
+    return isSame ? { ...object, value: known.value } : object;
+  });
+  return { ...newest, objects };
 }
 
 const formatProblem = (path: string, { line, message }: Problem): string =>

@@ -1,0 +1,86 @@
+// Snapshots one after another: each kind of object is copied only when one of it has changed.
+import {
+  type EndpointSlice,
+  type Namespace,
+  type Node,
+  objectKey,
+  type Pod,
+  type Service,
+  type Snapshot,
+} from "../../core/cluster/model.ts";
+import type { ClusterObject } from "./cluster-object.ts";
+
+export class SnapshotBuilder {
+  readonly #nodes = new Kind<Node>();
+  readonly #namespaces = new Kind<Namespace>();
+  readonly #services = new Kind<Service>();
+  readonly #endpointSlices = new Kind<EndpointSlice>();
+  readonly #pods = new Kind<Pod>();
+
+  put({ kind, object }: ClusterObject): void {
+    switch (kind) {
+      case "Node":
+        return this.#nodes.put(object.name, object);
+      case "Namespace":
+        return this.#namespaces.put(object.name, object);
+      case "Service":
+        return this.#services.put(objectKey(object.namespace, object.name), object);
+      case "EndpointSlice":
+        return this.#endpointSlices.put(objectKey(object.namespace, object.name), object);
+      case "Pod":
+        return this.#pods.put(objectKey(object.namespace, object.name), object);
+    }
+  }
+
+  remove({ kind, object }: ClusterObject): void {
+    switch (kind) {
+      case "Node":
+        return this.#nodes.remove(object.name);
+      case "Namespace":
+        return this.#namespaces.remove(object.name);
+      case "Service":
+        return this.#services.remove(objectKey(object.namespace, object.name));
+      case "EndpointSlice":
+        return this.#endpointSlices.remove(objectKey(object.namespace, object.name));
+      case "Pod":
+        return this.#pods.remove(objectKey(object.namespace, object.name));
+    }
+  }
+
+  build(revision: number, isInSync: boolean): Snapshot {
+    return {
+      revision,
+      isInSync,
+      nodes: this.#nodes.all(),
+      namespaces: this.#namespaces.all(),
+      services: this.#services.all(),
+      endpointSlices: this.#endpointSlices.all(),
+      pods: this.#pods.all(),
+    };
+  }
+}
+
+/** Objects of one kind. What was given out is not changed any more. */
+class Kind<T> {
+  #objects = new Map<string, T>();
+  #isGivenOut = false;
+
+  put(key: string, object: T): void {
+    if (this.#objects.get(key) !== object) this.#own().set(key, object);
+  }
+
+  remove(key: string): void {
+    if (this.#objects.has(key)) this.#own().delete(key);
+  }
+
+  all(): ReadonlyMap<string, T> {
+    this.#isGivenOut = true;
+    return this.#objects;
+  }
+
+  #own(): Map<string, T> {
+    if (this.#isGivenOut) this.#objects = new Map(this.#objects);
+    this.#isGivenOut = false;
+    return this.#objects;
+  }
+}
