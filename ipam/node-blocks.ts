@@ -107,7 +107,11 @@ export const isBlockOf = (plan: BlockPlan, cidr: Cidr): boolean =>
 const prefixLengthOf = (plan: BlockPlan, family: Family): number =>
   plan.nodePrefixLength[`ipv${family}`];
 
-function exhaustedOf(plan: BlockPlan, family: Family): NodeBlocks {
+/** That nothing is left of a family. */
+export function exhaustedOf(
+  plan: BlockPlan,
+  family: Family,
+): Extract<NodeBlocks, { kind: "exhausted" }> {
   const clusterCidrs = plan.clusterCidrs.filter((cidr) => familyOf(cidr) === family);
   const prefixLength = prefixLengthOf(plan, family);
   const apart = clusterCidrs.filter((cidr, i) => !isInside(cidr, clusterCidrs, i));

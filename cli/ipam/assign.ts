@@ -27,7 +27,7 @@ export interface AssignOptions {
   readonly json?: boolean;
 }
 
-const lockDeadlineMs = 2000;
+const lockDeadlineMs = 5000;
 const mostBlocks = 1024;
 
 /** `fairlead ipam assign`: writes what Nodes lack into their manifests, and prints what it was. */

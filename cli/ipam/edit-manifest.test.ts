@@ -1,6 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { parseManifest } from "../../daemon/source/manifest.ts";
-import { writePodCidrs } from "./edit-manifest.ts";
+import { writePodCidrs as writeAll } from "./edit-manifest.ts";
+
+const writePodCidrs = (text: string, name: string, podCidrs: readonly string[]): string =>
+  writeAll(text, new Map([[name, podCidrs]]));
 
 const node = (text: string): readonly string[] => {
   const manifest = parseManifest(text);
@@ -68,6 +71,21 @@ describe("writePodCidrs()", () => {
     const podCidrs = ["10.244.0.0/24", "fd00::/64"];
     expect(writePodCidrs(manifest(before), "a", podCidrs)).toBe(manifest(after));
   });
+
+  test("writes several Nodes of a file", () =>
+    expect(
+      writeAll(
+        commented,
+        new Map([
+          ["a", ["10.244.0.0/24"]],
+          ["b", ["10.244.1.0/24"]],
+        ]),
+      ),
+    ).toBe(
+      commented
+        .replace("two spaces\n", "two spaces\nspec:\n  podCIDRs: [10.244.0.0/24]\n")
+        .replace("  unschedulable", "  podCIDRs: [10.244.1.0/24]\n  unschedulable"),
+    ));
 
   test("finds a Node in a List", () => {
     const list = `apiVersion: v1

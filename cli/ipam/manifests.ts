@@ -49,11 +49,12 @@ function nodesOf(path: string, text: string): readonly Node[] {
 export function addPodCidrs(path: string, added: ReadonlyMap<string, readonly Cidr[]>): void {
   // A link stays one: what it leads to is replaced.
   const target = realpathSync(path);
-  let text = readFileSync(target, "utf8");
-  for (const node of nodesOf(path, text)) {
-    const more = added.get(node.name);
-    if (more !== undefined) text = writePodCidrs(text, node.name, [...node.podCidrs, ...more]);
-  }
+  const before = readFileSync(target, "utf8");
+  const wanted = nodesOf(path, before).flatMap(({ name, podCidrs }) => {
+    const more = added.get(name);
+    return more === undefined ? [] : [[name, [...podCidrs, ...more]] as const];
+  });
+  const text = writePodCidrs(before, new Map(wanted));
   // The daemon would refuse the whole file.
   nodesOf(path, text);
   const { mode, uid, gid } = statSync(target);

@@ -1,11 +1,12 @@
 // Which Nodes get which pod CIDRs. Pure.
-import { type Cidr, cidrsOverlap, familyOf } from "../../core/address.ts";
+import { type Cidr, cidrBase, cidrLast, familyOf, ipToBigInt } from "../../core/address.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import {
-  assignBlocks,
   type BlockPlan,
   describeExhaustion,
+  exhaustedOf,
   familiesOf,
+  freeBlocks,
 } from "../../ipam/node-blocks.ts";
 
 export interface AssignmentRequest {
@@ -31,37 +32,45 @@ export function planAssignment(request: AssignmentRequest): readonly Assignment[
   const { plan, isOfPool, nodes, only, count } = request;
   refuseOverlaps(nodes);
   const taken = nodes.flatMap(({ podCidrs }) => podCidrs);
+  // Each goes on where the Node before left off: thousands of Nodes take no longer than their number.
+  const free = familiesOf(plan).map((family) => ({
+    family,
+    blocks: freeBlocks(plan, family, taken),
+  }));
   const assignments: Assignment[] = [];
   for (const node of nodes) {
     if (only !== undefined && node.name !== only) continue;
-    const families = familiesOf(plan).filter(
-      (family) =>
-        count !== undefined ||
-        !node.podCidrs.some((cidr) => familyOf(cidr) === family && isOfPool(cidr)),
-    );
-    if (families.length === 0) continue;
-    const given = assignBlocks(plan, {
-      taken,
-      families,
-      ...(count === undefined ? {} : { count }),
-    });
-    if (given.kind === "exhausted") {
-      throw new Error(`${describeExhaustion(given)}. Node ${node.name} is left without`);
+    const podCidrs: Cidr[] = [];
+    for (const { family, blocks } of free) {
+      const has = node.podCidrs.some((cidr) => familyOf(cidr) === family && isOfPool(cidr));
+      const wanted = count ?? (has ? 0 : 1);
+      for (let i = 0; i < wanted; i++) {
+        const next = blocks.next();
+        if (next.done === true) {
+          const lack = describeExhaustion(exhaustedOf(plan, family));
+          throw new Error(`${lack}. Node ${node.name} is left without`);
+        }
+        podCidrs.push(next.value);
+      }
     }
-    taken.push(...given.blocks);
-    assignments.push({ node, podCidrs: given.blocks });
+    if (podCidrs.length > 0) assignments.push({ node, podCidrs });
   }
   return assignments;
 }
 
 function refuseOverlaps(nodes: readonly Node[]): void {
-  const held = nodes.flatMap(({ name, podCidrs }) => podCidrs.map((cidr) => ({ name, cidr })));
-  const overlaps = held.flatMap((one, i) =>
-    held
-      .slice(i + 1)
-      .filter((other) => cidrsOverlap(one.cidr, other.cidr))
-      .map((other) => `${one.cidr} of Node ${one.name} and ${other.cidr} of Node ${other.name}`),
-  );
+  const held = nodes
+    .flatMap(({ name, podCidrs }) => podCidrs.map((cidr) => ({ name, cidr, ...boundsOf(cidr) })))
+    .sort((a, b) => a.family - b.family || compare(a.first, b.first) || compare(b.last, a.last));
+  // Networks are nested or apart: whoever overlaps an earlier one lies in the last that reaches so far.
+  const overlaps: string[] = [];
+  let around = held[0];
+  for (const one of held.slice(1)) {
+    if (around !== undefined && around.family === one.family && one.first <= around.last) {
+      const [x, y] = [around, one].sort((a, b) => (a.name < b.name ? -1 : 1));
+      overlaps.push(`${x?.cidr} of Node ${x?.name} and ${y?.cidr} of Node ${y?.name}`);
+    } else around = one;
+  }
   if (overlaps.length === 0) return;
   const [shown, more] = [overlaps.slice(0, 5), overlaps.length - 5];
   throw new Error(
@@ -69,3 +78,11 @@ function refuseOverlaps(nodes: readonly Node[]): void {
       "Take them from all Nodes but one",
   );
 }
+
+const boundsOf = (cidr: Cidr) => ({
+  family: familyOf(cidr),
+  first: ipToBigInt(cidrBase(cidr)),
+  last: ipToBigInt(cidrLast(cidr)),
+});
+
+const compare = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
