@@ -13,6 +13,7 @@ import type { FileLock } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/linux.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { startDaemon } from "./daemon.ts";
+import { optimiseEarly } from "./engine.ts";
 
 export interface DaemonOptions {
   /** Absent: the usual place, where a file that is missing means the defaults. */
@@ -26,6 +27,7 @@ export interface DaemonOptions {
  * an error that says so when another daemon runs on this node. Logs JSON lines to standard error.
  */
 export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<void> {
+  optimiseEarly();
   const config = loadConfig(configPath);
   const log = openLog(config);
   using _lock = lockNode();
