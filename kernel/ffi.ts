@@ -68,22 +68,36 @@ export const systemCalls: SystemCalls = {
   close: (fd) => orErrno(native.close(fd)),
 };
 
+export interface Polling extends Disposable {
+  /** No call any more until `resume`. */
+  pause(): void;
+  resume(): void;
+}
+
 /**
  * Calls back in the event loop whenever the descriptor can be read or has an error (uv_poll). Dispose
- * it before the descriptor is closed. The callback must not throw.
+ * it before the descriptor is closed. The callback must not throw; promises do not go on behind it.
  */
-export function onReadable(fd: number, callback: () => void): Disposable {
-  let isOpen = true;
+export function onReadable(fd: number, callback: () => void): Polling {
+  let isWanted = true;
   // koffi passes libuv's status first, whatever its types say.
   const onPoll = (status: unknown): void => {
     callback();
     // libuv stops polling at an error, but a netlink socket goes on after an ENOBUFS.
-    if (status !== 0 && isOpen) handle.start({ readable: true }, onPoll);
+    if (status !== 0 && isWanted) handle.start({ readable: true }, onPoll);
   };
   const handle = koffi.node.poll(fd, { readable: true }, onPoll);
   return {
+    pause: () => {
+      isWanted = false;
+      handle.stop();
+    },
+    resume: () => {
+      isWanted = true;
+      handle.start({ readable: true }, onPoll);
+    },
     [Symbol.dispose]: () => {
-      isOpen = false;
+      isWanted = false;
       handle.close();
     },
   };

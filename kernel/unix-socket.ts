@@ -43,24 +43,22 @@ export function listenAt({ path, onConnection, onError }: Listening): Disposable
     closeSync(fd);
     throw thrown;
   }
-  let polling: Disposable;
   let pause: NodeJS.Timeout | undefined;
   const acceptWaiting = (): void => {
     for (let count = 0; count < acceptedAtOnce; count++) {
       const accepted = systemCalls.accept(fd, sockNonblock | sockCloexec);
-      // Not called at once: here promises would not go on before the event loop's next turn.
+      // Not called here, where promises do not go on.
       if (accepted >= 0) setImmediate(onConnection, accepted);
       else if (!isPassing(accepted)) return waitAndSay(accepted);
       else if (errnoName(accepted) === "EAGAIN") return;
     }
   };
-  const poll = (): void => void (polling = onReadable(fd, acceptWaiting));
+  const polling = onReadable(fd, acceptWaiting);
   const waitAndSay = (error: number): void => {
-    polling[Symbol.dispose]();
-    pause = setTimeout(poll, pauseMs);
+    polling.pause();
+    pause = setTimeout(() => polling.resume(), pauseMs);
     onError(new KernelError(`accept a connection at "${path}"`, errnoName(error)));
   };
-  poll();
   return {
     [Symbol.dispose]: () => {
       clearTimeout(pause);

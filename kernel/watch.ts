@@ -104,15 +104,20 @@ class Pending {
   }
 }
 
-/** Tells of changes, all that came within one turn of the event loop at once. */
+/**
+ * From the first notification to reading it: changes come several at once, and who has just changed
+ * something for somebody answers first.
+ */
+const gatherMs = 2;
+
+/** Tells of changes, all that came within two milliseconds at once. */
 export function watchSocket({ socket, onChange, isIgnored, links }: Watch): Disposable {
   const devices = new KnownDevices(isIgnored ?? (() => false), links());
   let next = new Pending();
   let isLossUntold = false;
-  let immediate: NodeJS.Immediate | undefined;
+  let gathering: NodeJS.Timeout | undefined;
 
   const tell = (): void => {
-    immediate = undefined;
     const event = next.event();
     next = new Pending();
     onChange(event);
@@ -131,7 +136,7 @@ export function watchSocket({ socket, onChange, isIgnored, links }: Watch): Disp
     if (devices.ignores(name)) return;
     next.add(object, name, object === "address" ? undefined : decodeChange(message, name));
   };
-  const polling = onReadable(socket.fd, () => {
+  const readAll = (): void => {
     const { isLost, isEmpty } = socket.drain(read);
     isLossUntold ||= isLost;
     // Told when all is read, for until then the kernel goes on dropping: a comparison now would miss
@@ -140,12 +145,17 @@ export function watchSocket({ socket, onChange, isIgnored, links }: Watch): Disp
       isLossUntold = false;
       next.overflow = true;
     }
-    if (!next.isEmpty) immediate ??= setImmediate(tell);
+    polling.resume();
+    if (!next.isEmpty) tell();
+  };
+  const polling = onReadable(socket.fd, () => {
+    polling.pause();
+    gathering = setTimeout(readAll, gatherMs);
   });
   return {
     [Symbol.dispose]: () => {
       polling[Symbol.dispose]();
-      if (immediate !== undefined) clearImmediate(immediate);
+      clearTimeout(gathering);
       socket[Symbol.dispose]();
     },
   };
