@@ -23,9 +23,8 @@ describe("planAdd()", () => {
   test("gives an IPv4 pod its address, one next hop and permanent neighbors on both sides", () => {
     const { host, sandbox } = planAdd(key, wiring, 7);
     expect(text(host)).toMatchInlineSnapshot(`
-      "ip link add fld20df175a181 index 1000001 address e2:69:7c:77:ce:48 mtu 1450 alias "fairlead:shop/cart-0" type veth peer name eth0 index 1000002 address f6:fe:1b:ee:26:62 mtu 1450 netns sandbox
+      "ip link add fld20df175a181 index 1000001 address e2:69:7c:77:ce:48 mtu 1450 up alias "fairlead:shop/cart-0" type veth peer name eth0 index 1000002 address f6:fe:1b:ee:26:62 mtu 1450 netns sandbox
       ip link set dev fld20df175a181 addrgenmode none rp_filter 1
-      ip link set dev fld20df175a181 up
       ip route add 10.244.1.7/32 dev fld20df175a181 src 192.0.2.1 proto 76 scope link
       ip neighbor replace 10.244.1.7 lladdr f6:fe:1b:ee:26:62 dev fld20df175a181 nud permanent"
     `);
@@ -46,9 +45,8 @@ describe("planAdd()", () => {
       7,
     );
     expect(text(host)).toMatchInlineSnapshot(`
-      "ip link add fld20df175a181 index 1000001 address e2:69:7c:77:ce:48 mtu 1450 type veth peer name eth0 index 1000002 address f6:fe:1b:ee:26:62 mtu 1450 netns sandbox
+      "ip link add fld20df175a181 index 1000001 address e2:69:7c:77:ce:48 mtu 1450 up type veth peer name eth0 index 1000002 address f6:fe:1b:ee:26:62 mtu 1450 netns sandbox
       ip link set dev fld20df175a181 addrgenmode none rp_filter 1
-      ip link set dev fld20df175a181 up
       ip route add 10.244.1.7/32 dev fld20df175a181 src 192.0.2.1 proto 76 scope link
       ip -6 route add fd00:10:244:1::7/128 dev fld20df175a181 src 2001:db8::1 proto 76 scope link
       ip neighbor replace 10.244.1.7 lladdr f6:fe:1b:ee:26:62 dev fld20df175a181 nud permanent

@@ -11,8 +11,9 @@ export interface AddPlan {
 
 /**
  * ADD as two batches. Order matters in both: the kernel takes a route only over a device that is up,
- * and `linkLocal` before up keeps the pod without an address of its own making. The on-link next hop
- * needs the sandbox's local table, which the address before it makes even where `lo` is down.
+ * and `linkLocal` before the pod end is up keeps both without an address of the kernel's making: the host
+ * end, up from the start, has no carrier until then. The on-link next hop needs the sandbox's local table,
+ * which the address before it makes even where `lo` is down.
  *
  * rp_filter 1 on the host interface admits only sources that the routing table sends back to it: the
  * pod's own addresses. No forged IPv4 source leaves a pod. route_localnet lets the node ask for a hostPort
@@ -29,6 +30,7 @@ export function planAdd(key: AttachmentKey, wiring: Wiring, sandboxFd: number): 
         sandboxFd,
         mtu: wiring.mtu,
         ...(wiring.alias !== undefined && { alias: wiring.alias }),
+        isHostUp: true,
       },
       {
         kind: "set-link",
@@ -39,7 +41,6 @@ export function planAdd(key: AttachmentKey, wiring: Wiring, sandboxFd: number): 
           ...(hasHostPorts(wiring, 4) && { routeLocalnet: true }),
         },
       },
-      { kind: "set-link", device: host.device, settings: { isUp: true } },
       ...contents(host),
     ],
     sandbox: [

@@ -24,6 +24,7 @@ const changes: readonly Change[] = [
     sandboxFd: 33,
     mtu: 1450,
     alias: "fairlead:default/web",
+    isHostUp: true,
   },
   {
     kind: "add-vxlan",
@@ -105,7 +106,7 @@ const changes: readonly Change[] = [
 
 test("formatChange() gives the line that iproute2 would take", () =>
   expect(changes.map(formatChange).join("\n")).toMatchInlineSnapshot(`
-    "ip link add fl0123456789ab index 1001 address 02:00:00:00:00:01 mtu 1450 alias "fairlead:default/web" type veth peer name eth0 index 1002 address 02:00:00:00:00:02 mtu 1450 netns sandbox
+    "ip link add fl0123456789ab index 1001 address 02:00:00:00:00:01 mtu 1450 up alias "fairlead:default/web" type veth peer name eth0 index 1002 address 02:00:00:00:00:02 mtu 1450 netns sandbox
     ip link add fl-vxlan address 02:00:00:00:00:03 mtu 1450 type vxlan id 1 dstport 4789 local 192.0.2.1 dev if2 nolearning
     ip link set dev eth0 addrgenmode none rp_filter 2 route_localnet 1 mtu 1400 group 7 up
     ip link del dev eth0

@@ -21,9 +21,10 @@ import {
 export function formatChange(change: Change): string {
   switch (change.kind) {
     case "add-veth": {
-      const { host, pod, mtu, alias } = change;
+      const { host, pod, mtu, alias, isHostUp = false } = change;
       return words(
         `ip link add ${host.name} index ${host.index} address ${host.mac} mtu ${mtu}`,
+        isHostUp && "up",
         alias !== undefined && `alias ${JSON.stringify(alias)}`,
         `type veth peer name ${pod.name} index ${pod.index} address ${pod.mac} mtu ${mtu}`,
         "netns sandbox",

@@ -173,6 +173,8 @@ export type Change =
       readonly sandboxFd: number;
       readonly mtu: number;
       readonly alias?: string;
+      /** The host end comes up at once. It carries nothing before the pod end is up too. */
+      readonly isHostUp?: boolean;
     }
   | {
       readonly kind: "add-vxlan";

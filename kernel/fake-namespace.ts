@@ -232,7 +232,7 @@ export class FakeNamespace implements NetworkNamespace {
   }
 
   #addVeth(change: Extract<Change, { readonly kind: "add-veth" }>): void {
-    const { host, pod, mtu, alias } = change;
+    const { host, pod, mtu, alias, isHostUp = false } = change;
     const sandbox = this.#world.namespaceOfDescriptor(change.sandboxFd);
     if (sandbox === undefined) throw new Refusal("EBADF");
     if (this.#links.has(host.index)) throw new Refusal("EEXIST");
@@ -242,7 +242,7 @@ export class FakeNamespace implements NetworkNamespace {
     const common = { type: "veth", mtu, isUp: false, group: 0 };
     const aliased = alias === undefined ? {} : { alias: linkAlias(alias) };
     this.#addLink(
-      { ...common, ...host, ...aliased, linkIndex: pod.index },
+      { ...common, ...host, ...aliased, isUp: isHostUp, linkIndex: pod.index },
       { namespace: sandbox, index: pod.index },
     );
     sandbox.#addLink(

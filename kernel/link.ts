@@ -72,16 +72,16 @@ export function writeGetLink(batch: MessageBatch, name?: string): void {
 }
 
 /**
- * A veth pair, down, with both indexes and MACs given. One queue each way: the default is one per
+ * A veth pair with both indexes and MACs given; the kernel makes a pod end only down. One queue each way: the default is one per
  * CPU, which makes RTM_NEWLINK slower (195 µs with one, 450 µs with 16) and no flow faster.
  */
 export function writeAddVeth(
   batch: MessageBatch,
   change: Extract<Change, { readonly kind: "add-veth" }>,
 ): void {
-  const { host, pod, mtu, sandboxFd, alias } = change;
-  const writeEnd = (end: VethEnd): void => {
-    writeIfinfo(batch, end.index);
+  const { host, pod, mtu, sandboxFd, alias, isHostUp = false } = change;
+  const writeEnd = (end: VethEnd, flags = 0): void => {
+    writeIfinfo(batch, end.index, flags, flags);
     batch
       .attributeText(ifla.name, end.name)
       .attributeMac(ifla.address, end.mac)
@@ -90,7 +90,7 @@ export function writeAddVeth(
       .attributeU32(ifla.rxQueues, 1);
   };
   batch.message(MessageType.NEWLINK, FlagsNew.CREATE | FlagsNew.EXCL, () => {
-    writeEnd(host);
+    writeEnd(host, isHostUp ? flagUp : 0);
     writeLinkInfo(batch, "veth", () =>
       batch.nested(vethInfoPeer, () => {
         writeEnd(pod);

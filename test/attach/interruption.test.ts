@@ -124,7 +124,6 @@ test("the steps are those of two batches, two record writes and one reservation"
       "records.write",
       "add-veth",
       "set-link",
-      "set-link",
       "add-route",
       "add-route",
       "replace-neighbor",
