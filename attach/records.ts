@@ -24,7 +24,7 @@ import type { Log } from "../core/log.ts";
 import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
 import { cidrSchema, ipSchema, macSchema, oneOf, portSchema, wholeNumber } from "../core/schema.ts";
 import { transportProtocols } from "../core/port-mapping.ts";
-import { openLock, tryLock } from "../kernel/flock.ts";
+import { type LockWait, openLock, tryLock } from "../kernel/flock.ts";
 import type { FileLock, NamespaceIdentity } from "../kernel/kernel.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -253,9 +253,7 @@ class RecordDirectory implements RecordStore {
     const { clock, lockDeadlineMs: deadlineMs = defaultLockDeadlineMs } = this.#options;
     const wait = { deadlineMs, clock, signal };
     try {
-      // Every request begins here. The directory may have been removed since the last one.
-      this.#makeDirectory();
-      return removedWhenDone(await openLock(this.#pathOf(key, "lock"), "exclusive", wait));
+      return removedWhenDone(await this.#openLock(this.#pathOf(key, "lock"), wait));
     } catch (cause) {
       if (signal.aborted) throw cause;
       if (!hasErrno(cause, "ETIMEDOUT")) throw this.#failure(cause);
@@ -273,6 +271,17 @@ class RecordDirectory implements RecordStore {
       `Cannot keep the attachment's record in "${this.#options.directory}"`,
       { cause, details: describeError(cause) },
     );
+  }
+
+  async #openLock(path: string, wait: LockWait): Promise<FileLock> {
+    try {
+      return await openLock(path, "exclusive", wait);
+    } catch (cause) {
+      if (!hasErrno(cause, "ENOENT")) throw cause;
+      // Every request begins here. The directory may have been removed since the last one.
+      this.#makeDirectory();
+      return openLock(path, "exclusive", wait);
+    }
   }
 
   #makeDirectory(): void {
@@ -295,7 +304,7 @@ class RecordDirectory implements RecordStore {
 const removedWhenDone = (lock: FileLock): FileLock => ({
   path: lock.path,
   [Symbol.dispose]: () => {
-    removeFile(lock.path);
+    unlinkIfThere(lock.path);
     lock[Symbol.dispose]();
   },
 });
@@ -318,7 +327,10 @@ function wiredIn(file: RecordFile): WiredAttachment | undefined {
 
 // rmSync does the same in three times the time: it looks twice at what it removes.
 function removeFile(path: string): void {
-  if (!existsSync(path)) return;
+  if (existsSync(path)) unlinkIfThere(path);
+}
+
+function unlinkIfThere(path: string): void {
   try {
     unlinkSync(path);
   } catch (cause) {

@@ -101,6 +101,17 @@ const familiesOf = (addresses: readonly Ip[]): readonly Family[] => [
 
 /** Both ends as they are to be. Pure; `key.ifName` is a legal name, as the dispatcher checked. */
 export function wire(key: AttachmentKey, wiring: Wiring): WiredPair {
+  const known = wiredPairs.get(wiring);
+  if (known?.key === key) return known.pair;
+  const pair = calculate(key, wiring);
+  wiredPairs.set(wiring, { key, pair });
+  return pair;
+}
+
+// An ADD asks for its plan and again for its result.
+const wiredPairs = new WeakMap<Wiring, { readonly key: AttachmentKey; readonly pair: WiredPair }>();
+
+function calculate(key: AttachmentKey, wiring: Wiring): WiredPair {
   const macs = attachmentMacs(key);
   const podMac = wiring.podMac ?? macs.pod;
   const host = hostInterfaceName(key);

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
 import { KernelError } from "../core/error.ts";
@@ -23,7 +23,7 @@ export function tryLock(path: string, mode: LockMode): FileLock | undefined {
   const fd = openForLock(path);
   const operation = (mode === "shared" ? lockShared : lockExclusive) | lockNonBlocking;
   const result = systemCalls.flock(fd, operation);
-  if (result >= 0 && isAt(fd, path)) return heldLock(fd, path);
+  if (result >= 0 && isThere(fd)) return heldLock(fd, path);
   closeSync(fd);
   if (result >= 0 || errnoName(result) === "EAGAIN") return undefined;
   checked(result, `lock "${path}"`);
@@ -67,11 +67,8 @@ function heldLock(fd: number, path: string): FileLock {
   return { path, [Symbol.dispose]: dispose };
 }
 
-function isAt(fd: number, path: string): boolean {
-  const locked = fstatSync(fd);
-  const named = statSync(path, { throwIfNoEntry: false });
-  return named !== undefined && named.ino === locked.ino && named.dev === locked.dev;
-}
+// A holder may have removed the file since it was opened: it has no name then.
+const isThere = (fd: number): boolean => fstatSync(fd).nlink > 0;
 
 function openForLock(path: string): number {
   try {

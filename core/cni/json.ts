@@ -38,14 +38,23 @@ export function invalidValue(at: Json, expected: string): CniError {
 /** The member of that name, in any case; the last one wins, as in Go. Undefined: absent or null. */
 export function member(at: Json, key: string): Json | undefined {
   if (!isJsonObject(at.value)) throw invalidValue(at, "an object");
-  const wanted = key.toLowerCase();
-  let found: unknown;
-  for (const [name, value] of Object.entries(at.value)) {
-    if (name.toLowerCase() === wanted) found = value;
-  }
+  const found = membersOf(at.value).get(key.toLowerCase());
   if (found === undefined || found === null) return undefined;
   return { path: at.path === "" ? key : `${at.path}.${key}`, value: found };
 }
+
+/** By their names in lower case. */
+function membersOf(object: JsonObject): ReadonlyMap<string, unknown> {
+  let members = knownMembers.get(object);
+  if (members === undefined) {
+    members = new Map(Object.entries(object).map(([name, value]) => [name.toLowerCase(), value]));
+    knownMembers.set(object, members);
+  }
+  return members;
+}
+
+// A configuration is asked for every key that there is.
+const knownMembers = new WeakMap<JsonObject, ReadonlyMap<string, unknown>>();
 
 /** The member's value; throws when it is absent. */
 export function required<T>(at: Json, key: string, read: Reader<T | undefined>): T {
