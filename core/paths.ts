@@ -21,6 +21,8 @@ export const paths = {
   leaseJournals: "/var/lib/fairlead/leases",
   /** One file per network: the addresses that pods get again by name. */
   stickyAddresses: "/var/lib/fairlead/sticky",
+  /** Leases taken over from other networks, until their pods have ended. */
+  adoptedLeases: "/var/lib/fairlead/adopted.json",
   /** Kernel settings as they were before fairlead changed them first. */
   sysctls: "/var/lib/fairlead/sysctls.json",
   /** Id of the boot that the daemon last ran in. */

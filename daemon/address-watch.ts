@@ -1,5 +1,5 @@
 // How full this node's pools are, looked at now and then: for status and metrics, and with a warning
-// before a pool has no address left.
+// before a pool has no address left. Adopted leases are freed here when their pods have ended.
 import { describeError, toError } from "../core/error.ts";
 import { type FullnessLevel, fullnessLevel } from "../core/fullness.ts";
 import type { Log } from "../core/log.ts";
@@ -62,6 +62,9 @@ export class AddressWatch implements AsyncDisposable {
     const known = facts();
     if (known === undefined) return;
     try {
+      const freed = await this.#options.ipam.freeAdopted(known.network, this.#stop.signal);
+      if (freed.length > 0)
+        log.info({ leases: freed }, "freed adopted leases whose pods have ended");
       const present = nodePools(known.podCidrs, known.pools ?? []).filter(
         ({ podCidrs }) => podCidrs.length > 0,
       );

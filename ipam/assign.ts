@@ -42,10 +42,8 @@ export function offersOf(conf: AddressConf, facts: () => RangeFacts): readonly O
   const { ranges, pool } = conf.ipam;
   if (ranges.length > 0 || pool !== undefined) return [offerOf(conf, facts)];
   const known = factsOfNetwork(conf, facts);
-  const pools = nodePools(known.podCidrs, known.pools ?? []);
-  const present = pools.filter(({ podCidrs }) => podCidrs.length > 0);
-  if (present.length === 0) return [offerOf(conf, facts)];
-  return present.map((one) => offerOfPool(one, known));
+  const offers = poolOffers(known);
+  return offers.length === 0 ? [offerOf(conf, facts)] : offers;
 }
 
 /** The node's blocks of the pool. */
@@ -53,7 +51,18 @@ export const offerOfPool = ({ name, podCidrs }: NodePool, facts: RangeFacts): Of
   ranges: nodeRanges(podCidrs),
   withheld: withheldOf(facts),
   pool: name,
+  // The default pool's is host-local's, with which it may share the directory.
+  firstPlace: placesPerPool * (1 + (facts.pools ?? []).findIndex((pool) => pool.name === name)),
 });
+
+/** More than families, which is how many sets a pool has. */
+const placesPerPool = 10;
+
+/** Every pool of which the node has a block. */
+export const poolOffers = (facts: RangeFacts): readonly Offer[] =>
+  nodePools(facts.podCidrs, facts.pools ?? [])
+    .filter(({ podCidrs }) => podCidrs.length > 0)
+    .map((pool) => offerOfPool(pool, facts));
 
 function factsOfNetwork({ name }: AddressConf, facts: () => RangeFacts): RangeFacts {
   const known = facts();

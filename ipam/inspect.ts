@@ -45,7 +45,7 @@ export async function inspectNetwork(
   options: InspectOptions,
 ): Promise<LeaseMemory> {
   const { dataDir, journals, clock, boot, quarantineMs, signal } = options;
-  const directory = new LeaseDirectory(join(dataDir, network), clock, nothing);
+  const directory = new LeaseDirectory(join(dataDir, network), clock, readOnly);
   const memory = new LeaseMemory({ clock, boot });
   if (!directory.exists()) return memory;
   try {
@@ -53,7 +53,7 @@ export async function inspectNetwork(
     using _lock = fs.existsSync(directory.lockPath)
       ? await openLock(directory.lockPath, "shared", { deadlineMs: lockDeadlineMs, clock, signal })
       : undefined;
-    memory.hear(new LeaseJournal(join(journals, network), nothing).news());
+    memory.hear(new LeaseJournal(join(journals, network), readOnly).news());
     memory.look(directory.read(memory.files()));
   } catch (cause) {
     throw new Error(`Cannot read the leases in "${directory.path}": ${describeError(cause)}`, {
@@ -64,8 +64,8 @@ export async function inspectNetwork(
   return memory;
 }
 
-// Empty and torn files are reclaimed by the next request, not by who looks.
-const nothing: DiskWrites = {
+/** Changes nothing: empty and torn files are reclaimed by the next request, not by who looks. */
+export const readOnly: DiskWrites = {
   mkdirSync: () => undefined,
   writeFileSync: () => {},
   openSync: (path) => fs.openSync(path, "r"),

@@ -44,6 +44,11 @@ export interface Ipam {
     signal: AbortSignal,
     why?: string,
   ): Promise<readonly Lease[]>;
+  /**
+   * Frees leases that were taken over from another network and that it no longer has: their pods have
+   * ended. Until then {@link collect} keeps them, whatever `isValid` says.
+   */
+  freeAdopted(network: string, signal: AbortSignal): Promise<readonly Lease[]>;
   /** The network's leases with all that is known of them, and what rests. */
   inventory(network: string, signal: AbortSignal): Promise<Inventory>;
   /** How full each range set is: STATUS is not ready when one has no address left. */
@@ -75,6 +80,8 @@ export interface Offer {
   readonly withheld?: readonly Withheld[];
   /** Whose the ranges are, where they are the node's. */
   readonly pool?: string;
+  /** Where the round robin of the first set is kept, and those of the others after it; default 0. */
+  readonly firstPlace?: number;
 }
 
 export interface Withheld extends AddressSpan {

@@ -34,6 +34,24 @@ describe("ADD and STATUS with pools", () => {
     expect(await given("demo/other", { pool: "db" })).toEqual(["10.250.3.3/29"]);
   });
 
+  test("goes round each pool by itself", async () => {
+    const release = (container: string) =>
+      callIpam(data, { command: "DEL", facts, container, ipam: { quarantineSeconds: 0 } });
+    const round = (pod: string) => given(pod, { quarantineSeconds: 0 });
+    expect(await round("shop/a")).toEqual(["10.250.3.2/29"]);
+    expect(await round("demo/a")).toEqual(["10.244.3.2/29", "fd00:3::2/64"]);
+    await release("shop-a");
+    await release("demo-a");
+    expect(await round("shop/b")).toEqual(["10.250.3.3/29"]);
+    expect(await round("demo/b")).toEqual(["10.244.3.3/29", "fd00:3::3/64"]);
+    const places = Object.keys(data.files()).filter((name) => name.startsWith("last"));
+    expect(places.sort()).toEqual([
+      "last_reserved_ip.0",
+      "last_reserved_ip.1",
+      "last_reserved_ip.10",
+    ]);
+  });
+
   test("names an unknown pool and those there are, and what a node lacks", async () => {
     expect(await given("typo/x")).toMatchObject({
       code: 7,

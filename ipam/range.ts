@@ -26,6 +26,8 @@ export interface Range {
   /** `start` and `end` as numbers. */
   readonly first: bigint;
   readonly last: bigint;
+  /** Of its set: where the round robin is kept, `last_reserved_ip.<place>`. */
+  readonly place?: number;
   /** Whose block it is, where it is the node's. */
   readonly pool?: string;
   /** What of it nobody gets; in no order, and may overlap. */
@@ -55,13 +57,19 @@ export function nodeRanges(podCidrs: readonly Cidr[]): RangeConf[][] {
 }
 
 /** Throws CniError invalidConfig naming the first thing wrong: what host-local refuses, in its order. */
-export function canonicalSets({ ranges, withheld = [], pool }: Offer): readonly RangeSet[] {
+export function canonicalSets({
+  ranges,
+  withheld = [],
+  pool,
+  firstPlace,
+}: Offer): readonly RangeSet[] {
   if (ranges.length === 0)
     throw invalid("Cannot give addresses without a range: none is configured");
   const sets = ranges.map((confs, index) =>
     withExclusions(canonicalSet(confs, index), withheld).map((range) => ({
       ...range,
       ...(pool !== undefined && { pool }),
+      ...(firstPlace !== undefined && { place: firstPlace + index }),
     })),
   );
   const seen: Range[] = [];

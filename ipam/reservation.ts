@@ -59,7 +59,8 @@ export type Reservation =
 export function planReservation(demand: Demand, holdings: Holdings): Reservation {
   const unused = new Set(demand.requestedIps);
   const addresses: PlannedAddress[] = [];
-  for (const [index, set] of demand.sets.entries()) {
+  for (const [at, set] of demand.sets.entries()) {
+    const index = set[0]?.place ?? at;
     const requested = [...unused].find((address) => rangeOf(set, address) !== undefined);
     if (requested !== undefined) unused.delete(requested);
     const planned = planSet({ set, index, requested, held: demand.held }, holdings);

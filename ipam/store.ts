@@ -9,6 +9,7 @@ import type { AttachmentKey } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import { openLock } from "../kernel/flock.ts";
 import { systemBootClock } from "../kernel/boot-clock.ts";
+import { isStillHeld, leaseKey, readAdopted, writeAdopted } from "./adopted.ts";
 import { LeaseDirectory } from "./directory.ts";
 import type { DiskWrites } from "./disk-writes.ts";
 import type {
@@ -70,15 +71,8 @@ class LeaseStore implements Ipam {
     );
   }
 
-  async reserve(
-    { ranges, withheld, pool, ...request }: ReserveRequest,
-    signal: AbortSignal,
-  ): Promise<readonly ReservedAddress[]> {
-    const sets = canonicalSets({
-      ranges,
-      ...(withheld && { withheld }),
-      ...(pool !== undefined && { pool }),
-    });
+  async reserve(request: ReserveRequest, signal: AbortSignal): Promise<readonly ReservedAddress[]> {
+    const sets = canonicalSets(request);
     const network = this.#open(request.key.network);
     return this.#locked(network, signal, () => network.leases.reserve({ ...request, sets }));
   }
@@ -103,7 +97,35 @@ class LeaseStore implements Ipam {
   ): Promise<readonly Lease[]> {
     const network = this.#open(name);
     if (!network.directory.exists()) return [];
-    return this.#locked(network, signal, () => network.leases.collect(isValid, why));
+    return this.#locked(network, signal, () => {
+      const { bootId } = this.#boot;
+      const adopted = readAdopted(this.#adoptedPath).filter((lease) => isStillHeld(lease, bootId));
+      const kept = new Set(adopted.map(leaseKey));
+      return network.leases.collect((lease) => kept.has(leaseKey(lease)) || isValid(lease), why);
+    });
+  }
+
+  async freeAdopted(name: string, signal: AbortSignal): Promise<readonly Lease[]> {
+    // Nearly always there is none, and nobody is to be waited for.
+    if (readAdopted(this.#adoptedPath).length === 0) return [];
+    const network = this.#open(name);
+    return this.#locked(network, signal, () => {
+      const adopted = readAdopted(this.#adoptedPath);
+      const ended = adopted.filter(
+        (lease) => lease.network === name && !isStillHeld(lease, this.#boot.bootId),
+      );
+      if (ended.length === 0) return [];
+      const keys = new Set(ended.map(leaseKey));
+      const freed = network.leases.collect(
+        (lease) => !keys.has(leaseKey(lease)),
+        "adopted pod ended",
+      );
+      writeAdopted(
+        this.#adoptedPath,
+        adopted.filter((lease) => !ended.includes(lease)),
+      );
+      return freed;
+    });
   }
 
   async inventory(name: string, signal: AbortSignal): Promise<Inventory> {
@@ -131,6 +153,15 @@ class LeaseStore implements Ipam {
     return proven;
   }
 
+  get #boot(): BootClock {
+    return this.#options.boot ?? systemBootClock;
+  }
+
+  get #adoptedPath(): string {
+    const isUsual = this.#dataDir === paths.leases;
+    return isUsual ? paths.adoptedLeases : join(this.#dataDir, ".fairlead/adopted.json");
+  }
+
   // Beside leases that lie elsewhere, so that they end together (a tmpfs), and their networks may have
   // the names of others. No network's name begins with a dot.
   get #journals(): string {
@@ -146,7 +177,8 @@ class LeaseStore implements Ipam {
       );
     }
     return remember(this.#networks, name, mostNetworks, () => {
-      const { clock, boot = systemBootClock, log = silentLog, writes } = this.#options;
+      const { clock, log = silentLog, writes } = this.#options;
+      const boot = this.#boot;
       const directory = new LeaseDirectory(join(this.#dataDir, name), clock, writes);
       const journal = new LeaseJournal(join(this.#journals, name), writes);
       const clocks = { clock, boot };

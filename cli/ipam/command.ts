@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { CliContext } from "../context.ts";
+import type { AdoptOptions } from "./adopt.ts";
 import type { AssignOptions } from "./assign.ts";
 import type { ShowOptions } from "./show.ts";
 
@@ -7,6 +8,7 @@ import type { ShowOptions } from "./show.ts";
 export function addIpamCommands(program: Command, context: CliContext): void {
   const ipam = program.command("ipam").description("who has which addresses");
   addShow(ipam, context);
+  addAdopt(ipam, context);
   addAssign(ipam, context);
 }
 
@@ -19,6 +21,22 @@ function addShow(ipam: Command, context: CliContext): void {
     .action(async (options: ShowOptions) => {
       const { show } = await import("./show.ts");
       await show(options, context);
+    });
+}
+
+function addAdopt(ipam: Command, context: CliContext): void {
+  ipam
+    .command("adopt")
+    .description("take over the leases of pods that run on under another plugin")
+    .option("--from <plugin>", "host-local or flannel", "host-local")
+    .option("--network <name>", "only this network of host-local's; may be repeated", collect, [])
+    .option("--data-dir <dir>", "where its networks are (default: /var/lib/cni/networks)")
+    .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
+    .option("--dry-run", "only print what would be adopted")
+    .option("--json", "as JSON")
+    .action(async (options: AdoptOptions) => {
+      const { adopt } = await import("./adopt.ts");
+      await adopt(options, context);
     });
 }
 

@@ -5,9 +5,9 @@ import type { Ip } from "../../core/address.ts";
 import type { BootClock, Clock } from "../../core/clock.ts";
 import { defaultQuarantineSeconds, type NodeFacts } from "../../core/node-facts.ts";
 import type { Paths } from "../../core/paths.ts";
-import { nodePools } from "../../core/pool.ts";
+import { defaultPool } from "../../core/pool.ts";
 import type { PoolStatus, StatusReport } from "../../core/status.ts";
-import { offerOfPool } from "../../ipam/assign.ts";
+import { poolOffers } from "../../ipam/assign.ts";
 import { inspectNetwork, networksIn } from "../../ipam/inspect.ts";
 import type { DetailedLease, RestingAddress } from "../../ipam/ipam.ts";
 import { type RangeSet, canonicalSets, rangeOf, reservedCount } from "../../ipam/range.ts";
@@ -112,10 +112,8 @@ function factsOf(paths: ShowPlaces["paths"]): {
 }
 
 const poolsOf = (facts: NodeFacts): readonly { readonly name: string; readonly set: RangeSet }[] =>
-  nodePools(facts.podCidrs, facts.pools ?? []).flatMap((pool) =>
-    pool.podCidrs.length === 0
-      ? []
-      : canonicalSets(offerOfPool(pool, facts)).map((set) => ({ name: pool.name, set })),
+  poolOffers(facts).flatMap((offer) =>
+    canonicalSets(offer).map((set) => ({ name: offer.pool ?? defaultPool, set })),
   );
 
 function poolStatus(
