@@ -145,3 +145,21 @@ test("parseMac() gives lower case, or undefined", () => {
   expect(parseMac("0a:58:0a:f4:01")).toBeUndefined();
   expect(macFromBytes(macToBytes(parseMac("02:00:00:00:00:0f")!))).toBe("02:00:00:00:00:0f");
 });
+
+describe("arithmetic as host-local's ranges have it", () => {
+  test.each([
+    ["192.168.1.0", "192.168.0.255"],
+    ["ab12::1:0", "ab12::ffff"],
+  ])("hl-alloc-45: before %s is %s", (address, before) => {
+    const given = parseIp(address)!;
+    expect(ipFromBigInt(ipToBigInt(given) - 1n, familyOf(given))).toBe(before);
+  });
+
+  // Where host-local has a third outcome, malformed text is no address here, and families are apart.
+  test("hl-alloc-46: families do not mix, and malformed text is not compared", () => {
+    expect(compareIps(parseIp("255.255.255.255")!, parseIp("::")!)).toBeLessThan(0);
+    expect(compareIps(parseIp("::")!, parseIp("255.255.255.255")!)).toBeGreaterThan(0);
+    expect(cidrContains(cidr("::/0"), parseIp("192.0.2.1")!)).toBe(false);
+    expect(parseIp("192.168.0")).toBeUndefined();
+  });
+});
