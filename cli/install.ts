@@ -13,6 +13,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { patchLauncherHome } from "../core/cni/launcher-home.ts";
 import { version } from "../core/version.ts";
+import { makeDirectories } from "../kernel/make-directories.ts";
 import type { CliContext } from "./context.ts";
 import { type Artifacts, artifacts } from "./home.ts";
 import { formatRecord, type InstallLayout, installLayout, recordName } from "./install-layout.ts";
@@ -48,7 +49,7 @@ function layOut(layout: InstallLayout, from: Artifacts): string[] {
   replaceFile(inRoot(second), (stage) => linkSync(inRoot(first), stage));
   replaceLink(inRoot(command), join(current, "bin", "fairlead"));
   replaceFile(inRoot(unit), (stage) => cpSync(join(from.conf, basename(unit)), stage));
-  for (const directory of [cluster, cniConf]) mkdirSync(inRoot(directory), { recursive: true });
+  for (const directory of [cluster, cniConf]) ensureDirectory(inRoot(directory));
   return [home, current, ...launchers, command, unit, ...writeConfig(layout)];
 }
 
@@ -99,8 +100,16 @@ ${written.map((path) => `  ${path}\n`).join("")}next:
 `;
 }
 
+function ensureDirectory(path: string): void {
+  try {
+    makeDirectories(path, 0o755);
+  } catch (cause) {
+    throw new Error(`Cannot install: the directory "${path}" cannot be made`, { cause });
+  }
+}
+
 function replaceFile(file: string, make: (stage: string) => void): void {
-  mkdirSync(dirname(file), { recursive: true });
+  ensureDirectory(dirname(file));
   const stage = stageOf(file);
   try {
     make(stage);
@@ -115,7 +124,7 @@ const replaceLink = (link: string, target: string): void =>
 
 /** A directory cannot be renamed over a full one: the old one steps aside first. */
 function replaceDirectory(directory: string, fill: (stage: string) => void): void {
-  mkdirSync(dirname(directory), { recursive: true });
+  ensureDirectory(dirname(directory));
   const [stage, old] = [stageOf(directory), `${stageOf(directory)}.old`];
   try {
     fill(stage);

@@ -8,10 +8,19 @@ export function describeError(thrown: unknown): string {
   let current: unknown = thrown;
   while (current !== undefined && current !== null && parts.length < 8) {
     const error = toError(current);
-    if (!parts.includes(error.message)) parts.push(error.message);
+    const message = withoutCode(error.message, parts.at(-1));
+    if (!parts.includes(message)) parts.push(message);
     current = error.cause;
   }
   return parts.join(": ");
+}
+
+/** Node's messages begin with the code that ours, which say what failed, end with. */
+function withoutCode(message: string, outer = ""): string {
+  const code = /^([A-Z][A-Z0-9]+): /.exec(message)?.[1];
+  return code !== undefined && outer.endsWith(`: ${code}`)
+    ? message.slice(code.length + 2)
+    : message;
 }
 
 /**

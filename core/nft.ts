@@ -74,7 +74,6 @@ export type NftStatement =
     }
   | { readonly kind: "jump"; readonly chain: string }
   | { readonly kind: "notrack" }
-  | { readonly kind: "accept" }
   | { readonly kind: "drop" }
   | { readonly kind: "return" };
 
@@ -255,7 +254,6 @@ function formatStatement(statement: NftStatement): string {
     case "jump":
       return `jump ${statement.chain}`;
     case "notrack":
-    case "accept":
     case "drop":
     case "return":
       return statement.kind;

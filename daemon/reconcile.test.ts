@@ -24,7 +24,8 @@ const timing = {
   backoffMs: 5,
   backoffMaxMs: 20,
 };
-const waiting = { timeout: 2000, interval: 1 };
+// Against hanging alone.
+const waiting = { timeout: 30_000, interval: 1 };
 
 /** Nothing is compared for time's sake. */
 const calm = { ...timing, resyncMs: 60_000, fullMs: 60_000 };
@@ -377,9 +378,11 @@ describe("Reconciler", () => {
     source.setNodes(nodeA, nodeB, nodeC);
     await programmed();
     await new Promise((resolve) => setTimeout(resolve, 50));
-    const before = states.length;
+    const [before, startMs] = [states.length, performance.now()];
     await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(states.length - before).toBeLessThanOrEqual(200 / timing.resyncMs);
+    // By the time that it took: a timer may be late. One pass may have been due when it began.
+    const elapsedMs = performance.now() - startMs;
+    expect(states.length - before).toBeLessThanOrEqual(1 + elapsedMs / timing.resyncMs);
     const plans = states.slice(before).map(({ plan }) => plan);
     expect(new Set(plans).size).toBe(1);
   });

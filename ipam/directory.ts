@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { type Ip, parseIp } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasErrno } from "../core/error.ts";
+import { makeDirectories } from "../kernel/make-directories.ts";
 import type { DiskWrites } from "./disk-writes.ts";
 import type { LeaseEntry } from "./lease-index.ts";
 import { type FileStamp, type Owner, formatOwner, isSameFile, parseOwner } from "./lease.ts";
@@ -77,7 +78,7 @@ export class LeaseDirectory {
   /** With host-local's modes. Needs no lock. */
   ensure(): void {
     if (fs.existsSync(this.lockPath)) return;
-    this.#writes.mkdirSync(this.path, { recursive: true, mode: 0o755 });
+    makeDirectories(this.path, 0o755, (path, options) => this.#writes.mkdirSync(path, options));
     this.#writes.writeFileSync(this.lockPath, "", { flag: "a", mode: 0o750 });
   }
 

@@ -1,6 +1,6 @@
 /** The calls of node:fs that change the disk: a parameter, so that a test stops at any of them. */
 export interface DiskWrites {
-  mkdirSync(path: string, options: { readonly recursive: true; readonly mode: number }): unknown;
+  mkdirSync(path: string, options: { readonly mode: number }): unknown;
   writeFileSync(
     path: string,
     content: string,

@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { dirname, join } from "node:path";
 import { hasErrno } from "../core/error.ts";
+import { makeDirectories } from "../kernel/make-directories.ts";
 import type { DiskWrites } from "./disk-writes.ts";
 import { type JournalEvent, formatEvent, parseEvent } from "./journal-event.ts";
 
@@ -137,7 +138,9 @@ export class LeaseJournal {
       return this.#writes.openSync(this.path, appendFlags, 0o600);
     } catch (cause) {
       if (!hasErrno(cause, "ENOENT")) throw cause;
-      this.#writes.mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
+      makeDirectories(dirname(this.path), 0o700, (path, options) =>
+        this.#writes.mkdirSync(path, options),
+      );
       return this.#writes.openSync(this.path, appendFlags, 0o600);
     }
   }

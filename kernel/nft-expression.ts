@@ -20,7 +20,7 @@ const compare = { equal: 0, notEqual: 1 } as const;
 const lookupInverted = 1;
 /** NF_NAT_RANGE_PROTO_RANDOM_FULLY. */
 const natFullyRandom = 16;
-const verdict = { drop: 0, accept: 1, jump: -3, return: -5 } as const;
+const verdict = { drop: 0, jump: -3, return: -5 } as const;
 /** NFT_NAT_DNAT. */
 const destinationNat = 1;
 /** NFTA_FIB_F_SADDR, NFTA_FIB_F_DADDR. */
@@ -85,7 +85,6 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
       return writeDnat(batch, statement);
     case "notrack":
       return writeExpression(batch, "notrack", () => {});
-    case "accept":
     case "drop":
     case "return":
       return writeVerdict(batch, verdict[statement.kind]);

@@ -119,6 +119,15 @@ describe("the environment", () => {
     async (netns) => expect(await ask("DEL", { netns })).toMatchObject({ status: 0, stdout: "" }),
   );
 
+  test("an ipam.dataDir where no directory can be made is an error, and holds up nobody", async () => {
+    await using sandbox = await createSandbox();
+    const conf = { ipam: { dataDir: "/proc/fairlead" } };
+    expect(await failure("ADD", { netns: sandbox.path, conf })).toMatchObject({
+      msg: expect.stringContaining("/proc/fairlead"),
+    });
+    await result("DEL", { conf });
+  });
+
   test('result-12: answers cniVersion "" in the shape of 0.1.0', async () => {
     await using sandbox = await createSandbox();
     const pod = { netns: sandbox.path, conf: { cniVersion: "" } };

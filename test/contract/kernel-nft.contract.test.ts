@@ -220,7 +220,7 @@ describe("nftables of Linux alone", () => {
     scene.kernel.applyNft(table);
     const after = nft("-a", "list", "ruleset").split("\n");
     expect(before.filter((line) => !after.includes(line))).toEqual([
-      expect.stringContaining('tcp dport 53 accept comment "dns"'),
+      expect.stringContaining('tcp dport 53 return comment "dns"'),
     ]);
     scene.kernel.removeNft("fairlead");
     expect(nft("list", "tables")).toBe("table ip theirs\n");

@@ -146,7 +146,7 @@ export const table: NftTable = {
       hook: { type: "filter", hook: "input", priority: 7 },
       rules: [
         {
-          statements: [{ kind: "match-port", protocol: "tcp", port: 53 }, { kind: "accept" }],
+          statements: [{ kind: "match-port", protocol: "tcp", port: 53 }, { kind: "return" }],
           comment: "dns",
         },
       ],
