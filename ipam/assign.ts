@@ -1,5 +1,4 @@
 // One configuration's addresses: what fairlead itself and the stand-alone plugin both do with it.
-import { readFileSync } from "node:fs";
 import { ownIpamType } from "../core/cni/config.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { CniResult, Dns, IpamConf, NetConf } from "../core/cni/types.ts";
@@ -9,6 +8,7 @@ import { type NodeFacts, defaultQuarantineSeconds } from "../core/node-facts.ts"
 import { vtepAddress } from "../core/pod-cidr.ts";
 import { type NodePool, nodePools } from "../core/pool.ts";
 import { parseResolvConf } from "../core/resolv-conf.ts";
+import { readSmallFile } from "../kernel/read-small-file.ts";
 import type { Ipam, Offer, ReserveRequest, Withheld } from "./ipam.ts";
 import { choosePool, type PoolFacts } from "./pool.ts";
 import { nodeRanges } from "./range.ts";
@@ -101,11 +101,11 @@ function withheldOf(facts: RangeFacts | undefined): readonly Withheld[] {
 export function dnsOf({ resolvConf }: IpamConf): Dns {
   if (resolvConf === undefined) return {};
   try {
-    return parseResolvConf(readFileSync(resolvConf, "utf8"));
+    return parseResolvConf(readSmallFile(resolvConf));
   } catch (cause) {
     throw new CniError(
       CniCode.invalidConfig,
-      `Invalid ipam.resolvConf "${resolvConf}": expected a file that can be read`,
+      `Invalid ipam.resolvConf "${resolvConf}": expected a regular file of at most 64 KiB that can be read`,
       { cause, details: describeError(cause) },
     );
   }

@@ -144,6 +144,8 @@ describe("parseNetConf() refuses", () => {
     [{ runtimeConfig: { ips: ["192.168.0.1000"] } }, "Invalid runtimeConfig.ips[0]"],
     [{ runtimeConfig: { ips: ["2001:db8::1/256"] } }, "Invalid runtimeConfig.ips[0]"],
     [{ runtimeConfig: [] }, "Invalid runtimeConfig []: expected an object"],
+    [{ ipam: { dataDir: "leases" } }, 'Invalid ipam.dataDir "leases": expected an absolute path'],
+    [{ ipam: { dataDir: "/a\0b" } }, "expected an absolute path"],
   ])("%j", (conf, message) => {
     expect(() => parse(conf)).toThrow(
       expect.objectContaining({ code: 7, message: expect.stringContaining(message) }),

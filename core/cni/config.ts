@@ -170,7 +170,7 @@ function readIpam(json: Json, { args, isIpam = false }: ConfContext): IpamConf {
     ],
     ...optional(ipam, "pool", readText),
     routes: list(ipam, "routes", readRoute),
-    ...optional(ipam, "dataDir", readText),
+    ...optional(ipam, "dataDir", readAbsolutePath),
     ...optional(ipam, "resolvConf", readText),
     ...optional(ipam, "quarantineSeconds", readInteger(0, longestQuarantineSeconds)),
     requestedIps: [
@@ -184,17 +184,23 @@ function readIpam(json: Json, { args, isIpam = false }: ConfContext): IpamConf {
 /** All that DEL and GC need: who holds the leases, and where. */
 function readCleanupIpam(json: Json): IpamConf {
   const ipam = orUndefined(() => optional(json, "ipam", readObject).ipam);
-  const text = (key: "type" | "dataDir"): string | undefined =>
-    ipam && orUndefined(() => optional(ipam, key, readText)[key]);
-  const dataDir = text("dataDir");
+  const type = ipam && orUndefined(() => optional(ipam, "type", readText).type);
+  const dataDir = ipam && orUndefined(() => optional(ipam, "dataDir", readAbsolutePath).dataDir);
   return {
-    type: text("type") ?? ownIpamType,
+    type: type ?? ownIpamType,
     ranges: [],
     routes: [],
     requestedIps: [],
     ...(dataDir === undefined ? {} : { dataDir }),
   };
 }
+
+// A relative one would be the daemon's with a daemon, and the runtime's without.
+const readAbsolutePath: Reader<string | undefined> = (at) => {
+  const path = readText(at);
+  if (path === undefined || /^\/[^\0]*$/.test(path)) return path;
+  throw invalidValue(at, "an absolute path");
+};
 
 const readRangeSet: Reader<readonly RangeConf[]> = (at) => {
   const ranges = items(at).map(readRange);
