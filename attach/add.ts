@@ -79,7 +79,11 @@ async function attach(
     sandbox: { path: netns, ...sandbox.identity },
     ...(pod !== undefined && { pod }),
     ...(conf.aliases && { aliases: conf.aliases }),
-    ipam: { type: ipam.type, ...(ipam.dataDir !== undefined && { dataDir: ipam.dataDir }) },
+    ipam: {
+      type: ipam.type,
+      ...(ipam.dataDir !== undefined && { dataDir: ipam.dataDir }),
+      ...(!hasOwnIpam(conf) && { request: conf.raw }),
+    },
     createdAtMs: scope.clock.nowMs(),
   };
   scope.records.write(record);

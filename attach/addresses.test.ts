@@ -98,5 +98,6 @@ test("addresses of our own are freed when the configuration has another plugin b
   await node.handlers.add(aRequest(), forever);
   await node.handlers.del(request(), forever);
   expect(await node.ipam.leases("fairlead")).toEqual([]);
-  expect(calls()).toEqual(["DEL c1 eth0"]);
+  // It has nothing of this attachment, and may not even be there.
+  expect(calls).toThrow("ENOENT");
 });

@@ -17,7 +17,7 @@ import { assign, offersOf } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import type { AttachContext } from "./context.ts";
 import { callDelegate, findDelegate, withOwnResult } from "./delegate.ts";
-import type { AttachmentRecord } from "./records.ts";
+import type { AttachmentRecord, RecordedIpam } from "./records.ts";
 
 /** What IPAM gives to one attachment. */
 export interface Assignment {
@@ -93,16 +93,45 @@ export async function releaseAddresses(
   signal: AbortSignal,
 ): Promise<void> {
   const { key, conf } = request;
-  if (record?.ipam.type === ownIpamType) await releaseRecorded(context, record, signal);
-  else if (hasOwnIpam(conf)) await ownIpam(context, conf).release(key, signal);
-  if (hasOwnIpam(conf)) return;
+  if (record?.ipam.type === ownIpamType) {
+    await releaseRecorded(context, record, signal);
+    return;
+  }
+  if (hasOwnIpam(conf)) await ownIpam(context, conf).release(key, signal);
+  const { type } = record?.ipam ?? conf.ipam;
+  if (type === ownIpamType) return;
   try {
-    await callDelegate({ ...callOf(context, request), command: "DEL" }, signal);
+    await releaseDelegated(context, request, record?.ipam, signal);
   } catch (cause) {
-    if (!needsInterface(conf.ipam.type)) throw cause;
+    if (!needsInterface(type)) throw cause;
     // Its lease ends by itself; the specification wants no error for it ("DEL").
     context.log.warn({ ...key, err: toError(cause) }, "cannot give a DHCP lease back: it runs out");
   }
+}
+
+/**
+ * As the runtime says now; where that is another plugin by now, or none that takes the configuration, as
+ * the ADD said.
+ */
+async function releaseDelegated(
+  context: AttachContext,
+  request: AttachmentRequest,
+  recorded: RecordedIpam | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { key, conf } = request;
+  const call = { ...callOf(context, request), command: "DEL" } as const;
+  const told = recorded?.request ?? conf.raw;
+  if (recorded === undefined || recorded.type === conf.ipam.type) {
+    try {
+      await callDelegate(call, signal);
+      return;
+    } catch (cause) {
+      if (told === conf.raw) throw cause;
+      context.log.info({ ...key, err: toError(cause) }, "DEL is told as ADD was");
+    }
+  }
+  await callDelegate({ ...call, type: recorded?.type ?? conf.ipam.type, input: told }, signal);
 }
 
 /** Frees our own leases by the record alone. */

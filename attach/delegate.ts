@@ -3,6 +3,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
+import { ownIpamType, pluginType } from "../core/cni/config.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { CniCommand, Environment, NetConf } from "../core/cni/types.ts";
 import type { Log } from "../core/log.ts";
@@ -10,6 +11,8 @@ import type { Log } from "../core/log.ts";
 export interface DelegateCall {
   readonly command: Exclude<CniCommand, "VERSION">;
   readonly conf: NetConf;
+  /** The plugin; absent: the configuration's. */
+  readonly type?: string;
   /** On standard input; absent: the request as it came. */
   readonly input?: string;
   readonly environment: Environment;
@@ -25,8 +28,7 @@ const outputLimit = 1_048_576;
  * own error, code kept, or what kept it from running.
  */
 export async function callDelegate(call: DelegateCall, signal: AbortSignal): Promise<string> {
-  const { command, conf, environment, log, input = conf.raw } = call;
-  const { type } = conf.ipam;
+  const { command, conf, environment, log, type = conf.ipam.type, input = conf.raw } = call;
   const file = findDelegate(type, environment["CNI_PATH"] ?? "");
   // 99 ms to load: only where a delegate is configured.
   const { execa } = await import("execa");
@@ -79,6 +81,12 @@ export function findDelegate(type: string, cniPath: string): string {
     throw new CniError(
       CniCode.invalidConfig,
       `Invalid ipam.type "${type}": expected the file name of a plugin in CNI_PATH`,
+    );
+  }
+  if (type === pluginType) {
+    throw new CniError(
+      CniCode.invalidConfig,
+      `Invalid ipam.type "${type}": expected an IPAM plugin, such as "${ownIpamType}"`,
     );
   }
   const files = cniPath

@@ -37,11 +37,18 @@ export interface AttachmentRecord {
   /** Names of the pod on its network, where the runtime gave some. */
   readonly aliases?: readonly string[];
   /** Whose the addresses are: `ipam.type`, and `ipam.dataDir` where the configuration has one. */
-  readonly ipam: { readonly type: string; readonly dataDir?: string };
+  readonly ipam: RecordedIpam;
   /** Wall clock: when the ADD began. */
   readonly createdAtMs: number;
   /** Absent until the addresses are reserved. */
   readonly wired?: Wired;
+}
+
+export interface RecordedIpam {
+  readonly type: string;
+  readonly dataDir?: string;
+  /** Of a delegated plugin: standard input of the ADD, with which it can be told of a DEL. */
+  readonly request?: string;
 }
 
 export interface Wired {
@@ -153,7 +160,11 @@ const recordSchema = v.object({
   sandbox: v.object({ path: v.string(), device: count, inode: count }),
   aliases: v.exactOptional(v.array(v.string())),
   pod: v.exactOptional(v.object({ namespace: v.string(), name: v.string() })),
-  ipam: v.object({ type: v.string(), dataDir: v.exactOptional(v.string()) }),
+  ipam: v.object({
+    type: v.string(),
+    dataDir: v.exactOptional(v.string()),
+    request: v.exactOptional(v.string()),
+  }),
   createdAtMs: v.number(),
   wired: v.exactOptional(
     v.object({ wiring: wiringSchema, dns: dnsSchema, given: v.exactOptional(v.string()) }),

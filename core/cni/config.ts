@@ -38,6 +38,9 @@ import { resultFamily } from "./version.ts";
 /** The IPAM plugin that is ours; any other type is a plugin to delegate to. */
 export const ownIpamType = "fairlead-ipam";
 
+/** The plugin itself, which gives no addresses: delegated to, it would call itself without end. */
+export const pluginType = "fairlead";
+
 /** A request configuration of which name and version are known: the least that any verb needs. */
 export interface ConfHeader {
   readonly name: string;

@@ -119,30 +119,6 @@ describe("the environment", () => {
     async (netns) => expect(await ask("DEL", { netns })).toMatchObject({ status: 0, stdout: "" }),
   );
 
-  test("an ipam.dataDir where no directory can be made is an error, and holds up nobody", async () => {
-    await using sandbox = await createSandbox();
-    const conf = { ipam: { dataDir: "/proc/fairlead" } };
-    expect(await failure("ADD", { netns: sandbox.path, conf })).toMatchObject({
-      msg: expect.stringContaining("/proc/fairlead"),
-    });
-    await result("DEL", { conf });
-  });
-
-  test.each(["/dev/zero", "/run/fifo"])(
-    "an ipam.resolvConf that never ends (%s) is an error, and holds up nobody",
-    async (resolvConf) => {
-      await shell("[ -p /run/fifo ] || mkfifo /run/fifo");
-      await using sandbox = await createSandbox();
-      expect(
-        await failure("ADD", { netns: sandbox.path, conf: { ipam: { resolvConf } } }),
-      ).toMatchObject({
-        code: 7,
-        msg: expect.stringContaining(resolvConf),
-      });
-      await result("STATUS");
-    },
-  );
-
   test('result-12: answers cniVersion "" in the shape of 0.1.0', async () => {
     await using sandbox = await createSandbox();
     const pod = { netns: sandbox.path, conf: { cniVersion: "" } };
