@@ -110,7 +110,9 @@ describe("a further block of a node", () => {
 
   test("may be a pool's: its pods are the cluster's like all others", async () => {
     write("c.json", node("node-c", "172.30.2.13", "10.244.3.0/24", "10.250.3.0/24"));
-    await vi.waitFor(() => expect(routesTo("node-a", "10.250.3.0/24")).not.toBe(""), waiting);
+    for (const name of ["node-a", "node-b"] as const) {
+      await vi.waitFor(() => expect(routesTo(name, "10.250.3.0/24")).not.toBe(""), waiting);
+    }
     const member = lab.addPod("node-c", "10.250.3.2");
     await vi.waitFor(
       () => expect(lab.nodes["node-c"].run("ip", "address")).toContain("10.250.3.0/32"),

@@ -135,7 +135,8 @@ describe("fairlead daemon", () => {
     );
     expect(existsSync(machine.path(conflist))).toBe(false);
     // The manifest that is proposed does it.
-    machine.write(`${cluster}/a.json`, problem!.message.slice(problem!.message.indexOf("{")));
+    const [proposed] = /\{.*\}/.exec(problem!.message)!;
+    machine.write(`${cluster}/a.json`, proposed);
     expect((await machine.ready()).node).toMatchObject({
       podCidrs: ["10.244.1.0/24"],
       addresses: ["172.30.1.11"],
