@@ -83,6 +83,7 @@ const absent = v.optional(
 const cluster = v.object({
   source: v.optional(v.literal("file", "file, the only source of this version"), "file"),
   file: v.optional(v.object({ directory: v.optional(directory, paths.cluster) }), {}),
+  removalGraceSeconds: v.optional(wholeNumber(0, 86_400), 300),
   etcd: absent,
   kubernetes: absent,
 });

@@ -16,7 +16,7 @@ describe("parseConfig()", () => {
   test("gives the documented defaults for an empty file", () => {
     expect(parse("")).toEqual({
       nodeName: "node-a",
-      cluster: { directory: "/etc/fairlead/cluster.d" },
+      cluster: { directory: "/etc/fairlead/cluster.d", removalGraceSeconds: 300 },
       cni: { confDir: "/etc/cni/net.d" },
       network: {
         name: "fairlead",

@@ -16,7 +16,7 @@ export type { Listen } from "./config-schema.ts";
 
 export interface Config {
   readonly nodeName: string;
-  readonly cluster: { readonly directory: string };
+  readonly cluster: { readonly directory: string; readonly removalGraceSeconds: number };
   readonly cni: { readonly confDir: string };
   readonly network: NetworkConfig;
   readonly dns: DnsConfig;
@@ -124,7 +124,10 @@ function configError(where: string, problems: readonly Problem[]): ConfigError {
 
 const toConfig = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
   nodeName: file.nodeName ?? defaults.nodeName,
-  cluster: { directory: file.cluster.file.directory },
+  cluster: {
+    directory: file.cluster.file.directory,
+    removalGraceSeconds: file.cluster.removalGraceSeconds,
+  },
   cni: file.cni,
   network: {
     name: file.network.name,

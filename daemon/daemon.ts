@@ -165,6 +165,7 @@ function openReconciler(
     kernel,
     source,
     settings: planSettings(config),
+    removalGraceMs: config.cluster.removalGraceSeconds * 1000,
     missingNodeHint: (membership, links) =>
       hintAtMissingNode({ nodeName, network, location: source.location, membership, links }),
     hostPorts: () => records.hostPortClaims(),

@@ -1,4 +1,5 @@
 // What is in the kernel of the things that the daemon looks after.
+import { familyOf } from "../core/address.ts";
 import { isNodeRoute, type ObservedNode } from "../core/desired/node-state.ts";
 import { isUnderlayCandidate, type LinkAddresses } from "../core/desired/underlay.ts";
 import { routeProtocol, vxlanDevice } from "../core/names.ts";
@@ -23,3 +24,12 @@ export const observeUnderlay = (kernel: NetworkNamespace): readonly LinkAddresse
     .links()
     .filter(isUnderlayCandidate)
     .map((link) => ({ link, addresses: kernel.addresses(link.name) }));
+
+/** About as many as there are peers: of the family that has more, and none of the node's own. */
+export function countPeerRoutes(kernel: NetworkNamespace): number {
+  const counts = { 4: 0, 6: 0 };
+  for (const route of kernel.routes({ protocol: routeProtocol })) {
+    if (isNodeRoute(route) && route.type === "unicast") counts[familyOf(route.destination)]++;
+  }
+  return Math.max(counts[4], counts[6]);
+}

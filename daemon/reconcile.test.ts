@@ -1,107 +1,11 @@
-import { describe, expect, onTestFinished, test, vi } from "vitest";
-import type { HostPortHolder } from "../core/desired/host-ports.ts";
+import { describe, expect, test, vi } from "vitest";
 import { desiredOf } from "../core/desired/plan.ts";
-import { silentLog } from "../core/log.ts";
-import { nftTableName, vxlanDevice } from "../core/names.ts";
-import type { Ip } from "../core/address.ts";
 import { diffNode } from "../core/diff.ts";
-import { systemClock } from "../kernel/clock.ts";
-import type { FakeKernel } from "../kernel/fake.ts";
-import type { KernelEvent } from "../kernel/kernel.ts";
+import { nftTableName, vxlanDevice } from "../core/names.ts";
 import { aNode, aSnapshot, cidr, ifName, ip, mac } from "../test/support/builders.ts";
-import { fakeNodeA, nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
-import { createFakeSource } from "../test/support/source.ts";
-import { parseConfig } from "./config.ts";
-import { planSettings } from "./daemon.ts";
+import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
+import { calm, problemsOf, scene, sure, timing, waiting } from "../test/support/reconciler.ts";
 import { observeNode } from "./observe.ts";
-import { type NodeState, Reconciler } from "./reconcile.ts";
-
-const timing = {
-  pauseMs: 1,
-  resyncMs: 20,
-  fullMs: 40,
-  fullShare: 1,
-  backoffMs: 5,
-  backoffMaxMs: 20,
-};
-// Against hanging alone.
-const waiting = { timeout: 30_000, interval: 1 };
-
-/** Nothing is compared for time's sake. */
-const calm = { ...timing, resyncMs: 60_000, fullMs: 60_000 };
-const sure = { mayRemove: true };
-
-function scene(yaml = "", paces = timing) {
-  const fake = fakeNodeA();
-  let listener: ((event: KernelEvent) => void) | undefined;
-  let isDeaf = false;
-  const kernel: FakeKernel = {
-    ...fake,
-    watch: (onChange, isIgnored) => {
-      listener = onChange;
-      return fake.watch((event) => !isDeaf && onChange(event), isIgnored);
-    },
-  };
-  const source = createFakeSource();
-  const remembered: string[] = [];
-  const states: NodeState[] = [];
-  const hostPorts: HostPortHolder[] = [];
-  const podAddresses: Ip[] = [];
-  const reconciler = new Reconciler({
-    kernel,
-    source,
-    settings: planSettings(parseConfig(yaml, "test", { nodeName: "node-a" })),
-    missingNodeHint: ({ nodes }) => `no node-a among ${nodes.size}`,
-    hostPorts: () => hostPorts,
-    podAddresses: () => [...podAddresses],
-    rememberSysctl: (name, value) => void remembered.push(`${name} ${value}`),
-    onPass: (state) => void states.push(state),
-    clock: systemClock,
-    log: silentLog,
-    timing: paces,
-  });
-  onTestFinished(() => reconciler[Symbol.dispose]());
-  const reaches = (check: (state: NodeState) => boolean): Promise<NodeState> =>
-    vi.waitFor(() => {
-      const state = reconciler.state();
-      if (state !== undefined && check(state)) return state;
-      throw new Error(JSON.stringify(state?.problems));
-    }, waiting);
-  return {
-    kernel,
-    source,
-    reconciler,
-    remembered,
-    hostPorts,
-    podAddresses,
-    states,
-    reaches,
-    /** Passes on nothing of what the kernel tells any more, but this. */
-    tell: (event: KernelEvent | "nothing") => {
-      isDeaf = true;
-      if (event !== "nothing") listener?.(event);
-    },
-    rests: async () => {
-      for (let passes = -1; passes !== reconciler.counters.passes;) {
-        passes = reconciler.counters.passes;
-        const pauseMs = 30 + 10 * reconciler.counters.lastMs;
-        await new Promise((resolve) => setTimeout(resolve, pauseMs));
-      }
-    },
-    programmed: () => reaches(({ isProgrammed }) => isProgrammed),
-    has: (destination: string) =>
-      vi.waitFor(() => expect(destinations()).toContain(destination), waiting),
-    lacks: (destination: string) =>
-      vi.waitFor(() => expect(destinations()).not.toContain(destination), waiting),
-  };
-
-  function destinations(): string[] {
-    return kernel.routes({ protocol: 76 }).map((route) => route.destination);
-  }
-}
-
-const problemsOf = ({ problems }: NodeState): string[] =>
-  problems.map(({ area, message }) => `${area}: ${message}`);
 
 describe("Reconciler", () => {
   test("does nothing before the source's first list", async () => {

@@ -9,6 +9,7 @@ import type { Log } from "../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
 import { routeKind } from "../core/object-kind.ts";
+import { RemovalGuard } from "../core/removal-guard.ts";
 import type { StatusProblem } from "../core/status.ts";
 import { Target } from "../core/target.ts";
 import type { KernelEvent } from "../kernel/kernel.ts";
@@ -24,7 +25,7 @@ import {
   formatApplied,
 } from "./apply.ts";
 import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
-import { observeUnderlay } from "./observe.ts";
+import { countPeerRoutes, observeUnderlay } from "./observe.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
 import type { Source } from "./source/source.ts";
 
@@ -51,6 +52,8 @@ export interface NodeState {
 
 export interface ReconcilerOptions extends ApplyContext, PlannerOptions {
   readonly source: Source;
+  /** How long the removal of most nodes together waits: core/removal-guard. */
+  readonly removalGraceMs: number;
   /** After each pass. */
   readonly onPass: (state: NodeState) => void;
   readonly clock: Clock;
@@ -96,6 +99,9 @@ export class Reconciler implements Disposable {
   #settled: { readonly plan: NodePlan; readonly mayRemove: boolean } | undefined;
   #state: NodeState | undefined;
   #warnings: readonly string[] = [];
+  readonly #guard: RemovalGuard;
+  /** What the guard holds back, as a sentence. */
+  #held: string | undefined;
   /** Links or addresses may be others than at the last look. */
   #mustLook = true;
   /** More may be wrong than the target knows. */
@@ -106,6 +112,7 @@ export class Reconciler implements Disposable {
     this.#options = options;
     this.#timing = options.timing ?? usualTiming;
     this.#planner = new Planner(options);
+    this.#guard = new RemovalGuard(options.removalGraceMs);
     const { source, kernel, clock } = options;
     const pass = (reason: LoopReason): boolean => this.#pass(reason);
     this.#loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
@@ -169,10 +176,11 @@ export class Reconciler implements Disposable {
     // Addresses of pods notify of nothing.
     if (isDue || reason === "resync") this.#planner.seePods(snapshot);
     const plan = this.#planner.plan(snapshot);
-    const mayRemove = snapshot.isInSync && plan.local !== undefined;
-    const isOther = before?.plan.own !== plan.own || !before.mayRemove || !mayRemove;
+    const mayRemove = snapshot.isInSync && plan.local !== undefined && this.#mayShrink(plan);
+    const isOther = before?.plan.own !== plan.own || before.mayRemove !== mayRemove;
+    const isPartial = !mayRemove && (before?.plan !== plan || this.#target.isDifferent);
     const results =
-      isDue || isOther || this.#target.isUnclear
+      isDue || isOther || isPartial || this.#target.isUnclear
         ? [this.#compare(plan, mayRemove)]
         : this.#apply(plan);
     if (isDue || reason === "resync" || before?.plan.local !== plan.local) {
@@ -187,9 +195,28 @@ export class Reconciler implements Disposable {
       this.#mustCompare = true;
       this.#options.log.error({ failures }, "cannot bring the plan into the kernel");
     }
-    this.#state = stateOf(snapshot, plan, { failures, warnings: this.#warnings });
+    const held = this.#held === undefined ? [] : [this.#held];
+    this.#state = stateOf(snapshot, plan, { held, failures, warnings: this.#warnings });
     this.#options.onPass(this.#state);
     return failures.length === 0;
+  }
+
+  /** False while most peers have gone together, and nobody knows yet whether they really have. */
+  #mayShrink(plan: NodePlan): boolean {
+    const { clock, kernel, log, removalGraceMs } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const mayRemove = this.#guard.mayRemove(plan.peers.size, nowMs, () => countPeerRoutes(kernel));
+    const { held } = this.#guard;
+    if (held === undefined) {
+      if (this.#held !== undefined)
+        log.warn({ peers: plan.peers.size }, "nodes may be removed again");
+      this.#held = undefined;
+    } else if (this.#held === undefined) {
+      const until = new Date(clock.nowMs() + held.untilMs - nowMs).toISOString();
+      this.#held = `Of ${held.had} other nodes ${held.had - held.wants} vanished together: their routes stay until ${until}, or until half of them are back (cluster.removalGraceSeconds ${removalGraceMs / 1000})`;
+      log.warn({ problem: this.#held }, "nodes are not removed yet");
+    }
+    return mayRemove;
   }
 
   /** What was noticed, then what is new in the plan: a cluster's size does not matter. */
@@ -235,20 +262,25 @@ export class Reconciler implements Disposable {
   }
 }
 
+interface Findings {
+  readonly held: readonly string[];
+  readonly failures: readonly string[];
+  readonly warnings: readonly string[];
+}
+
 function stateOf(
   snapshot: Snapshot,
   plan: NodePlan,
-  {
-    failures,
-    warnings,
-  }: { readonly failures: readonly string[]; readonly warnings: readonly string[] },
+  { held, failures, warnings }: Findings,
 ): NodeState {
   const isProgrammed = failures.length === 0 && plan.local !== undefined;
-  const kernelProblems = [...failures, ...warnings].map((message): StatusProblem => ({
-    area: "kernel",
-    message,
-  }));
-  return { snapshot, plan, isProgrammed, problems: [...plan.problems, ...kernelProblems] };
+  const inArea = (
+    area: StatusProblem["area"],
+    messages: readonly string[],
+  ): readonly StatusProblem[] => messages.map((message) => ({ area, message }));
+  const kernelProblems = inArea("kernel", [...failures, ...warnings]);
+  const problems = [...plan.problems, ...inArea("cluster", held), ...kernelProblems];
+  return { snapshot, plan, isProgrammed, problems };
 }
 
 /** Not changes of the plan or of the pods, but what somebody else has done to the node's own objects. */

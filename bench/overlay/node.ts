@@ -53,6 +53,7 @@ function startNode(namespace: string) {
       kernel,
       source,
       settings: planSettings(parseConfig(configuration, "bench", { nodeName: "node-a" })),
+      removalGraceMs: 0,
       missingNodeHint: () => "none",
       hostPorts: () => [],
       podAddresses: () => [],

@@ -61,6 +61,7 @@ function startNodes({ addresses, prefixLength }: Underlay) {
         kernel,
         source: stack.use(openFileSource({ directory, log: silentLog })),
         settings: planSettings(parseConfig(config, "test", { nodeName: `node-${i + 1}` })),
+        removalGraceMs: 0,
         missingNodeHint: () => "missing",
         hostPorts: () => [],
         podAddresses: () => [],

@@ -225,6 +225,20 @@ describe("three nodes", () => {
     expect(changes.split("\n").filter((line) => /fl-vxlan|proto 76/.test(line))).toEqual([]);
   });
 
+  test("keep carrying when most nodes vanish from the manifests together", async () => {
+    const { "node-a": a } = running;
+    const problems = (): readonly string[] =>
+      a.reconciler.state()?.problems.map(({ message }) => message) ?? [];
+    const before = stateOf(lab.nodes["node-a"]);
+    writeNodes(lab.clusterOf("node-a"), ["node-a"]);
+    await vi.waitFor(() => expect(problems()[0]).toContain("2 vanished together"), waiting);
+    expect(stateOf(lab.nodes["node-a"])).toBe(before);
+    expect(ping(pods["10.244.1.2"]!, "10.244.3.2")).toContain("1 received");
+    writeNodes(lab.clusterOf("node-a"), ["node-a", "node-b", "node-c"]);
+    await vi.waitFor(() => expect(problems()).toEqual([]), waiting);
+    expect(stateOf(lab.nodes["node-a"])).toBe(before);
+  });
+
   test("remove a node that has gone, also one that went while the daemon was stopped", async () => {
     const { "node-a": a } = running;
     expect(a.source.state().snapshot.nodes.size).toBe(3);

@@ -115,6 +115,7 @@ export class ThreeNodes implements AsyncDisposable {
         kernel,
         source,
         settings: planSettings(config),
+        removalGraceMs: config.cluster.removalGraceSeconds * 1000,
         missingNodeHint: () => `no ${name}`,
         hostPorts: () => [],
         podAddresses: () => this.#pods[name],

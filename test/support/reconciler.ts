@@ -1,0 +1,105 @@
+// A reconciler of node-a over the kernel in memory, its source in the hands of the test.
+import { expect, onTestFinished, vi } from "vitest";
+import type { Ip } from "../../core/address.ts";
+import type { HostPortHolder } from "../../core/desired/host-ports.ts";
+import { silentLog } from "../../core/log.ts";
+import { parseConfig } from "../../daemon/config.ts";
+import { planSettings } from "../../daemon/daemon.ts";
+import { type NodeState, Reconciler } from "../../daemon/reconcile.ts";
+import { systemClock } from "../../kernel/clock.ts";
+import type { FakeKernel } from "../../kernel/fake.ts";
+import type { KernelEvent } from "../../kernel/kernel.ts";
+import { fakeNodeA } from "./overlay.ts";
+import { createFakeSource } from "./source.ts";
+
+/** Fast, so that a test that waits for time waits little. */
+export const timing = {
+  pauseMs: 1,
+  resyncMs: 20,
+  fullMs: 40,
+  fullShare: 1,
+  backoffMs: 5,
+  backoffMaxMs: 20,
+};
+// Against hanging alone.
+export const waiting = { timeout: 30_000, interval: 1 };
+
+/** Nothing is compared for time's sake. */
+export const calm = { ...timing, resyncMs: 60_000, fullMs: 60_000 };
+/** For a comparison by hand. */
+export const sure = { mayRemove: true };
+
+export function scene(yaml = "", paces = timing) {
+  const fake = fakeNodeA();
+  let listener: ((event: KernelEvent) => void) | undefined;
+  let isDeaf = false;
+  const kernel: FakeKernel = {
+    ...fake,
+    watch: (onChange, isIgnored) => {
+      listener = onChange;
+      return fake.watch((event) => !isDeaf && onChange(event), isIgnored);
+    },
+  };
+  const source = createFakeSource();
+  const remembered: string[] = [];
+  const states: NodeState[] = [];
+  const hostPorts: HostPortHolder[] = [];
+  const podAddresses: Ip[] = [];
+  const config = parseConfig(yaml, "test", { nodeName: "node-a" });
+  const reconciler = new Reconciler({
+    kernel,
+    source,
+    settings: planSettings(config),
+    removalGraceMs: config.cluster.removalGraceSeconds * 1000,
+    missingNodeHint: ({ nodes }) => `no node-a among ${nodes.size}`,
+    hostPorts: () => hostPorts,
+    podAddresses: () => [...podAddresses],
+    rememberSysctl: (name, value) => void remembered.push(`${name} ${value}`),
+    onPass: (state) => void states.push(state),
+    clock: systemClock,
+    log: silentLog,
+    timing: paces,
+  });
+  onTestFinished(() => reconciler[Symbol.dispose]());
+  const reaches = (check: (state: NodeState) => boolean): Promise<NodeState> =>
+    vi.waitFor(() => {
+      const state = reconciler.state();
+      if (state !== undefined && check(state)) return state;
+      throw new Error(JSON.stringify(state?.problems));
+    }, waiting);
+  return {
+    kernel,
+    source,
+    reconciler,
+    remembered,
+    hostPorts,
+    podAddresses,
+    states,
+    reaches,
+    /** Passes on nothing of what the kernel tells any more, but this. */
+    tell: (event: KernelEvent | "nothing") => {
+      isDeaf = true;
+      if (event !== "nothing") listener?.(event);
+    },
+    /** Waits until there are no more passes; for `calm` only. */
+    rests: async () => {
+      for (let passes = -1; passes !== reconciler.counters.passes;) {
+        passes = reconciler.counters.passes;
+        const pauseMs = 30 + 10 * reconciler.counters.lastMs;
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      }
+    },
+    programmed: () => reaches(({ isProgrammed }) => isProgrammed),
+    has: (destination: string) =>
+      vi.waitFor(() => expect(destinations()).toContain(destination), waiting),
+    lacks: (destination: string) =>
+      vi.waitFor(() => expect(destinations()).not.toContain(destination), waiting),
+  };
+
+  function destinations(): string[] {
+    return kernel.routes({ protocol: 76 }).map((route) => route.destination);
+  }
+}
+
+export const problemsOf = ({ problems }: NodeState): string[] =>
+  problems.map(({ area, message }) => `${area}: ${message}`);
