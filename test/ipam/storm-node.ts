@@ -184,8 +184,9 @@ async function work(worker: number): Promise<void> {
 }
 
 const daemonProgram = [join(import.meta.dirname, "../cni/serve-node.ts")];
-// In between so many kills of others, one of the daemon.
-const killsPerDaemon = 50;
+// In between so many kills of others, one of the daemon; few, because until the next one is there
+// everybody starts Node.
+const killsPerDaemon = Math.max(50, Number(killsWanted) / 50);
 
 async function startDaemon(): Promise<ChildProcess> {
   const daemon = spawn(process.execPath, daemonProgram, { stdio: ["pipe", "pipe", "inherit"] });
