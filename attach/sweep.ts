@@ -2,6 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { ownIpamType } from "../core/cni/config.ts";
 import { KernelError, toError } from "../core/error.ts";
 import { type IfName, hostInterfaceName, isPodHostInterface } from "../core/names.ts";
+import type { Lease } from "../ipam/ipam.ts";
 import { validityOf } from "../ipam/lease.ts";
 import { releaseRecorded } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
@@ -48,8 +49,9 @@ export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<Sw
 }
 
 /**
- * Frees the leases of a network of which no record speaks: those of pods that a reboot ended. Leases
- * are on the disk, records are not. Resolves with how many.
+ * Frees the leases of a network of which neither a record nor details speak: those of pods that a reboot
+ * ended, where the journal did not outlive it. What has details is freed when its time has come.
+ * Resolves with how many.
  */
 export async function freeUnrecorded(
   { records, ipam, log }: AttachScope,
@@ -58,7 +60,10 @@ export async function freeUnrecorded(
 ): Promise<number> {
   const recorded = records.list().records.map(({ key }) => key);
   const isRecorded = validityOf(recorded.filter((key) => key.network === network));
-  const freed = await ipam.collect(network, isRecorded, signal);
+  const { leases } = await ipam.inventory(network, signal);
+  const detailed = new Set(leases.flatMap(({ address, details }) => (details ? [address] : [])));
+  const isKept = (lease: Lease): boolean => detailed.has(lease.address) || isRecorded(lease);
+  const freed = await ipam.collect(network, isKept, signal, "of an earlier boot");
   if (freed.length > 0) {
     log.info({ network, leases: freed.length }, "freed the leases of an earlier boot");
   }

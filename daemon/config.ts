@@ -37,6 +37,7 @@ export interface NetworkConfig {
     /** Addresses that no pod gets. */
     readonly reserved: readonly AddressSpan[];
     readonly quarantineSeconds: number;
+    readonly leaseGraceSeconds: number;
   };
   readonly backend: Backend;
   readonly vxlan: { readonly vni: number; readonly port: number };

@@ -94,7 +94,7 @@ export async function startDaemon(
   stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
   stack.use(mendNowAndThen(handlers, reconciler, log));
   await Promise.race([firstPass.promise, abortOf(signal)]);
-  stack.use(careForLeases({ ipam, kernel: context.kernel, log }));
+  stack.use(openLeaseCare(context, ipam));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
   const dns = await openDns(context, source);
@@ -135,6 +135,13 @@ export async function startDaemon(
 function unreadiness({ isReady, problems }: StatusReport): readonly string[] {
   if (isReady) return [];
   return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
+}
+
+function openLeaseCare(context: DaemonContext, ipam: Ipam): AsyncDisposable {
+  const { config, paths, clock, log } = context;
+  const graceMs = 1000 * config.network.ipam.leaseGraceSeconds;
+  const records = openRecords({ directory: paths.attachments, clock, log });
+  return careForLeases({ ...context, ipam, records, graceMs });
 }
 
 function openHandlers(

@@ -1,9 +1,11 @@
 // What the daemon does for the leases while nobody asks: proof that nothing is left of the addresses
-// whose rest is over.
+// whose rest is over, and an end to leases that the runtime has forgotten.
+import { LeaseSweep, type LeaseSweepScope } from "../attach/lease-sweep.ts";
+import type { Clock } from "../core/clock.ts";
 import { toError } from "../core/error.ts";
-import type { Log } from "../core/log.ts";
-import type { Ipam } from "../ipam/ipam.ts";
-import type { Kernel } from "../kernel/kernel.ts";
+import { momentOf } from "../ipam/lease-memory.ts";
+import { systemBootClock } from "../kernel/boot-clock.ts";
+import { liveNetworkNamespaces } from "../kernel/live-namespaces.ts";
 
 const proveEveryMs = 5_000;
 // One dump of everything answers for any number of addresses. Beyond so many entries it would hold up
@@ -11,38 +13,53 @@ const proveEveryMs = 5_000;
 const mostEntries = 20_000;
 const mostProofs = 4096;
 const fewProofs = 4;
+const sweepEveryMs = 60_000;
 
-export interface LeaseCareOptions {
-  readonly ipam: Ipam;
-  readonly kernel: Pick<Kernel, "readSysctl">;
-  readonly log: Log;
+export interface LeaseCareOptions extends LeaseSweepScope {
+  readonly clock: Clock;
+  /** From now until leases are first looked at, and how long a sandbox must have been gone. */
+  readonly graceMs: number;
 }
 
-/** Runs until disposed; one round at a time. */
-export function careForLeases({ ipam, kernel, log }: LeaseCareOptions): AsyncDisposable {
+/** Runs until disposed; each task by itself, one round at a time. */
+export function careForLeases(options: LeaseCareOptions): AsyncDisposable {
+  const { ipam, kernel, log, clock, graceMs } = options;
   const stop = new AbortController();
-  let round: Promise<unknown> = Promise.resolve();
-  let isBusy = false;
-  const prove = async (): Promise<void> => {
-    isBusy = true;
-    try {
+  const { signal } = stop;
+  const startedAtMs = clock.monotonicMs();
+  const now = () => momentOf({ clock, boot: systemBootClock });
+  const sweep = new LeaseSweep(options, { now, liveNamespaces: liveNetworkNamespaces, graceMs });
+  const repeat = (everyMs: number, what: string, task: () => Promise<unknown>): AsyncDisposable => {
+    let round: Promise<unknown> | undefined;
+    const attempt = async (): Promise<void> => {
+      try {
+        await task();
+      } catch (error) {
+        if (!signal.aborted) log.error({ err: toError(error) }, what);
+      } finally {
+        round = undefined;
+      }
+    };
+    const timer = setInterval(() => void (round ??= attempt()), everyMs);
+    return {
+      [Symbol.asyncDispose]: async () => {
+        clearInterval(timer);
+        stop.abort();
+        await round;
+      },
+    };
+  };
+  const stack = new AsyncDisposableStack();
+  stack.use(
+    repeat(proveEveryMs, "cannot end the quarantine of addresses", async () => {
       const entries = Number(kernel.readSysctl("net.netfilter.nf_conntrack_count") ?? 0);
-      await ipam.proveRested(entries > mostEntries ? fewProofs : mostProofs, stop.signal);
-    } catch (error) {
-      if (stop.signal.aborted) return;
-      log.error({ err: toError(error) }, "cannot end the quarantine of addresses");
-    } finally {
-      isBusy = false;
-    }
-  };
-  const timer = setInterval(() => {
-    if (!isBusy) round = prove();
-  }, proveEveryMs);
-  return {
-    [Symbol.asyncDispose]: async () => {
-      clearInterval(timer);
-      stop.abort();
-      await round;
-    },
-  };
+      await ipam.proveRested(entries > mostEntries ? fewProofs : mostProofs, signal);
+    }),
+  );
+  stack.use(
+    repeat(Math.min(sweepEveryMs, Math.max(graceMs, 1000)), "cannot sweep leases", async () => {
+      if (clock.monotonicMs() - startedAtMs >= graceMs) await sweep.run(signal);
+    }),
+  );
+  return stack;
 }

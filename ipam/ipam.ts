@@ -51,6 +51,18 @@ export interface Ipam {
   freeAdopted(network: string, signal: AbortSignal): Promise<readonly Lease[]>;
   /** The network's leases with all that is known of them, and what rests. */
   inventory(network: string, signal: AbortSignal): Promise<Inventory>;
+  /** Networks of which anything is known beside the lease files, by name. */
+  networks(): Promise<readonly string[]>;
+  /**
+   * Frees those of the leases that are still the same: given to the same attachment in the same sandbox,
+   * at the same time. Returns them.
+   */
+  free(
+    network: string,
+    leases: readonly DetailedLease[],
+    why: string,
+    signal: AbortSignal,
+  ): Promise<readonly DetailedLease[]>;
   /** How full each range set is: STATUS is not ready when one has no address left. */
   usage(network: string, offer: Offer, signal: AbortSignal): Promise<readonly SetUsage[]>;
   /**

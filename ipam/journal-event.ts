@@ -4,7 +4,7 @@ import { crc32 } from "node:zlib";
 import { type Ip, parseIp } from "../core/address.ts";
 import type { PodName } from "../core/cni/pod-name.ts";
 import type { NamespaceIdentity } from "../kernel/kernel.ts";
-import type { FileStamp, Owner } from "./lease.ts";
+import { type FileStamp, type Owner, isSameFile } from "./lease.ts";
 
 /** When something was, in a way that outlives a jump of the wall clock and a reboot. */
 export interface Moment {
@@ -27,6 +27,17 @@ export interface LeaseDetails {
   readonly sandbox?: SandboxName;
   readonly pod?: PodName;
 }
+
+/** Whether both are of one file, sandbox and boot. */
+export const isSaidOf = (a: LeaseDetails, b: LeaseDetails): boolean =>
+  a.given.bootId === b.given.bootId &&
+  isSameFile(a.stamp, b.stamp) &&
+  a.sandbox?.device === b.sandbox?.device &&
+  a.sandbox?.inode === b.sandbox?.inode;
+
+/** And of one request. */
+export const isSameGiving = (a: LeaseDetails, b: LeaseDetails): boolean =>
+  isSaidOf(a, b) && a.given.elapsedMs === b.given.elapsedMs;
 
 export type JournalEvent =
   /** The journal's first line. Another generation is another journal. */

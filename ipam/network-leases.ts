@@ -3,12 +3,22 @@ import { CniCode, CniError } from "../core/cni/error.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import type { DirectoryVersion, LeaseDirectory, Thoroughness } from "./directory.ts";
-import type { Inventory, Lease, Offer, ReserveRequest, ReservedAddress, SetUsage } from "./ipam.ts";
-import type { JournalEvent, LeaseDetails } from "./journal-event.ts";
+import type {
+  DetailedLease,
+  Inventory,
+  Lease,
+  Offer,
+  ReserveRequest,
+  ReservedAddress,
+  SetUsage,
+} from "./ipam.ts";
+import { type JournalEvent, type LeaseDetails, isSameGiving, isSaidOf } from "./journal-event.ts";
 import type { LeaseJournal } from "./journal.ts";
 import { type Clocks, LeaseMemory, momentOf } from "./lease-memory.ts";
-import { type FileStamp, type Owner, isSameFile } from "./lease.ts";
-import type { RangeSet } from "./range.ts";
+import type { FileStamp, Owner } from "./lease.ts";
+import { type RangeSet, rangeOf } from "./range.ts";
+import { isOfEarlierBoot } from "./stale.ts";
+import type { Tracking } from "./tracking.ts";
 import {
   type PlannedAddress,
   type Reservation,
@@ -24,17 +34,6 @@ export interface NetworkLeasesOptions {
   readonly clocks: Clocks;
   readonly log: Log;
   readonly tracking?: Tracking;
-}
-
-/** How an address whose rest is over is looked for in connection tracking; otherwise it is not. */
-export interface Tracking {
-  /** Those of the addresses that it has something of. Takes 10 ms and more. */
-  readonly trackedAmong: (addresses: readonly Ip[]) => ReadonlySet<Ip>;
-  /**
-   * `range is full`: by the request that needs one, in a process that lives for one. `asked to`: by
-   * {@link NetworkLeases.proveRested}, so that no request has to.
-   */
-  readonly when: "range is full" | "asked to";
 }
 
 /** One request, with its ranges worked out. */
@@ -74,6 +73,7 @@ export class NetworkLeases {
       const memory = this.#currentFor(order.key);
       const plan = this.#plan(order, memory);
       if (plan.kind !== "planned") {
+        if (plan.kind === "exhausted" && this.#freeEarlierBoot(plan.set, memory)) continue;
         if (!wasKnown) throw refusalError(plan, network, memory);
         this.#forget();
       } else if (this.#write(order, plan.addresses, memory)) {
@@ -115,6 +115,19 @@ export class NetworkLeases {
   usage(sets: readonly RangeSet[]): readonly SetUsage[] {
     const memory = this.#current();
     return sets.map((set) => usageOf(set, memory));
+  }
+
+  free(leases: readonly DetailedLease[], why: string): readonly DetailedLease[] {
+    const memory = this.#current();
+    const same = leases.filter(({ address, details }) => {
+      const known = memory.details(address);
+      return known !== undefined && details !== undefined && isSameGiving(known, details);
+    });
+    this.#remove(
+      same.map(({ address }) => address),
+      why,
+    );
+    return same;
   }
 
   /** Those of which connection tracking has nothing can be given; the others rest once more. */
@@ -175,6 +188,18 @@ export class NetworkLeases {
       this.#forget();
       throw cause;
     }
+  }
+
+  // Nobody waits for the runtime's DEL while a pod of this boot has no address.
+  #freeEarlierBoot(set: RangeSet, memory: LeaseMemory): boolean {
+    const now = momentOf(this.#options.clocks);
+    const dead = memory.index.leases().flatMap(({ address }) => {
+      const given = memory.details(address)?.given;
+      const isDead = given !== undefined && isOfEarlierBoot(given, now);
+      return isDead && rangeOf(set, address) !== undefined ? [address] : [];
+    });
+    this.#remove(dead, "of an earlier boot, and the range is full");
+    return dead.length > 0;
   }
 
   // An attachment that seems to hold addresses gets none of them before it is certain.
@@ -364,9 +389,3 @@ export class NetworkLeases {
 }
 
 const ownerOf = ({ key: { containerId, ifName } }: Order): Owner => ({ containerId, ifName });
-
-const isSaidOf = (known: LeaseDetails, now: LeaseDetails): boolean =>
-  known.given.bootId === now.given.bootId &&
-  isSameFile(known.stamp, now.stamp) &&
-  known.sandbox?.device === now.sandbox?.device &&
-  known.sandbox?.inode === now.sandbox?.inode;

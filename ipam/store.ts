@@ -1,4 +1,5 @@
 // The lease store: host-local's directory of files, shared with whoever else keeps to its lock.
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
@@ -13,6 +14,7 @@ import { isStillHeld, leaseKey, readAdopted, writeAdopted } from "./adopted.ts";
 import { LeaseDirectory } from "./directory.ts";
 import type { DiskWrites } from "./disk-writes.ts";
 import type {
+  DetailedLease,
   Inventory,
   Ipam,
   Lease,
@@ -22,8 +24,9 @@ import type {
   SetUsage,
 } from "./ipam.ts";
 import { LeaseJournal } from "./journal.ts";
-import { NetworkLeases, type Tracking } from "./network-leases.ts";
+import { NetworkLeases } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
+import type { Tracking } from "./tracking.ts";
 
 export interface IpamOptions {
   /** Default: host-local's, `/var/lib/cni/networks`. */
@@ -138,6 +141,25 @@ class LeaseStore implements Ipam {
     const sets = canonicalSets(offer);
     const network = this.#open(name);
     return this.#locked(network, signal, () => network.leases.usage(sets));
+  }
+
+  async networks(): Promise<readonly string[]> {
+    try {
+      return readdirSync(this.#journals).filter((name) => !name.startsWith("."));
+    } catch (cause) {
+      if (hasErrno(cause, "ENOENT")) return [];
+      throw cause;
+    }
+  }
+
+  async free(
+    name: string,
+    leases: readonly DetailedLease[],
+    why: string,
+    signal: AbortSignal,
+  ): Promise<readonly DetailedLease[]> {
+    const network = this.#open(name);
+    return this.#locked(network, signal, () => network.leases.free(leases, why));
   }
 
   async proveRested(most: number, signal: AbortSignal): Promise<number> {
