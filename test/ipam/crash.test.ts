@@ -6,7 +6,9 @@ import { describe, expect, test } from "vitest";
 import type { AttachmentKey } from "../../core/names.ts";
 import type { DiskWrites } from "../../ipam/disk-writes.ts";
 import type { Ipam } from "../../ipam/ipam.ts";
+import type { IpamOptions } from "../../ipam/store.ts";
 import { type DataDir, add, createDataDir, key, never, ranges } from "./lease-directory.ts";
+import { TestMachineClocks } from "./machine.ts";
 
 /** How the write at which the process dies ends: not begun, file made but empty, half written, done. */
 const endings = ["before", "empty", "half", "after"] as const;
@@ -14,9 +16,20 @@ type Ending = (typeof endings)[number];
 
 class Death extends Error {}
 
+/** A write whose content never came to the disk, though later ones did: the power was cut. */
+interface Lost {
+  readonly at: number;
+  readonly content: (text: string) => string;
+}
+
 /** Disk writes that end with number `at`; none follows, as for a dead process. */
-function dyingWrites(at: number, ending: Ending): DiskWrites & { readonly count: () => number } {
+function dyingWrites(
+  at: number,
+  ending: Ending,
+  lost?: Lost,
+): DiskWrites & { readonly count: () => number } {
   let count = 0;
+  const kept = (text: string): string => (lost?.at === count ? lost.content(text) : text);
   const perform = (write: () => void, partly: () => void): void => {
     const isLast = count === at;
     if (count > at) throw new Death();
@@ -29,7 +42,8 @@ function dyingWrites(at: number, ending: Ending): DiskWrites & { readonly count:
   return {
     count: () => count,
     mkdirSync: (...args) => perform(() => fs.mkdirSync(...args), nothing),
-    writeFileSync: (path, content, options) => {
+    writeFileSync: (path, given, options) => {
+      const content = kept(given);
       const part = ending === "half" ? content.slice(0, content.length / 2) : "";
       perform(
         () => fs.writeFileSync(path, content, options),
@@ -42,14 +56,15 @@ function dyingWrites(at: number, ending: Ending): DiskWrites & { readonly count:
       perform(open, nothing);
       return fd;
     },
-    writeSync: (fd, content, position) => {
+    writeSync: (fd, given, position) => {
+      const content = kept(given);
       const part = ending === "half" ? content.slice(0, content.length / 2) : "";
       let written = 0;
       perform(
         () => (written = fs.writeSync(fd, content, position)),
         () => (written = fs.writeSync(fd, part, position)),
       );
-      return written;
+      return lost === undefined ? written : Buffer.byteLength(given);
     },
     ftruncateSync: (...args) => perform(() => fs.ftruncateSync(...args), nothing),
     linkSync: (...args) => perform(() => fs.linkSync(...args), nothing),
@@ -143,8 +158,9 @@ async function expectRepair(
   data: DataDir,
   { keeps }: Scenario,
   held: readonly string[],
+  options: Partial<IpamOptions> = {},
 ): Promise<void> {
-  const ipam = data.open();
+  const ipam = data.open(options);
   expect(await heldBy(ipam, keeps)).toEqual(held);
   expectNothingTemporary(data);
   const addresses = await add(ipam, ours, { ranges: sets });
@@ -175,6 +191,42 @@ async function heldBy(ipam: Ipam, keys: readonly AttachmentKey[]): Promise<strin
 }
 
 describe("a power cut", () => {
+  const losses: readonly (readonly [string, Lost["content"]])[] = [
+    ["nothing", () => ""],
+    ["zeros", (text) => "\0".repeat(text.length)],
+    ["half", (text) => text.slice(0, text.length / 2)],
+  ];
+
+  // Each prefix of the writes, with any one of them lost that others outlived.
+  describe.each(scenarios)("in $name", (scenario) => {
+    test.each(losses)(
+      "that leaves %s of a write costs no address",
+      async (_name, content) => {
+        let cuts = 0;
+        for (let end = 1, isDone = false; !isDone; end++) {
+          for (let at = 0; at < end; at++) {
+            using data = createDataDir();
+            const machine = new TestMachineClocks();
+            const clocks = { clock: machine, boot: machine };
+            await scenario.before(data, data.open(clocks));
+            const held = await heldBy(data.open(clocks), scenario.keeps);
+            const writes = dyingWrites(end, "before", { at, content });
+            const died = await scenario.work(data.open({ ...clocks, writes })).then(
+              () => false,
+              () => true,
+            );
+            isDone ||= !died;
+            cuts++;
+            machine.reboot("boot-2");
+            await expectRepair(data, scenario, held, clocks);
+          }
+        }
+        expect(cuts).toBeGreaterThanOrEqual(6);
+      },
+      60_000,
+    );
+  });
+
   const lost = ["", "\0".repeat(11)];
   const files = ["10.1.2.2", "fd00::2", "last_reserved_ip.0", "last_reserved_ip.1"];
 
