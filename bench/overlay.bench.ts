@@ -23,7 +23,7 @@ interface Scale extends Omit<Phases, "first"> {
 }
 
 const root = join(import.meta.dirname, "..");
-const rounds = 7;
+const rounds = 5;
 const program = join(root, "bench/overlay/node.ts");
 
 const percentile = (values: readonly number[], share: number): number =>

@@ -32,10 +32,17 @@ export class Target implements KeyedNode {
     return this.#plan;
   }
 
-  /** Of two plans only the parts that are not the same object are looked at. */
-  aim(plan: NodePlan): void {
+  /**
+   * Of two plans only the parts that are not the same object are looked at.
+   * @param isCompared the kernel is compared with all of it next: what differs is found there.
+   */
+  aim(plan: NodePlan, isCompared = false): void {
     const before = this.#plan;
-    if (before === plan) return;
+    if (before !== plan) this.#change(before, plan, isCompared);
+    if (isCompared) for (const tracked of this.#all) tracked.clear();
+  }
+
+  #change(before: NodePlan | undefined, plan: NodePlan, isCompared: boolean): void {
     this.#plan = plan;
     // First all that goes: what one part lost may be another's now.
     for (const [name, part] of before?.peers ?? []) {
@@ -46,11 +53,11 @@ export class Target implements KeyedNode {
       this.#drop(before.own);
     }
     if (before?.own !== plan.own) {
-      this.#addresses.take(plan.own.addresses);
-      this.#take(plan.own);
+      this.#addresses.take(plan.own.addresses, isCompared);
+      this.#take(plan.own, isCompared);
     }
     for (const [name, part] of plan.peers) {
-      if (before?.peers.get(name) !== part) this.#take(part);
+      if (before?.peers.get(name) !== part) this.#take(part, isCompared);
     }
   }
 
@@ -105,10 +112,10 @@ export class Target implements KeyedNode {
     this.#routes.drop(routes);
   }
 
-  #take({ neighbors, fdb, routes }: Objects): void {
-    this.#neighbors.take(neighbors);
-    this.#fdb.take(fdb);
-    this.#routes.take(routes);
+  #take({ neighbors, fdb, routes }: Objects, isCompared: boolean): void {
+    this.#neighbors.take(neighbors, isCompared);
+    this.#fdb.take(fdb, isCompared);
+    this.#routes.take(routes, isCompared);
   }
 }
 
@@ -136,11 +143,12 @@ class Tracked<T> {
     }
   }
 
-  take(items: readonly T[]): void {
+  take(items: readonly T[], isCompared: boolean): void {
     for (const item of items) {
       const key = this.#kind.keyOf(item);
-      const dropped = this.different.get(key);
       this.desired.set(key, item);
+      if (isCompared) continue;
+      const dropped = this.different.get(key);
       if (dropped !== undefined && this.#kind.isSame(item, dropped)) this.different.delete(key);
       else this.different.set(key, item);
     }
@@ -176,8 +184,12 @@ class Tracked<T> {
       if (wanted === undefined) remove.push(this.#kind.remove(item));
       else put.push(this.#kind.put(wanted));
     }
+    this.clear();
+    return { put, remove };
+  }
+
+  clear(): void {
     this.different.clear();
     this.unclear.clear();
-    return { put, remove };
   }
 }

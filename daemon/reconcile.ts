@@ -234,8 +234,7 @@ export class Reconciler implements Disposable {
     const { clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
     this.#mustCompare = false;
-    this.#target.aim(plan);
-    this.#target.takeChanges();
+    this.#target.aim(plan, true);
     const result = compareAll(this.#options, this.#target, { mayRemove });
     const endedAtMs = clock.monotonicMs();
     const { fullMs, fullShare } = this.#timing;

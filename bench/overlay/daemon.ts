@@ -21,7 +21,7 @@ export interface WholeDaemon {
 
 const home = join(import.meta.dirname, "../../dist/lib");
 const settleMs = 10_000;
-const restMs = 30_000;
+const restMs = 20_000;
 
 export async function measureDaemon(nodes: number): Promise<WholeDaemon> {
   await using machine = await TestMachine.open();
@@ -38,7 +38,7 @@ export async function measureDaemon(nodes: number): Promise<WholeDaemon> {
   const rename: number[] = [];
   using kernel = openKernel({ namespace: machine.network });
   const peers = nodes - 1;
-  for (let i = 0; i < Math.min(20, peers); i++) {
+  for (let i = 0; i < Math.min(15, peers); i++) {
     await setTimeout(400);
     const node = peerNode((i * 37) % peers, 1);
     const temporary = join(directory, `.${node.name}.new`);

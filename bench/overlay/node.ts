@@ -107,7 +107,7 @@ async function steady(namespace: string, nodes: number): Promise<Phases["steady"
   const rest = (): Promise<unknown> => setTimeout(250);
   await rest();
   const change: number[] = [];
-  for (let i = 0; i < 45; i++) {
+  for (let i = 0; i < 24; i++) {
     const at = 1 + ((i * 97) % (nodes - 1));
     const [before] = cluster.slice(at, at + 1);
     if (i % 3 === 0) cluster[at] = peerNode(at - 1, 1);
@@ -129,7 +129,7 @@ async function steady(namespace: string, nodes: number): Promise<Phases["steady"
   using somebody = openKernel({ namespace });
   const device = kernel.link("fl-vxlan")!.name;
   const heal: number[] = [];
-  for (let i = 0; i < 30; i++) {
+  for (let i = 0; i < 15; i++) {
     const route = kernel.routes({ protocol: 76 }).filter((one) => one.device === device)[i * 7]!;
     const neighbor = kernel.neighbors(device)[i * 7]!;
     const entry = kernel.fdb(device)[i * 7]!;
@@ -143,7 +143,7 @@ async function steady(namespace: string, nodes: number): Promise<Phases["steady"
     heal.push(performance.now() - startedAt);
   }
   const storm: number[] = [];
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 3; i++) {
     await rest();
     const routes = kernel.routes({ protocol: 76 }).filter((one) => one.device === device);
     const startedAt = performance.now();
@@ -154,7 +154,7 @@ async function steady(namespace: string, nodes: number): Promise<Phases["steady"
     expectRoutes(kernel.routes({ protocol: 76 }).length, nodes);
   }
   const compare: number[] = [];
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 3; i++) {
     await rest();
     // What is of a device of ours is compared with all the rest.
     const passes = reconciler.counters.passes;

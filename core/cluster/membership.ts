@@ -80,6 +80,14 @@ interface Judged {
 }
 
 function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged {
+  const { addresses, podCidrs } = node;
+  const [podCidr, ...others] = podCidrs;
+  const isPlain =
+    podCidr !== undefined &&
+    others.length === 0 &&
+    addresses.length > 0 &&
+    clusterCidrs.some((clusterCidr) => cidrContains(clusterCidr, podCidr));
+  if (isPlain) return { member: node, problems: none };
   const { settled, problems } = settleContested([node], clusterCidrs);
   const member = settled.get(node.name) ?? node;
   const isWhole =
@@ -87,6 +95,8 @@ function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged {
     member.podCidrs.length === node.podCidrs.length;
   return { member: isWhole ? node : member, problems };
 }
+
+const none: readonly MembershipProblem[] = [];
 
 const settleAlone = (nodes: readonly Judged[]): Settled => ({
   settled: new Map(nodes.map(({ member }) => [member.name, member])),

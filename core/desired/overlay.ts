@@ -208,9 +208,8 @@ function reachPodCidr(input: OverlayInput, peer: Member, podCidr: Cidr, outer: F
 }
 
 function pathOf(reached: readonly Reach[]): PeerPath {
-  const paths = new Set(reached.map(({ path }) => path));
-  if (paths.size === 0 || paths.has("none")) return "none";
-  return paths.has("vxlan") ? "vxlan" : "direct";
+  if (reached.length === 0 || reached.some(({ path }) => path === "none")) return "none";
+  return reached.some(({ path }) => path === "vxlan") ? "vxlan" : "direct";
 }
 
 const directRoute = ({ settings, underlay }: OverlayInput, podCidr: Cidr, gateway: Ip): Route =>
