@@ -30,6 +30,8 @@ export interface NodeFacts {
   readonly reserved?: readonly AddressSpan[];
   /** How long a freed address rests; absent: {@link defaultQuarantineSeconds}. */
   readonly quarantineSeconds?: number;
+  /** Whether a pod gets the address that it had last. */
+  readonly isSticky?: boolean;
   /** The underlay addresses of this node: preferred source of local pod routes. */
   readonly nodeAddresses: readonly Ip[];
   /** Octets, for pod interfaces. */
@@ -57,6 +59,7 @@ const nodeFactsSchema = v.object({
   podPools: v.exactOptional(v.record(v.string(), v.string())),
   reserved: v.exactOptional(v.array(v.object({ first: ipSchema, last: ipSchema }))),
   quarantineSeconds: v.exactOptional(wholeNumber(0, longestQuarantineSeconds)),
+  isSticky: v.exactOptional(v.boolean()),
   nodeAddresses: v.array(ipSchema),
   mtu: v.pipe(v.number(), v.integer()),
   overlayDevice: v.exactOptional(v.string()),

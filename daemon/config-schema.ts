@@ -127,6 +127,7 @@ const network = v.object({
         wholeNumber(0, longestQuarantineSeconds),
         defaultQuarantineSeconds,
       ),
+      sticky: v.optional(flag, false),
       leaseGraceSeconds: v.optional(wholeNumber(0, 86_400), 300),
     }),
     {},

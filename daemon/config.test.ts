@@ -24,7 +24,7 @@ describe("parseConfig()", () => {
         nodePrefixLength: { ipv4: 24, ipv6: 64 },
         serviceCidrs: ["10.96.0.0/16"],
         pools: [],
-        ipam: { reserved: [], quarantineSeconds: 60, leaseGraceSeconds: 300 },
+        ipam: { reserved: [], quarantineSeconds: 60, sticky: false, leaseGraceSeconds: 300 },
         backend: "auto",
         vxlan: { vni: 1, port: 4789 },
         interface: "auto",
@@ -58,7 +58,7 @@ network:
   mtu: 8950
   pools:
     - { name: db, cidrs: [192.168.0.0/20, "fd00:11::/48"], namespaces: [shop], nodePrefixLength: { ipv4: 26 } }
-  ipam: { quarantineSeconds: 0, leaseGraceSeconds: 9, reserved: [10.0.0.9, 10.0.1.0-10.0.1.9, "fd00:10::/126"] }
+  ipam: { quarantineSeconds: 0, sticky: true, leaseGraceSeconds: 9, reserved: [10.0.0.9, 10.0.1.0-10.0.1.9, "fd00:10::/126"] }
   masquerade: { enabled: false, except: [192.0.2.0/24] }
 dns: { upstreams: [192.0.2.53, "192.0.2.54:5353", "[2001:db8::53]:53", "2001:db8::54"], addresses: [172.20.0.10] }
 metrics: { listen: "[::1]:9999" }
@@ -78,6 +78,7 @@ metrics: { listen: "[::1]:9999" }
       ],
       ipam: {
         quarantineSeconds: 0,
+        sticky: true,
         leaseGraceSeconds: 9,
         reserved: [
           { first: "10.0.0.9", last: "10.0.0.9" },

@@ -37,6 +37,7 @@ export interface NetworkConfig {
     /** Addresses that no pod gets. */
     readonly reserved: readonly AddressSpan[];
     readonly quarantineSeconds: number;
+    readonly sticky: boolean;
     readonly leaseGraceSeconds: number;
   };
   readonly backend: Backend;

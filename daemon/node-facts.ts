@@ -21,6 +21,7 @@ export const nodeFactsOf = (
   ...poolChoices(nodeName, network.pools, snapshot),
   ...(network.ipam.reserved.length > 0 && { reserved: network.ipam.reserved }),
   quarantineSeconds: network.ipam.quarantineSeconds,
+  ...(network.ipam.sticky && { isSticky: true }),
   nodeAddresses: underlay.addresses,
   mtu,
   ...(desired.vxlan !== undefined && { overlayDevice: desired.vxlan.name }),

@@ -14,7 +14,11 @@ import { choosePool, type PoolFacts } from "./pool.ts";
 import { nodeRanges } from "./range.ts";
 
 /** What of the node decides about addresses. */
-export type RangeFacts = Pick<NodeFacts, "network" | "reserved" | "quarantineSeconds"> & PoolFacts;
+export type RangeFacts = Pick<
+  NodeFacts,
+  "network" | "reserved" | "quarantineSeconds" | "isSticky"
+> &
+  PoolFacts;
 
 type AddressConf = Pick<NetConf, "name" | "ipam">;
 
@@ -112,16 +116,20 @@ export function dnsOf({ resolvConf }: IpamConf): Dns {
 }
 
 /**
- * How long freed addresses rest: as the configuration says, else the daemon's. In host-local's place
+ * How long freed addresses rest, and whether pods get theirs again: as the configuration says, else the daemon's. In host-local's place
  * (the plugin under its name) they do not, so that the order is its own.
  */
 function policyOf(
   { ipam }: Pick<NetConf, "ipam">,
   facts: () => RangeFacts,
-): Pick<ReserveRequest, "quarantineMs"> {
+): Pick<ReserveRequest, "quarantineMs" | "isSticky"> {
   const isOurs = ipam.type === ownIpamType;
-  const seconds = (): number => knownFacts(facts)?.quarantineSeconds ?? defaultQuarantineSeconds;
-  return { quarantineMs: 1000 * (ipam.quarantineSeconds ?? (isOurs ? seconds() : 0)) };
+  const known = isOurs ? knownFacts(facts) : { quarantineSeconds: 0, isSticky: false };
+  const seconds = known?.quarantineSeconds ?? defaultQuarantineSeconds;
+  return {
+    quarantineMs: 1000 * (ipam.quarantineSeconds ?? seconds),
+    isSticky: ipam.isSticky ?? known?.isSticky ?? false,
+  };
 }
 
 export interface AssignRequest extends Pick<ReserveRequest, "key" | "sandbox" | "pod"> {

@@ -108,6 +108,8 @@ export interface ReserveRequest extends Offer {
   /** Whom the addresses are for. */
   readonly sandbox?: SandboxName;
   readonly pod?: PodName;
+  /** The pod gets the addresses that it had last, where they are free, and these are remembered. */
+  readonly isSticky?: boolean;
   /** How long an address rests after it was freed. Default: not at all, as host-local's. */
   readonly quarantineMs?: number;
 }

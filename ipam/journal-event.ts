@@ -49,7 +49,17 @@ export type JournalEvent =
       readonly addresses: readonly Ip[];
       readonly why: string;
       readonly freed: Moment;
-    };
+    }
+  /** In a file of its own: what the pod gets again by its name. */
+  | StickyEvent;
+
+export interface StickyEvent {
+  readonly kind: "sticky";
+  readonly addresses: readonly Ip[];
+  readonly pod: PodName;
+  /** Wall clock, of the last time that it was given. */
+  readonly wallMs: number;
+}
 
 const absent = "-";
 
@@ -73,13 +83,17 @@ function fieldsOf(event: JournalEvent): readonly string[] {
         `${stamp.inode} ${stamp.modifiedMs}`,
         ...momentFields(given),
         sandbox ? `${sandbox.device} ${sandbox.inode} ${sandbox.path}` : absent,
-        pod ? `${pod.namespace} ${pod.name}` : absent,
+        pod ? podField(pod) : absent,
       ];
     }
+    case "sticky":
+      return [event.addresses.join(" "), podField(event.pod), String(event.wallMs)];
     case "freed":
       return [event.addresses.join(" "), event.why, ...momentFields(event.freed)];
   }
 }
+
+const podField = ({ namespace, name }: PodName): string => `${namespace} ${name}`;
 
 const momentFields = ({ bootId, elapsedMs, wallMs }: Moment): readonly string[] => [
   bootId,
@@ -101,6 +115,8 @@ export function parseEvent(line: string): JournalEvent | undefined {
       return parseGiven(fields);
     case "freed":
       return parseFreed(fields);
+    case "sticky":
+      return parseSticky(fields);
     default:
       return undefined;
   }
@@ -116,15 +132,29 @@ function parseGiven(fields: readonly string[]): JournalEvent | undefined {
     return undefined;
   }
   const sandbox = parseSandbox(sandboxText);
-  const [namespace, name] = podText === absent ? [] : podText.split(" ");
+  const pod = parsePod(podText);
   const details: LeaseDetails = {
     owner: { containerId, ifName },
     stamp: { inode: Number(inode), modifiedMs: Number(modified) },
     given,
     ...(sandbox && { sandbox }),
-    ...(namespace && name && { pod: { namespace, name } }),
+    ...(pod && { pod }),
   };
   return { kind: "given", addresses, details };
+}
+
+function parseSticky([addressText = "", podText = "", wall = ""]: readonly string[]):
+  | JournalEvent
+  | undefined {
+  const addresses = parseAddresses(addressText);
+  const pod = parsePod(podText);
+  const wallMs = Number(wall);
+  return addresses && pod && { kind: "sticky", addresses, pod, wallMs };
+}
+
+function parsePod(text: string): PodName | undefined {
+  const [namespace, name] = text.split(" ");
+  return namespace && name ? { namespace, name } : undefined;
 }
 
 function parseFreed([addressText = "", why = "", ...moment]: readonly string[]):

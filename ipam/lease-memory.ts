@@ -51,7 +51,7 @@ export class LeaseMemory implements Holdings {
   hear({ isWhole, events }: JournalNews): void {
     if (isWhole) this.#given.clear();
     for (const event of events) {
-      if (event.kind === "journal") continue;
+      if (event.kind === "journal" || event.kind === "sticky") continue;
       for (const address of event.addresses) {
         if (event.kind === "freed") this.#freed.set(address, event.freed);
         else {

@@ -18,6 +18,7 @@ import { type Clocks, LeaseMemory, momentOf } from "./lease-memory.ts";
 import type { FileStamp, Owner } from "./lease.ts";
 import { type RangeSet, rangeOf } from "./range.ts";
 import { isOfEarlierBoot } from "./stale.ts";
+import type { StickyAddresses } from "./sticky.ts";
 import type { Tracking } from "./tracking.ts";
 import {
   type PlannedAddress,
@@ -34,6 +35,7 @@ export interface NetworkLeasesOptions {
   readonly clocks: Clocks;
   readonly log: Log;
   readonly tracking?: Tracking;
+  readonly sticky: StickyAddresses;
 }
 
 /** One request, with its ranges worked out. */
@@ -64,7 +66,8 @@ export class NetworkLeases {
   }
 
   reserve(order: Order): readonly ReservedAddress[] {
-    const { network, directory } = this.#options;
+    const { network, directory, sticky } = this.#options;
+    const { clock } = this.#options.clocks;
     this.#quarantineMs = order.quarantineMs ?? 0;
     // The address files decide. Whoever changes the directory without the lock is met by a failing
     // create, or by a range that only seems full: then memory is dropped, and the plan made again.
@@ -77,6 +80,7 @@ export class NetworkLeases {
         if (!wasKnown) throw refusalError(plan, network, memory);
         this.#forget();
       } else if (this.#write(order, plan.addresses, memory)) {
+        if (order.isSticky === true) sticky.remember(order.pod, plan.addresses, clock.nowMs());
         return plan.addresses.map(({ address, range }) => ({
           address: { address, prefixLength: range.prefixLength },
           gateway: range.gateway,
@@ -158,10 +162,12 @@ export class NetworkLeases {
   }
 
   #plan(order: Order, memory: LeaseMemory): Reservation {
-    const { clocks, tracking } = this.#options;
+    const { clocks, tracking, sticky } = this.#options;
     const { quarantine, index } = memory;
     quarantine.expire(clocks.boot.elapsedMs(), this.#quarantineMs);
-    const demand = { ...order, held: index.heldBy(order.key) };
+    const held = index.heldBy(order.key);
+    const preferred = order.isSticky === true ? sticky.of(order.pod) : [];
+    const demand = { ...order, held, preferred };
     const plan = planReservation(demand, memory);
     if (plan.kind !== "planned" || tracking?.when !== "range is full") return plan;
     const waiting = new Set(quarantine.unproven(Infinity));

@@ -21,6 +21,8 @@ export interface Demand {
   readonly requestedIps: readonly Ip[];
   /** What the attachment holds already. */
   readonly held: readonly Ip[];
+  /** Given before all others where they are free, also out of quarantine. */
+  readonly preferred?: readonly Ip[];
 }
 
 /** What of the network's state the decision rests on. */
@@ -63,7 +65,7 @@ export function planReservation(demand: Demand, holdings: Holdings): Reservation
     const index = set[0]?.place ?? at;
     const requested = [...unused].find((address) => rangeOf(set, address) !== undefined);
     if (requested !== undefined) unused.delete(requested);
-    const planned = planSet({ set, index, requested, held: demand.held }, holdings);
+    const planned = planSet({ ...demand, set, index, requested }, holdings);
     if (planned.kind !== "planned") return planned;
     addresses.push(planned.address);
   }
@@ -71,15 +73,14 @@ export function planReservation(demand: Demand, holdings: Holdings): Reservation
   return { kind: "planned", addresses };
 }
 
-interface SetDemand {
+interface SetDemand extends Pick<Demand, "held" | "preferred"> {
   readonly set: RangeSet;
   readonly index: number;
   readonly requested: Ip | undefined;
-  readonly held: readonly Ip[];
 }
 
 function planSet(
-  { set, index, requested, held }: SetDemand,
+  { set, index, requested, held, preferred = [] }: SetDemand,
   holdings: Holdings,
 ): Refusal | { readonly kind: "planned"; readonly address: PlannedAddress } {
   const heldHere = held.filter((address) => rangeOf(set, address) !== undefined);
@@ -93,7 +94,7 @@ function planSet(
   }
   const result =
     requested === undefined
-      ? allocateFree(set, index, holdings)
+      ? (allocatePreferred(set, preferred, holdings) ?? allocateFree(set, index, holdings))
       : allocateRequested(set, holdings.taken, requested);
   switch (result.kind) {
     case "leased":
@@ -108,6 +109,19 @@ function planSet(
     default:
       return assertNever(result);
   }
+}
+
+function allocatePreferred(
+  set: RangeSet,
+  preferred: readonly Ip[],
+  { taken }: Holdings,
+): Allocation | undefined {
+  for (const address of preferred) {
+    if (rangeOf(set, address) === undefined) continue;
+    const again = allocateRequested(set, taken, address);
+    if (again.kind === "leased") return again;
+  }
+  return undefined;
 }
 
 function allocateFree(

@@ -26,6 +26,7 @@ import type {
 import { LeaseJournal } from "./journal.ts";
 import { NetworkLeases } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
+import { StickyAddresses } from "./sticky.ts";
 import type { Tracking } from "./tracking.ts";
 
 export interface IpamOptions {
@@ -191,6 +192,11 @@ class LeaseStore implements Ipam {
     return isUsual ? paths.leaseJournals : join(this.#dataDir, ".fairlead/leases");
   }
 
+  get #stickies(): string {
+    const isUsual = this.#dataDir === paths.leases;
+    return isUsual ? paths.stickyAddresses : join(this.#dataDir, ".fairlead/sticky");
+  }
+
   #open(name: string): OpenNetwork {
     if (name === "" || name === "." || name === ".." || name.includes("/")) {
       throw new CniError(
@@ -205,7 +211,8 @@ class LeaseStore implements Ipam {
       const journal = new LeaseJournal(join(this.#journals, name), writes);
       const clocks = { clock, boot };
       const { tracking } = this.#options;
-      const parts = { network: name, directory, journal, clocks, log };
+      const sticky = new StickyAddresses(new LeaseJournal(join(this.#stickies, name), writes), log);
+      const parts = { network: name, directory, journal, sticky, clocks, log };
       const options = tracking === undefined ? parts : { ...parts, tracking };
       return { directory, leases: new NetworkLeases(options) };
     });

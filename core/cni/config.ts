@@ -14,6 +14,7 @@ import {
   member,
   optional,
   parseRequestedIp,
+  readBoolean,
   readCidr,
   readInteger,
   readObject,
@@ -176,12 +177,18 @@ function readIpam(json: Json, { args, isIpam = false }: ConfContext): IpamConf {
     ...optional(ipam, "dataDir", readAbsolutePath),
     ...optional(ipam, "resolvConf", readText),
     ...optional(ipam, "quarantineSeconds", readInteger(0, longestQuarantineSeconds)),
+    ...stickiness(ipam),
     requestedIps: [
       ...requestedIpOf(args),
       ...(requestedCni === undefined ? [] : list(requestedCni, "ips", readRequestedIp)),
       ...(runtime === undefined ? [] : list(runtime, "ips", readRequestedIp)),
     ],
   };
+}
+
+function stickiness(ipam: Json): Pick<IpamConf, "isSticky"> {
+  const { sticky } = optional(ipam, "sticky", readBoolean);
+  return sticky === undefined ? {} : { isSticky: sticky };
 }
 
 /** All that DEL and GC need: who holds the leases, and where. */

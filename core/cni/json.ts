@@ -103,6 +103,11 @@ export function readString(at: Json): string {
 /** Go has no absent string: an empty one is as good as none. */
 export const readText: Reader<string | undefined> = (at) => readString(at) || undefined;
 
+export const readBoolean: Reader<boolean> = (at) => {
+  if (typeof at.value === "boolean") return at.value;
+  throw invalidValue(at, "true or false");
+};
+
 export const readStrings: Reader<readonly string[]> = (at) => items(at).map(readString);
 
 /** A whole number from `min` to `max`. */

@@ -111,6 +111,8 @@ export interface IpamConf {
   readonly resolvConf?: string;
   /** How long a freed address rests; absent: as the daemon says. */
   readonly quarantineSeconds?: number;
+  /** Whether a pod gets the address that it had last; absent: as the daemon says. */
+  readonly isSticky?: boolean;
   /** Requested addresses, from every channel, in host-local's order. */
   readonly requestedIps: readonly Ip[];
 }
