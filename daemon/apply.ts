@@ -74,7 +74,7 @@ export const applyChanges = (
     });
   });
 
-/** What notifies of nothing: the kernel's settings and the nftables table. */
+/** The kernel's settings and the nftables table. */
 export const applySettings = (context: ApplyContext, plan: NodePlan): ApplyResult =>
   collect(context.settings, (step) => {
     step(() => applySysctls(context, plan));

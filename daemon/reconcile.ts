@@ -106,6 +106,8 @@ export class Reconciler implements Disposable {
   #mustLook = true;
   /** More may be wrong than the target knows. */
   #mustCompare = true;
+  /** Settings or the nftables table may be others than at the last look. */
+  #mustSet = false;
   #compareAtMs = -Infinity;
 
   constructor(options: ReconcilerOptions) {
@@ -132,10 +134,11 @@ export class Reconciler implements Disposable {
   }
 
   /** Our own changes come back here too, and are as wanted. */
-  #notice({ changes, devices, overflow }: KernelEvent): void {
+  #notice({ objects, changes, devices, overflow }: KernelEvent): void {
     const target = this.#target;
     const underlay = target.plan?.local?.underlay.device;
     this.#mustLook ||= overflow || devices.size > 0;
+    this.#mustSet ||= objects.has("nftables") || objects.has("sysctl");
     this.#mustCompare ||=
       overflow ||
       changes === "many" ||
@@ -144,7 +147,8 @@ export class Reconciler implements Disposable {
     if (changes !== "many" && !this.#mustCompare) {
       for (const change of changes) if (isOwn(change, target)) target.notice(change);
     }
-    if (this.#mustCompare || this.#mustLook || target.isDifferent) this.#loop.request("event");
+    const isNews = this.#mustCompare || this.#mustLook || this.#mustSet || target.isDifferent;
+    if (isNews) this.#loop.request("event");
   }
 
   #pass(reason: LoopReason): boolean {
@@ -183,7 +187,9 @@ export class Reconciler implements Disposable {
       isDue || isOther || isPartial || this.#target.isUnclear
         ? [this.#compare(plan, mayRemove)]
         : this.#apply(plan);
-    if (isDue || reason === "resync" || before?.plan.local !== plan.local) {
+    const mustSet = isDue || this.#mustSet || reason === "resync";
+    this.#mustSet = false;
+    if (mustSet || before?.plan.local !== plan.local) {
       const isRepair = before?.plan === plan;
       results.push(this.#report(applySettings(this.#options, plan), isRepair));
       this.#warnings = findWarnings(this.#options);

@@ -123,7 +123,9 @@ export interface Kernel extends NetworkNamespace, Disposable {
   /**
    * Calls back, coalesced, after links, addresses, routes or neighbors of the namespace changed;
    * `overflow` when notifications were lost and everything must be compared again. Nothing is said of
-   * links whose name `isIgnored`, nor of what is on them.
+   * links whose name `isIgnored`, nor of what is on them. Linux also tells of forwarding and reverse path
+   * filters that changed, and of the nftables table `fairlead` when another socket than this kernel's
+   * changed it, or may have.
    */
   watch(
     onChange: (event: KernelEvent) => void,
@@ -131,7 +133,7 @@ export interface Kernel extends NetworkNamespace, Disposable {
   ): Disposable;
 }
 
-export type KernelObject = "link" | "address" | "route" | "neighbor";
+export type KernelObject = "link" | "address" | "route" | "neighbor" | "nftables" | "sysctl";
 
 export interface KernelEvent {
   readonly objects: ReadonlySet<KernelObject>;

@@ -1,4 +1,5 @@
 import { Protocol } from "netlink/dist/constants.js";
+import { nftTableName } from "../core/names.ts";
 import { forgetUdpFlows, readUdpFlows, trackedAmong } from "./conntrack.ts";
 import { delegateTo } from "./delegate.ts";
 import type { Kernel, Sandbox } from "./kernel.ts";
@@ -9,6 +10,7 @@ import { type NetlinkOptions, openNetlink } from "./open-netlink.ts";
 import { NftTables } from "./nft.ts";
 import { Reaper } from "./reaper.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
+import { type SettingsWatch, watchSettings } from "./settings-watch.ts";
 import { watchSocket, watchedGroups } from "./watch.ts";
 
 export interface KernelOptions {
@@ -58,13 +60,16 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     forgetUdpFlows: (flows) => forgetUdpFlows(netfilterSocket(), flows),
     readSysctl: (name) => inside(() => readSysctl(name)),
     writeSysctl: (name, value) => inside(() => writeSysctl(name, value)),
-    watch: (onChange, isIgnored) =>
-      watchSocket({
-        socket: openSocket({ groups: watchedGroups }),
-        onChange,
-        isIgnored,
-        links: () => network.links(),
-      }),
+    watch: (onChange, isIgnored) => {
+      using stack = new DisposableStack();
+      const socket = openSocket({ groups: watchedGroups });
+      stack.use(watchSocket({ socket, onChange, isIgnored, links: () => network.links() }));
+      const ownPort = () => netfilter?.port;
+      const open: SettingsWatch["open"] = (protocol, options) =>
+        inside(() => openNetlink(protocol, { bufferOctets, ...options }));
+      stack.use(watchSettings({ open, onChange, table: nftTableName, ownPort }));
+      return stack.move();
+    },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

@@ -71,10 +71,16 @@ export class NetlinkSocket implements Disposable {
   readonly #system: SystemCalls;
   #nextSequence = 1;
   #isOpen = true;
+  #port: number | undefined;
 
   constructor(system: SystemCalls, fd: number) {
     this.#system = system;
     this.fd = fd;
+  }
+
+  /** By which notifications name it as the sender; undefined before anything was answered. */
+  get port(): number | undefined {
+    return this.#port;
   }
 
   [Symbol.dispose](): void {
@@ -281,6 +287,7 @@ export class NetlinkSocket implements Disposable {
       const index = (receiveBuffer.readUInt32LE(at + 8) - base) >>> 0;
       // What is left of an earlier exchange, one that timed out, is not ours.
       if (index < count) {
+        this.#port = receiveBuffer.readUInt32LE(at + 12);
         const type = receiveBuffer.readUInt16LE(at + 4);
         const flags = receiveBuffer.readUInt16LE(at + 6);
         const message = new Message(type, receiveBuffer, at + headerLength, at + size);

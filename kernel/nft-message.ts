@@ -42,8 +42,11 @@ const command = {
   newElements: 12,
   getElements: 13,
   delElements: 14,
+  newGeneration: 15,
   getGeneration: 16,
 } as const;
+/** Of every kind of object: the name of its table, and of a table its own. */
+const tableAttribute = 1;
 const chain = { table: 1, name: 3, hook: 4, policy: 5, type: 7 } as const;
 const hookAttribute = { number: 1, priority: 2 } as const;
 const rule = { table: 1, chain: 2, expressions: 4, userData: 7 } as const;
@@ -251,6 +254,14 @@ function decodeDigest(userData: Buffer): string {
   }
   return "";
 }
+
+/** Which of our family's tables a notification is about; undefined for one of another family. */
+export const tableOf = (message: Message): string | undefined =>
+  message.type >> 8 === subsystem &&
+  (message.type & 0xff) !== command.newGeneration &&
+  message.u8(0) === inetFamily
+    ? message.attributes(nfgenLength).text(tableAttribute)
+    : undefined;
 
 export const decodeGeneration = (message: Message): number =>
   message.attributes(nfgenLength).u32be(1) ?? 0;

@@ -125,6 +125,11 @@ export class Message {
     this.#end = end;
   }
 
+  /** Port of the socket whose request it tells of; 0: the kernel's own doing. */
+  get sender(): number {
+    return this.#buffer.readUInt32LE(this.#body - 4);
+  }
+
   /** A field of the fixed part that comes before the attributes, such as `struct rtmsg`. */
   u8(at: number): number {
     return this.#buffer.readUInt8(this.#fieldAt(at, 1));
