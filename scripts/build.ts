@@ -30,7 +30,7 @@ const entries: Readonly<Record<string, string>> = {
   ipam: "ipam/main.ts",
   cli: "cli/main.ts",
   "dns-worker": "dns/worker.ts",
-  "manifest-worker": "daemon/source/manifest-worker.ts",
+  "manifest-process": "daemon/source/manifest-process.ts",
 };
 
 const startedAt = performance.now();

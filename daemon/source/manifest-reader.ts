@@ -1,9 +1,9 @@
-// Files read and parsed: few and small ones here, more than that in a thread, so that requests and probes
-// are answered meanwhile.
+// Files read and parsed: few and small ones here, more than that in a process of their own, so that
+// requests and probes are answered meanwhile.
+import { fork } from "node:child_process";
 import { setImmediate } from "node:timers/promises";
-import { Worker } from "node:worker_threads";
 import type { ManifestObject } from "./manifest.ts";
-import type { FilesToRead, FromManifestWorker } from "./manifest-worker.ts";
+import type { FilesToRead, FromManifestProcess } from "./manifest-process.ts";
 import { octetsToRead, readManifest, type ReadManifest } from "./read-manifest.ts";
 
 /** More octets than this take longer to parse (1 ms each 8 KiB) than a request should wait. */
@@ -19,7 +19,7 @@ export interface ReadOptions {
   readonly signal: AbortSignal;
 }
 
-/** Rejects when the thread cannot be started, or ends early. */
+/** Rejects when that process cannot be started, or ends early. */
 export async function readManifests(options: ReadOptions): Promise<void> {
   const { paths, stampOf, take, signal } = options;
   const files: (readonly [string, string | undefined])[] = [];
@@ -32,7 +32,7 @@ export async function readManifests(options: ReadOptions): Promise<void> {
     octets += size;
   });
   if (signal.aborted) return;
-  if (octets > octetsHere) return await readInThread(files, take, signal);
+  if (octets > octetsHere) return await readInProcess(files, take, signal);
   await inSlices(files, signal, ([path, lastStamp]) => take(path, readManifest(path, lastStamp)));
 }
 
@@ -51,35 +51,38 @@ async function inSlices<T>(
   }
 }
 
-async function readInThread(
+async function readInProcess(
   files: FilesToRead,
   take: ReadOptions["take"],
   signal: AbortSignal,
 ): Promise<void> {
-  const worker = new Worker(workerUrl, { workerData: files, name: "fairlead-manifests" });
-  const stop = (): void => void worker.terminate();
-  signal.addEventListener("abort", stop, { once: true });
+  const child = fork(program, {
+    serialization: "advanced",
+    execArgv: [],
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    signal,
+    killSignal: "SIGKILL",
+  });
   let pieces: ManifestObject[] = [];
-  worker.on("message", (message: FromManifestWorker) => {
-    if (signal.aborted) return;
-    if (message.kind === "objects") {
-      for (const object of message.objects) pieces.push(object);
-      return;
-    }
-    for (const [path, read] of message.results) take(path, withObjects(read, pieces));
-    pieces = [];
-  });
+  let isComplete = false;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  worker.on("error", reject);
-  worker.on("exit", (code) => {
-    if (code === 0 || signal.aborted) resolve();
-    else reject(new Error(`The thread that reads manifests ended with code ${code}`));
+  child.on("message", (message: FromManifestProcess) => {
+    if (signal.aborted) return;
+    if (message.kind === "end") isComplete = true;
+    else if (message.kind === "objects") for (const object of message.objects) pieces.push(object);
+    else {
+      for (const [path, read] of message.results) take(path, withObjects(read, pieces));
+      pieces = [];
+    }
   });
-  try {
-    await promise;
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
+  child.on("error", (error) => (signal.aborted ? resolve() : reject(error)));
+  // After the last message, unlike its exit.
+  child.on("disconnect", () => {
+    if (isComplete || signal.aborted) resolve();
+    else reject(new Error("The process that reads manifests ended early"));
+  });
+  child.send(files, (error) => error !== null && !signal.aborted && reject(error));
+  await promise;
 }
 
 const withObjects = (read: ReadManifest, objects: readonly ManifestObject[]): ReadManifest =>
@@ -87,7 +90,7 @@ const withObjects = (read: ReadManifest, objects: readonly ManifestObject[]): Re
     ? read
     : { ...read, manifest: { ...read.manifest, objects } };
 
-// In a bundle the thread's program is a file beside this one.
-const workerUrl = import.meta.url.endsWith(".ts")
-  ? new URL("./manifest-worker.ts", import.meta.url)
-  : new URL("./manifest-worker.js", import.meta.url);
+// In a bundle its program is a file beside this one.
+const program = import.meta.url.endsWith(".ts")
+  ? new URL("./manifest-process.ts", import.meta.url)
+  : new URL("./manifest-process.js", import.meta.url);
