@@ -104,6 +104,12 @@ async function steady(namespace: string, nodes: number): Promise<Phases["steady"
   const { kernel, reconciler } = node;
   const cluster = [...clusterOf(nodes)];
   await node.bring(aSnapshot({ nodes: cluster }));
+  // Its own changes come back as notifications, and the loop rests as long as it has worked, four times.
+  for (let passes = -1; passes !== reconciler.counters.passes;) {
+    passes = reconciler.counters.passes;
+    await setTimeout(Math.max(500, 5 * reconciler.counters.lastMs));
+    if (reconciler.counters.lastMs < 5) break;
+  }
   const rest = (): Promise<unknown> => setTimeout(250);
   await rest();
   const change: number[] = [];

@@ -116,12 +116,23 @@ function isContested(nodes: readonly Node[]): boolean {
     count += addresses.length + podCidrs.length;
   }
   if (claims.size < count) return true;
+  if (haveOneLength(nodes)) return false;
   const lengths = lengthsOf(nodes);
-  if (lengths[4].size < 2 && lengths[6].size < 2) return false;
   return nodes.some(({ podCidrs }) =>
     podCidrs.some((podCidr) =>
       largerNetworks(podCidr, lengths).some((larger) => claims.has(larger)),
     ),
+  );
+}
+
+/** Networks of one length, which are others, do not overlap. */
+function haveOneLength(nodes: readonly Node[]): boolean {
+  const suffixes: Record<Family, string | undefined> = { 4: undefined, 6: undefined };
+  return nodes.every(({ podCidrs }) =>
+    podCidrs.every((podCidr) => {
+      const suffix = (suffixes[familyOf(podCidr)] ??= podCidr.slice(podCidr.indexOf("/")));
+      return podCidr.endsWith(suffix);
+    }),
   );
 }
 
