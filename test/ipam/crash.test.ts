@@ -162,6 +162,10 @@ async function expectRepair(
 ): Promise<void> {
   const ipam = data.open(options);
   expect(await heldBy(ipam, keeps)).toEqual(held);
+  // Garbage is nobody's lease.
+  for (const { containerId } of await ipam.leases("mynet")) {
+    expect(["ours", "other"]).toContain(containerId);
+  }
   expectNothingTemporary(data);
   const addresses = await add(ipam, ours, { ranges: sets });
   expect(addresses).toHaveLength(2);
