@@ -37,7 +37,7 @@ describe("callDelegate()", () => {
     expect(await call()).toBe('ADD eth0 0 no home\n{"whole":"request"}');
   });
 
-  test("keeps the plugin's error", async () => {
+  test("keeps the plugin's error (libcni-53)", async () => {
     writePlugin(
       "test-ipam",
       `cat >/dev/null; echo '{"code":11,"msg":"busy","details":"lock"}'; exit 1`,
@@ -45,16 +45,19 @@ describe("callDelegate()", () => {
     await expect(call()).rejects.toMatchObject({ code: 11, message: "busy", details: "lock" });
   });
 
-  test("names a plugin that fails without an error", async () => {
-    writePlugin("test-ipam", "echo oops; exit 3");
-    await expect(call()).rejects.toMatchObject({
-      code: 110,
-      message: 'Cannot run IPAM plugin "test-ipam" for ADD',
-      details: expect.stringContaining("exit code 3"),
-    });
-  });
+  test.each(["echo oops", "true"])(
+    "names a plugin that fails without an error (libcni-55): %s",
+    async (says) => {
+      writePlugin("test-ipam", `${says}; exit 3`);
+      await expect(call()).rejects.toMatchObject({
+        code: 110,
+        message: 'Cannot run IPAM plugin "test-ipam" for ADD',
+        details: expect.stringContaining("exit code 3"),
+      });
+    },
+  );
 
-  test("passes on what the plugin says on standard error", async () => {
+  test("passes on what the plugin says on standard error (libcni-56)", async () => {
     writePlugin("test-ipam", "echo careful >&2");
     const said: unknown[] = [];
     await call({ log: { ...silentLog, info: (fields) => void said.push(fields) } });
@@ -66,14 +69,14 @@ describe("callDelegate()", () => {
     await expect(call()).rejects.toMatchObject({ code: 110 });
   });
 
-  test("ends the plugin with the request", async () => {
+  test("ends the plugin with the request (libcni-52)", async () => {
     writePlugin("test-ipam", "exec sleep 60");
     await expect(call({}, AbortSignal.timeout(50))).rejects.toThrow(/timeout/i);
   });
 });
 
 describe("findDelegate()", () => {
-  test("takes the first directory that has it as a file, links followed", () => {
+  test("takes the first directory that has it as a file, links followed (libcni-31)", () => {
     const [first, second] = [join(directory, "1"), join(directory, "2")];
     mkdirSync(join(first, "plugin"), { recursive: true });
     mkdirSync(second);
@@ -82,7 +85,7 @@ describe("findDelegate()", () => {
     expect(findDelegate("plugin", `/none::${first}:${second}`)).toBe(join(second, "plugin"));
   });
 
-  test.each(["", "../host-local", "/bin/sh", "a\0b"])("refuses the type %j", (type) =>
+  test.each(["", "../host-local", "/bin/sh", "a\0b"])("refuses the type %j (libcni-29)", (type) =>
     expect(() => findDelegate(type, "/bin")).toThrow("expected the file name of a plugin"),
   );
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { parseSubnetEnv } from "./flannel.ts";
 
-test("parseSubnetEnv() reads both families, masks the bridge's address away, and skips the rest", () => {
+test("parseSubnetEnv() reads both families, masks the bridge's address away, and skips the rest (flannel-04)", () => {
   const text = `FLANNEL_NETWORK=10.244.0.0/16,10.245.0.0/16
 FLANNEL_SUBNET=10.244.3.1/24
 FLANNEL_IPV6_NETWORK=fd00:10:244::/48

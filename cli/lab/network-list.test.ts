@@ -7,21 +7,27 @@ const plugins = [{ type: "fairlead" }];
 
 describe("parseNetworkList()", () => {
   test.each([
-    [{ cniVersion: "1.0.0" }, "1.0.0"],
-    [{ cniVersion: "1.0.0", cniVersions: ["1.0.0", "1.1.0"] }, "1.1.0"],
-    [{ cniVersion: "1.0.0", cniVersions: ["0.4.0", "99.0.0"] }, "1.0.0"],
-    [{ cniVersions: ["0.3.1", "0.10.0", "0.4.0"] }, "0.10.0"],
-    [{ cniVersion: "1.2.3" }, "1.2.3"],
-    [{}, "0.1.0"],
-  ])("chooses of %j the version %s", (versions, chosen) => {
+    ["one", { cniVersion: "1.0.0" }, "1.0.0"],
+    ["libcni-14", { cniVersion: "1.0.0", cniVersions: ["1.0.0", "1.1.0"] }, "1.1.0"],
+    ["libcni-10", { cniVersion: "1.0.0", cniVersions: ["0.4.0", "99.0.0"] }, "1.0.0"],
+    ["by number", { cniVersions: ["0.3.1", "0.10.0", "0.4.0"] }, "0.10.0"],
+    ["libcni-13", { cniVersion: "1.2.3" }, "1.2.3"],
+    ["none", {}, "0.1.0"],
+  ])("%s: chooses of %j the version %s", (_id, versions, chosen) => {
     expect(parse({ name: "x", plugins, ...versions }).cniVersion).toBe(chosen);
   });
 
   test.each([
     ["not JSON", "{", "not JSON"],
-    ["a bad version", { name: "x", plugins, cniVersions: ["1.0.f"] }, 'CNI version "1.0.f"'],
-    ["no plugin", { name: "x", plugins: [] }, "Invalid plugins: no plugin"],
-    ["a plugin without type", { name: "x", plugins: [{}] }, "Invalid plugins.0.type"],
+    [
+      "a bad version (libcni-11)",
+      { name: "x", plugins, cniVersions: ["1.0.f"] },
+      'CNI version "1.0.f"',
+    ],
+    ["no plugin (libcni-26)", { name: "x", plugins: [] }, "Invalid plugins: no plugin"],
+    ["no list of plugins (libcni-22)", { name: "x" }, "Invalid plugins"],
+    ["a plugin without type (libcni-07)", { name: "x", plugins: [{}] }, "Invalid plugins.0.type"],
+    ["a name that is a number (libcni-08)", { name: 5, plugins }, "Invalid name"],
     ["a bad name", { name: "../x", plugins }, "Invalid name: not a network name"],
   ])("refuses %s, naming the file", (_case, list, message) => {
     const text = typeof list === "string" ? list : JSON.stringify(list);
@@ -43,7 +49,7 @@ describe("requestConfig()", () => {
   const request = (...args: Parameters<typeof requestConfig>): unknown =>
     JSON.parse(requestConfig(...args));
 
-  test("gives name and version of the list, and keeps what it does not know", () => {
+  test("gives name and version of the list, and keeps what it does not know (libcni-28)", () => {
     expect(request(list, a!, { capabilityArgs: { ips: ["10.0.0.1"] } })).toEqual({
       type: "a",
       own: { key: null },

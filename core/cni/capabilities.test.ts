@@ -23,12 +23,12 @@ describe("portMappings", () => {
   test.each([
     ["a runtime's", tcp, { protocol: "tcp", hostPort: 8080, containerPort: 80 }],
     [
-      "containerd's keys and empty hostIP",
+      "containerd's keys and empty hostIP (portmap-39)",
       { HostPort: 8080, ContainerPort: 80, Protocol: "udp", HostIP: "" },
       { protocol: "udp", hostPort: 8080, containerPort: 80 },
     ],
     [
-      "a protocol in capitals, and one address",
+      "a protocol in capitals, and one address (portmap-41)",
       { ...tcp, protocol: "SCTP", hostIP: "192.0.2.1" },
       { protocol: "sctp", hostIp: "192.0.2.1", hostPort: 8080, containerPort: 80 },
     ],
@@ -57,7 +57,7 @@ describe("portMappings", () => {
     runtime({}),
     runtime({ portMappings: null }),
     runtime({ portMappings: [] }),
-  ])("is nothing in %j", (more) => {
+  ])("is nothing in %j (portmap-38)", (more) => {
     expect(parse(more)).not.toHaveProperty("portMappings");
   });
 
@@ -76,14 +76,17 @@ describe("portMappings", () => {
     [{ ...tcp, hostIP: "not-an-ip" }, '.hostIP "not-an-ip": expected an IP address'],
     [{ ...tcp, hostIP: "192.0.2.1/24" }, '.hostIP "192.0.2.1/24": expected an IP address'],
     ["8080:80", ' "8080:80": expected an object'],
-  ])("refuses %j naming the value", (given, problem) => {
-    expect(() => parse(ports(given))).toThrow(
-      expect.objectContaining({
-        code: CniCode.invalidConfig,
-        message: expect.stringContaining(`Invalid runtimeConfig.portMappings[0]${problem}`),
-      }),
-    );
-  });
+  ])(
+    "refuses %j naming the value (portmap-03, portmap-05, portmap-24, portmap-42)",
+    (given, problem) => {
+      expect(() => parse(ports(given))).toThrow(
+        expect.objectContaining({
+          code: CniCode.invalidConfig,
+          message: expect.stringContaining(`Invalid runtimeConfig.portMappings[0]${problem}`),
+        }),
+      );
+    },
+  );
 
   test("refuses what is no list", () => {
     expect(() => parse(runtime({ portMappings: tcp }))).toThrow("expected a list");
@@ -127,7 +130,7 @@ describe("mac", () => {
       a,
     ],
     ["capitals", runtime({ mac: "02:00:00:00:00:0C" }), {}, c],
-  ])("is that of %s", (_where, more, args, expected) => {
+  ])("is that of %s (bridge-21)", (_where, more, args, expected) => {
     expect(parse(more, args).mac).toBe(expected);
   });
 

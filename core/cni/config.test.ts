@@ -98,9 +98,12 @@ describe("parseNetConf()", () => {
       { args: { cni: { ips: ["10.1.2.12"] } }, runtimeConfig: { ips: ["10.1.2.13/16"] } },
       ["10.1.2.11", "10.1.2.12", "10.1.2.13"],
     ],
-  ])("adds up the requested addresses of %s and %j (hl-conf-06, -07)", (args, conf, expected) => {
-    expect(parse(conf, { args }).ipam.requestedIps).toEqual(expected);
-  });
+  ])(
+    "adds up the requested addresses of %s and %j (hl-conf-06, hl-conf-07)",
+    (args, conf, expected) => {
+      expect(parse(conf, { args }).ipam.requestedIps).toEqual(expected);
+    },
+  );
 
   test("copies the routes of ipam, a 0 included", () => {
     const { routes } = parse({ ipam: { routes: [{ dst: "0.0.0.0/0", table: 0 }] } }).ipam;

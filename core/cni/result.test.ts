@@ -44,7 +44,7 @@ const convert = (text: string, to: CniVersion) => formatResult(parseResult(text,
 
 describe("formatResult()", () => {
   test.each(["0.1.0", "0.2.0"] as const)(
-    "prints %s per family (result-01, -07, -13)",
+    "prints %s per family (result-01, result-07, result-13)",
     (version) => {
       expect(formatResult(full, version)).toBe(`{
     "cniVersion": "${version}",

@@ -59,7 +59,7 @@ describe("a limit", () => {
   test.each([
     ["ingress", { ingress: limit }],
     ["egress", { egress: limit }],
-  ])("of %s alone leaves the other direction as it is", async (_direction, bandwidth) => {
+  ])("of %s alone leaves the other direction as it is (bw-04)", async (_direction, bandwidth) => {
     const [ip] = (await add(requestWith(bandwidth))).ips;
     const [toPod, fromPod] = [
       await throughput(host, pod, ip!.address.address),

@@ -28,7 +28,7 @@ const checked = ({ request, result }: Pod) => ({
   conf: { ...request.conf, prevResult: result },
 });
 
-test("one address's port is there alone, and goes before that of all addresses", async () => {
+test("portmap-21: one address's port is there alone, and goes before that of all addresses", async () => {
   await using _one = await node.startPod("one", [80], [mapping("tcp", 8080, 80, "192.0.2.2")]);
   expect(ask(outside, "tcp", "192.0.2.2", 8080)).toMatch(/^one /);
   expect(ask(host, "tcp", "192.0.2.2", 8080)).toMatch(/^one /);
@@ -39,7 +39,7 @@ test("one address's port is there alone, and goes before that of all addresses",
   expect(ask(outside, "tcp", "192.0.2.2", 8080)).toMatch(/^one /);
 });
 
-test("of a port for one IPv6 address, or for all of a family, the other family has nothing", async () => {
+test("portmap-23: of a port for one IPv6 address, or for all of a family, the other family has nothing", async () => {
   const ports = [mapping("tcp", 8080, 80, "2001:db8::1"), mapping("udp", 53, 80, "::")];
   await using _ = await node.startPod("one", [80], [...ports, mapping("tcp", 81, 80, "0.0.0.0")]);
   expect(ask(outside, "tcp", "2001:db8::1", 8080)).toMatch(/^one /);
@@ -53,7 +53,7 @@ test("of a port for one IPv6 address, or for all of a family, the other family h
 describe("DEL", () => {
   const ports = [mapping("tcp", 8080, 80), mapping("udp", 8080, 80), mapping("tcp", 1, 1, "::1")];
 
-  test("takes the ports away, and what others have stays", async () => {
+  test("takes the ports away, and what others have stays (portmap-32, portmap-45)", async () => {
     await using _other = await node.startPod("other", [80], [mapping("tcp", 8081, 80)]);
     const before = elements();
     const pod = await node.startPod("one", [80], ports);
@@ -84,7 +84,7 @@ describe("DEL", () => {
   });
 });
 
-test("a port that another pod has is refused, and nothing is left of the try", async () => {
+test("portmap-47: a port that another pod has is refused, and nothing is left of the try", async () => {
   await using one = await node.startPod(
     "one",
     [80],
@@ -122,7 +122,7 @@ test("of two ADDs at once for one port, one has it", async () => {
   expect(node.node.leftovers()).toEqual([]);
 });
 
-test("a repeated ADD touches nothing; one with other ports has those", async () => {
+test("portmap-29: a repeated ADD touches nothing; one with other ports has those", async () => {
   await using pod = await node.startPod("one", [80], [mapping("tcp", 8080, 80)]);
   const before = elements();
   expect(await node.node.handlers.add(pod.request, forever)).toEqual(pod.result);
@@ -171,7 +171,7 @@ describe("when the table is gone", () => {
     expect(ask(outside, "udp", "192.0.2.1", 53)).toMatch(/^one /);
   });
 
-  test("DEL succeeds", async () => {
+  test("DEL succeeds (portmap-29)", async () => {
     const pod = await node.startPod("one", [80], ports);
     host.run("nft", "delete", "table", "inet", "fairlead");
     await pod[Symbol.asyncDispose]();
@@ -262,7 +262,7 @@ test("the pod has the MAC, the names and the resolver that the runtime asks for"
   expect(await node.node.handlers.add(pod.request, forever)).toEqual(pod.result);
 });
 
-test("without portMappings there is no table at all", async () => {
+test("portmap-14: without portMappings there is no table at all", async () => {
   await using _ = await node.startPod("one", [80], []);
   expect(node.kernel.observeNft("fairlead")).toBeUndefined();
   using bare = createNamespace();

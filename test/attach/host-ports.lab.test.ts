@@ -24,7 +24,8 @@ const addressOf = ({ result }: Pod, family: 4 | 6): string =>
   result.ips.find(({ address }) => address.address.includes(":") === (family === 6))!.address
     .address;
 
-describe("a hostPort for all addresses", () => {
+// portmap-26: what is sent to the node and what the node sends itself alike.
+describe("a hostPort for all addresses (portmap-26, portmap-44)", () => {
   let one: Pod;
   let two: Pod;
   beforeAll(async () => {

@@ -1,5 +1,6 @@
 // A node that serves requests, one sandbox, and the life of a chain of plugins there.
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, vi } from "vitest";
 import { type Chain, type ChainOptions, type ChainResult, createChain } from "./chain-runner.ts";
@@ -10,6 +11,20 @@ const root = join(import.meta.dirname, "../..");
 export const pluginPath = [join(root, "dist/cni"), "/usr/lib/cni"];
 export const build = (): Buffer =>
   execFileSync(process.execPath, ["scripts/build.ts"], { cwd: root, stdio: "pipe" });
+
+/** Writes a plugin of which ADD prints `result` and other verbs run `rest`; CNI_PATH with it in front. */
+export function writePlugin(
+  directory: string,
+  { name, result, rest = "true" }: { name: string; result: object; rest?: string },
+): readonly string[] {
+  const script = `#!/bin/sh
+cat >/dev/null
+[ "$CNI_COMMAND" != ADD ] || { echo '${JSON.stringify(result)}'; exit; }
+${rest}
+`;
+  writeFileSync(join(directory, name), script, { mode: 0o755 });
+  return [directory, ...pluginPath];
+}
 
 export interface ChainNode extends AsyncDisposable {
   readonly node: TwinNode;

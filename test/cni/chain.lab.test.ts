@@ -21,7 +21,7 @@ const fairlead = { type: "fairlead" };
 describe("fairlead, then", () => {
   // Debian's portmap (1.1.1) fails its own CHECK wherever ip6tables works: it looks for its IPv4 rules
   // there too. Ours is asked without it.
-  test("portmap: a host port reaches the pod (pm)", async () => {
+  test("portmap: a host port reaches the pod", async () => {
     const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: "tcp" }];
     const chain = lab.chainOf(
       [fairlead, { type: "portmap", capabilities: { portMappings: true }, snat: true }],
@@ -71,7 +71,7 @@ describe("fairlead, then", () => {
     });
   });
 
-  test("tuning: sysctl, MTU and queue length (tuning-01, tuning-03)", async () => {
+  test("tuning: sysctl, MTU and queue length (tuning-01, tuning-03, tuning-15)", async () => {
     const sysctl = { "net.ipv4.conf.all.log_martians": "1" };
     await lab.live(
       lab.chainOf([fairlead, { type: "tuning", sysctl, mtu: 1400, promisc: true }]),
@@ -109,7 +109,7 @@ describe("fairlead, then", () => {
     await lab.expectClean();
   });
 
-  test("firewall: the pod is let through (fw-01, fw-06)", async () => {
+  test("firewall: the pod is let through (fw-01, fw-06, fw-07)", async () => {
     await lab.live(lab.chainOf([fairlead, { type: "firewall", backend: "iptables" }]), async () => {
       const rules = await lab.onNode("iptables-save", "-t", "filter");
       expect(rules).toContain("-A CNI-FORWARD -s 10.244.1.2/32 -j ACCEPT");
@@ -131,14 +131,6 @@ describe("fairlead, then", () => {
     const chain = lab.chainOf([fairlead, portmap, ...others], { capabilityArgs });
     const checked = lab.chainOf([fairlead, ...others], { capabilityArgs });
     await lab.live(chain, async () => void (await lab.ping("10.244.1.2")), checked);
-  });
-
-  test("a plugin that fails: the DEL that follows leaves nothing", async () => {
-    const chain = lab.chainOf([fairlead, { type: "tuning", sysctl: { "kernel.shmmax": "1" } }]);
-    const { error } = await chain.run("ADD");
-    expect(error).toMatchObject({ plugin: "tuning" });
-    await chain.pass("DEL");
-    await lab.expectClean();
   });
 });
 
@@ -166,28 +158,31 @@ describe("after another plugin", () => {
   const loopbackVersions = cniVersions.filter((version) => version !== "1.1.0");
   const perFamily = new Set<string>(["0.1.0", "0.2.0"]);
 
-  test.each(loopbackVersions)("in %s: its result goes on, with ours behind it", async (version) => {
-    const chain = lab.chainOf([{ type: "loopback" }, fairlead], { version });
-    const result = await chain.add();
-    expect(result.cniVersion).toBe(version);
-    if (perFamily.has(version)) {
-      expect(result).toMatchObject({ ip4: { ip: "10.244.1.2/32" } });
-    } else {
-      expect(result.interfaces.map(({ name }) => name)).toEqual(["lo", hostInterface, "eth0"]);
-      const at = (address: string) => result.ips.find((ip) => ip.address === address)?.interface;
-      expect([at("127.0.0.1/8"), at("10.244.1.2/32"), at("fd00:10:244:1::2/128")]).toEqual([
-        0, 2, 2,
-      ]);
-      expect(result.routes?.map(({ dst }) => dst)).toEqual(["0.0.0.0/0", "::/0"]);
-    }
-    expect(result.dns).toMatchObject({ nameservers: ["10.96.0.10"] });
-    const canCheck = !["0.1.0", "0.2.0", "0.3.0", "0.3.1"].includes(version);
-    if (canCheck) await chain.pass("CHECK", result);
-    await lab.ping("10.244.1.2");
-    await chain.pass("DEL", canCheck ? result : undefined);
-    await chain.pass("DEL");
-    await lab.expectClean();
-  });
+  test.each(loopbackVersions)(
+    "in %s: its result goes on, with ours behind it (lo-01)",
+    async (version) => {
+      const chain = lab.chainOf([{ type: "loopback" }, fairlead], { version });
+      const result = await chain.add();
+      expect(result.cniVersion).toBe(version);
+      if (perFamily.has(version)) {
+        expect(result).toMatchObject({ ip4: { ip: "10.244.1.2/32" } });
+      } else {
+        expect(result.interfaces.map(({ name }) => name)).toEqual(["lo", hostInterface, "eth0"]);
+        const at = (address: string) => result.ips.find((ip) => ip.address === address)?.interface;
+        expect([at("127.0.0.1/8"), at("10.244.1.2/32"), at("fd00:10:244:1::2/128")]).toEqual([
+          0, 2, 2,
+        ]);
+        expect(result.routes?.map(({ dst }) => dst)).toEqual(["0.0.0.0/0", "::/0"]);
+      }
+      expect(result.dns).toMatchObject({ nameservers: ["10.96.0.10"] });
+      const canCheck = !["0.1.0", "0.2.0", "0.3.0", "0.3.1"].includes(version);
+      if (canCheck) await chain.pass("CHECK", result);
+      await lab.ping("10.244.1.2");
+      await chain.pass("DEL", canCheck ? result : undefined);
+      await chain.pass("DEL");
+      await lab.expectClean();
+    },
+  );
 
   test("in 1.1.0, with all that it knows of an interface", async () => {
     using directory = mkdtempDisposableSync(join(tmpdir(), "fairlead-chain-"));

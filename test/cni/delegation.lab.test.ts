@@ -1,6 +1,10 @@
 // fairlead with the addresses of Debian's IPAM plugins.
+import { mkdtempDisposableSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type ChainNode, build, openChainNode } from "./chain-node.ts";
+import type { Chain } from "./chain-runner.ts";
+import { type ChainNode, build, openChainNode, writePlugin } from "./chain-node.ts";
 
 let lab: ChainNode;
 beforeAll(() => void build());
@@ -51,7 +55,7 @@ describe("addresses of static", () => {
 
   // static compares its gateway with that of the result, where there is the pod's next hop: it is shown
   // its own.
-  test("are attached and checked, with its routes and DNS (static-01)", () =>
+  test("are attached and checked, with its routes and DNS (static-01, ptp-04)", () =>
     lab.live(chainWith(ipam), async ({ ips, routes, dns }) => {
       expect(ips.map(({ address }) => address)).toEqual(["10.50.0.7/32", "fd00:50::7/128"]);
       expect(routes?.map(({ dst }) => dst)).toEqual([
@@ -89,4 +93,32 @@ test("a plugin that is nowhere in CNI_PATH is named (deleg-03)", async () => {
     msg: expect.stringContaining('Cannot find IPAM plugin "no-such-ipam"'),
   });
   await lab.expectClean();
+});
+
+describe("an IPAM plugin that is older than the verb", () => {
+  const refusal = `echo '{"code":1,"msg":"incompatible CNI versions"}'; exit 1`;
+  const result = { cniVersion: "1.0.0", ips: [{ address: "10.9.0.7/24" }] };
+  async function withPlugin(rest: string, look: (of: (version: string) => Chain) => Promise<void>) {
+    using directory = mkdtempDisposableSync(join(tmpdir(), "fairlead-old-"));
+    const pluginPath = writePlugin(directory.path, { name: "old", result, rest });
+    const plugin = { type: "fairlead", ipam: { type: "old" }, "cni.dev/valid-attachments": [] };
+    await look((version) => lab.chainOf([plugin], { pluginPath, version }));
+    await lab.expectClean();
+  }
+
+  test("fails CHECK with its code (disp-66)", () =>
+    withPlugin(`[ $CNI_COMMAND != CHECK ] || { ${refusal}; }`, async (of) => {
+      const added = await of("1.0.0").add();
+      expect((await of("1.0.0").run("CHECK", added)).error).toMatchObject({ code: 1 });
+      await of("1.0.0").pass("DEL", added);
+    }));
+
+  test("does not keep GC from succeeding (disp-70)", () =>
+    withPlugin(refusal, (of) => of("1.1.0").pass("GC")));
+
+  test("or that has nothing to say to it, passes GC and STATUS (disp-72)", () =>
+    withPlugin("true", async (of) => {
+      await of("1.1.0").pass("GC");
+      await of("1.1.0").pass("STATUS");
+    }));
 });

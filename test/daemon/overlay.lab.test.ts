@@ -104,7 +104,7 @@ describe("three nodes", () => {
     expect(direct).not.toContain("VXLAN");
   });
 
-  test("masquerade what leaves the cluster, and nothing else", async () => {
+  test("masquerade what leaves the cluster, and nothing else (masq-01)", async () => {
     const { "10.244.3.2": pod } = pods;
     const outside = await captured(lab.outside, "icmp", () => ping(pod!, outsideAddress));
     expect(outside).toContain("172.30.2.13 > 198.51.100.9: ICMP echo request");
