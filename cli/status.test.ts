@@ -32,6 +32,13 @@ const report: StatusReport = {
   ],
   source: { kind: "file", location: "/etc/fairlead/cluster.d", revision: 3, isInSync: true },
   reconcile: { passes: 4, repairs: 1, failures: 0, lastAt: "2026-11-20T11:00:00Z", lastMs: 1.25 },
+  repairs: ["a", "b", "c", "d", "e", "f"].map((device) => ({
+    at: "2026-11-20T11:00:00.000Z",
+    kind: "link",
+    found: `ip link set dev ${device} mtu 1300`,
+    done: `ip link set dev ${device} mtu 1450`,
+    ...(device === "f" && { afterMs: 1.25 }),
+  })),
   pools: [
     {
       pool: "default",
@@ -80,6 +87,13 @@ test("formatStatus() shows node, peers and problems", () => {
     PEER    POD CIDRS      ADDRESSES    PATH
     node-b  10.244.2.0/24  172.30.1.12  direct
 
+    REPAIRED                  WITHIN  FOUND                       DONE
+    2026-11-20T11:00:00.000Z  -       ip link set dev b mtu 1300  ip link set dev b mtu 1450
+    2026-11-20T11:00:00.000Z  -       ip link set dev c mtu 1300  ip link set dev c mtu 1450
+    2026-11-20T11:00:00.000Z  -       ip link set dev d mtu 1300  ip link set dev d mtu 1450
+    2026-11-20T11:00:00.000Z  -       ip link set dev e mtu 1300  ip link set dev e mtu 1450
+    2026-11-20T11:00:00.000Z  1.3 ms  ip link set dev f mtu 1300  ip link set dev f mtu 1450
+
     problem: cluster: node-x has no InternalIP address
     "
   `);
@@ -93,11 +107,12 @@ test("formatStatus() of a daemon that knows nothing yet names what is missing", 
     node: { ...node, podCidrs: [], addresses: [] },
     peers: [],
     problems: [],
+    repairs: [],
     reconcile: { passes: 0, repairs: 0, failures: 0 },
   });
   expect(early).toMatch(/ready +NO/);
   expect(early).toMatch(/no pod CIDR yet/);
-  expect(early).not.toMatch(/PEER|problem|undefined/);
+  expect(early).not.toMatch(/PEER|REPAIRED|problem|undefined/);
 });
 
 test.each([

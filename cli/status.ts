@@ -87,13 +87,26 @@ export function formatStatus(report: StatusReport): string {
       peer.path,
     ]),
   ];
+  const repairs: Rows = [
+    ["REPAIRED", "WITHIN", "FOUND", "DONE"],
+    ...report.repairs
+      .slice(-shownRepairs)
+      .map(({ at, afterMs, found, done }) => [at, formatMs(afterMs), found, done]),
+  ];
   const problems = report.problems.map(({ area, message }) => `problem: ${area}: ${message}\n`);
   return [
     formatTable(facts),
     report.peers.length === 0 ? "" : `\n${formatTable(peers)}`,
+    report.repairs.length === 0 ? "" : `\n${formatTable(repairs)}`,
     problems.length === 0 ? "" : `\n${problems.join("")}`,
   ].join("");
 }
+
+/** Of the newest; `--json` has more. */
+const shownRepairs = 5;
+
+const formatMs = (ms: number | undefined): string =>
+  ms === undefined ? "-" : `${ms.toFixed(1)} ms`;
 
 const listOr = (items: readonly string[], none: string): string =>
   items.length === 0 ? none : items.join(" ");

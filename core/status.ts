@@ -13,6 +13,8 @@ export interface StatusReport {
   readonly peers: readonly PeerStatus[];
   readonly source: SourceStatus;
   readonly reconcile: ReconcileStatus;
+  /** The newest, 64 at most, oldest first. */
+  readonly repairs: readonly RepairStatus[];
   /** This node's addresses, by pool and family; empty while nothing is known of them. */
   readonly pools: readonly PoolStatus[];
   /** Records of attachments on this node. */
@@ -87,6 +89,20 @@ export interface ReconcileStatus {
   readonly lastAt?: string;
   /** Duration of the last pass. */
   readonly lastMs?: number;
+}
+
+/** Something of ours that somebody else removed or altered, and that was put back. */
+export interface RepairStatus {
+  /** RFC 3339: when it was put back. */
+  readonly at: string;
+  /** As in the metric `fairlead_repairs_total`. */
+  readonly kind: string;
+  /** As `ip`, `bridge`, `nft` or `sysctl` would say it, or `nothing`. */
+  readonly found: string;
+  /** What was done about it, likewise. */
+  readonly done: string;
+  /** From the notification on; absent where a look found it. */
+  readonly afterMs?: number;
 }
 
 export interface DnsStatus {

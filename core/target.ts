@@ -4,6 +4,7 @@ import { assertNever } from "./assert.ts";
 import type { DesiredNode, DesiredVxlan } from "./desired/node-state.ts";
 import type { NodePlan } from "./desired/plan.ts";
 import type { KeyedNode } from "./diff.ts";
+import type { Finding } from "./finding.ts";
 import type { ObjectChange } from "./network-change.ts";
 import type { Change, FdbEntry, InterfaceAddress, Neighbor, Route } from "./network.ts";
 import { addressKind, fdbKind, neighborKind, type ObjectKind, routeKind } from "./object-kind.ts";
@@ -99,10 +100,15 @@ export class Target implements KeyedNode {
    * an aim they bring the kernel from the plan before to this one, if it held all of that.
    */
   takeChanges(): readonly Change[] {
-    const changes = this.#all.map((tracked) => tracked.takeChanges());
+    return this.takeFindings().map(({ change }) => change);
+  }
+
+  /** As {@link takeChanges}, with what was noticed in the place of each. */
+  takeFindings(): readonly Finding[] {
+    const findings = this.#all.map((tracked) => tracked.takeFindings());
     return [
-      ...changes.flatMap(({ put }) => put),
-      ...changes.toReversed().flatMap(({ remove }) => remove),
+      ...findings.flatMap(({ put }) => put),
+      ...findings.toReversed().flatMap(({ remove }) => remove),
     ];
   }
 
@@ -177,12 +183,14 @@ class Tracked<T> {
     if (item !== undefined && !this.#kind.isSame(wanted, item)) this.unclear.add(key);
   }
 
-  takeChanges(): { readonly put: readonly Change[]; readonly remove: readonly Change[] } {
-    const [put, remove]: [Change[], Change[]] = [[], []];
+  takeFindings(): { readonly put: readonly Finding[]; readonly remove: readonly Finding[] } {
+    const [put, remove]: [Finding[], Finding[]] = [[], []];
+    const kind = this.#kind;
     for (const [key, item] of this.different) {
       const wanted = this.desired.get(key);
-      if (wanted === undefined) remove.push(this.#kind.remove(item));
-      else put.push(this.#kind.put(wanted));
+      if (wanted === undefined) remove.push({ change: kind.remove(item), found: kind.put(item) });
+      else if (wanted === item) put.push({ change: kind.put(wanted) });
+      else put.push({ change: kind.put(wanted), found: kind.put(item) });
     }
     this.clear();
     return { put, remove };

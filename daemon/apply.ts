@@ -8,21 +8,27 @@ import type { NodePlan, PlanSettings } from "../core/desired/plan.ts";
 import { desireSysctls, globalRpFilterProblem } from "../core/desired/sysctl.ts";
 import { diffKeyed, isForeignDevice, type KeyedNode } from "../core/diff.ts";
 import { describeError, hasErrno } from "../core/error.ts";
+import { type Finding, findingOf, formatFound } from "../core/finding.ts";
 import { formatChange } from "../core/format-change.ts";
 import { nftTableName, vxlanDevice } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
+import type { RepairStatus } from "../core/status.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { observeNode } from "./observe.ts";
 
 export type AppliedKind = "link" | "address" | "neighbor" | "fdb" | "route" | "nftables" | "sysctl";
 
+/** More at once are only counted in log and ledger. */
+export const named = 16;
+
 /** Something that was not as planned and now is. */
 export type Applied =
-  | Change
+  | Finding
   | {
       readonly kind: "nftables" | "sysctl";
       /** As `nft` or `sysctl` would say it. */
       readonly what: string;
+      readonly found: string;
     };
 
 export interface ApplyResult {
@@ -57,7 +63,8 @@ export function compareAll(
       failures.push(...foreignDevice(target.vxlan, observed));
       const changes = diffKeyed(target, observed, { mayRemove });
       kernel.apply(changes);
-      return changes;
+      // Of a whole cluster's objects one by one only those are looked for that anybody reads.
+      return changes.map((change, i) => (i < named ? findingOf(change, observed) : { change }));
     });
   });
 }
@@ -65,12 +72,12 @@ export function compareAll(
 /** Makes these changes, which are known to be needed. */
 export const applyChanges = (
   { kernel, settings }: ApplyContext,
-  changes: readonly Change[],
+  findings: readonly Finding[],
 ): ApplyResult =>
   collect(settings, (step) => {
     step(() => {
-      if (changes.length > 0) kernel.apply(changes);
-      return changes;
+      if (findings.length > 0) kernel.apply(findings.map(({ change }) => change));
+      return findings;
     });
   });
 
@@ -122,15 +129,17 @@ function applySysctls(
     // What our own device had goes with the device.
     if (!name.includes(`/${vxlanDevice}/`)) rememberSysctl(name, now);
     kernel.writeSysctl(name, value);
-    return [{ kind: "sysctl", what: `sysctl ${name} = ${value} (was ${now})` }];
+    return [{ kind: "sysctl", what: `sysctl ${name} = ${value}`, found: `${name} = ${now}` }];
   });
 }
 
 function applyTable(context: ApplyContext, { local }: NodePlan): readonly Applied[] {
   if (local === undefined) return [];
   const table = withHostPorts(local.table, context.hostPorts());
-  if (!context.kernel.applyNft(table)) return [];
-  return [{ kind: "nftables", what: `nft table inet ${nftTableName}` }];
+  const steps = [...new Set(context.kernel.applyNft(table))];
+  if (steps.length === 0) return [];
+  const what = `nft table inet ${nftTableName}: ${steps.slice(0, named).join(", ")}`;
+  return [{ kind: "nftables", what, found: "another table than planned" }];
 }
 
 function foreignDevice(vxlan: DesiredVxlan | undefined, { link }: ObservedNode): readonly string[] {
@@ -148,15 +157,17 @@ function describeFailure(error: unknown, { port }: PlanSettings): string {
   return describeError(error) + hint;
 }
 
-/** As `ip`, `bridge`, `nft` or `sysctl` would say it. */
-export const formatApplied = (applied: Applied): string =>
-  "what" in applied ? applied.what : formatChange(applied);
+/** As `ip`, `bridge`, `nft` or `sysctl` would say it: what was found, and what was done. */
+export const describeApplied = (applied: Applied): Pick<RepairStatus, "found" | "done"> =>
+  "what" in applied
+    ? { found: applied.found, done: applied.what }
+    : { found: formatFound(applied), done: formatChange(applied.change) };
 
-export function appliedKind({ kind }: Applied): AppliedKind {
+export const appliedKind = (applied: Applied): AppliedKind =>
+  "what" in applied ? applied.kind : changeKind(applied.change);
+
+export function changeKind({ kind }: Change): AppliedKind {
   switch (kind) {
-    case "nftables":
-    case "sysctl":
-      return kind;
     case "add-veth":
     case "add-vxlan":
     case "replace-shaping":

@@ -7,10 +7,11 @@ import { hostCidr, type Ip, parseCidr } from "../core/address.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
 import type { Clock } from "../core/clock.ts";
 import type { PlanSettings } from "../core/desired/plan.ts";
-import { hasErrno, toError } from "../core/error.ts";
+import { hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import type { Paths } from "../core/paths.ts";
+import { RepairLedger } from "../core/repair-ledger.ts";
 import type { StatusReport } from "../core/status.ts";
 import { type DnsServer, startDns } from "../dns/server.ts";
 import { createIpamHandlers } from "../ipam/handlers.ts";
@@ -25,12 +26,13 @@ import { type Config, podNetworks } from "./config.ts";
 import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
 import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
-import { formatMetrics } from "./metrics.ts";
+import { formatMetrics, type MetricFacts } from "./metrics.ts";
 import { careForLeases } from "./lease-care.ts";
+import { mendNowAndThen } from "./mending.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
 import { nodeFactsOf } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
-import { type NodeState, Reconciler } from "./reconcile.ts";
+import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
 import { readFileIfThere } from "./replace-file.ts";
 import { buildReport } from "./report.ts";
 import { openFileSource } from "./source/file-source.ts";
@@ -50,8 +52,6 @@ export interface DaemonContext {
 
 // Requests that the plugin serves by itself at this moment come first; each takes 20 s at most.
 const attachLockDeadlineMs = 25_000;
-/** Between two looks at the attachments: each reads every record. */
-const mendEveryMs = 5_000;
 
 /**
  * Starts all parts. Resolves when CNI requests and queries are served, which does not wait for the node
@@ -66,7 +66,10 @@ export async function startDaemon(
   const startedAtMs = clock.monotonicMs();
   await using stack = new AsyncDisposableStack();
   const source = stack.use(openFileSource({ directory: config.cluster.directory, log }));
-  const files = stack.use(new NodeFiles({ paths, confDir: config.cni.confDir, log }));
+  const ledger = new RepairLedger();
+  const files = stack.use(
+    new NodeFiles({ paths, confDir: config.cni.confDir, ledger, clock, log }),
+  );
   let facts: NodeFacts | undefined;
   const nodeFacts = () => facts ?? readNodeFacts(paths);
   // One store for both programs: what one of them writes, the other need not read.
@@ -90,9 +93,9 @@ export async function startDaemon(
     }
     firstPass.resolve();
   };
-  const reconciler = stack.use(openReconciler(context, source, onPass));
+  const reconciler = stack.use(openReconciler(context, { source, ledger, onPass }));
   stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
-  stack.use(mendNowAndThen(handlers, reconciler, log));
+  stack.use(mendNowAndThen(handlers, { reconciler, ledger, ...context }));
   await Promise.race([firstPass.promise, abortOf(signal)]);
   stack.use(openLeaseCare(context, ipam));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
@@ -105,6 +108,7 @@ export async function startDaemon(
       source,
       state: reconciler.state(),
       counters: reconciler.counters,
+      ledger,
       files,
       addresses,
       dns: dns && {
@@ -117,20 +121,21 @@ export async function startDaemon(
     });
   const path = paths.statusSocket;
   stack.use(await keepServing({ path, serve: () => serveStatus(path, report, log), log }));
-  const metrics = (): Promise<string> =>
-    formatMetrics({
-      report: report(),
-      reconcile: reconciler.counters,
-      fileRepairs: files.repairs,
-      residentBytes: process.memoryUsage.rss(),
-      cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
-    });
+  const metrics = () =>
+    metricsOf({ report: report(), reconcile: reconciler.counters, fileRepairs: files.repairs });
   const unready = () => unreadiness(report());
   stack.use(serveHealth({ ...config.metrics, unready, metrics, log }));
   isServing = true;
   publish();
   return stack.move();
 }
+
+const metricsOf = (known: Pick<MetricFacts, "report" | "reconcile" | "fileRepairs">) =>
+  formatMetrics({
+    ...known,
+    residentBytes: process.memoryUsage.rss(),
+    cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
+  });
 
 function unreadiness({ isReady, problems }: StatusReport): readonly string[] {
   if (isReady) return [];
@@ -163,14 +168,14 @@ function openHandlers(
 
 function openReconciler(
   { config, paths, kernel, clock, log }: DaemonContext,
-  source: Source,
-  onPass: (state: NodeState) => void,
+  parts: Pick<ReconcilerOptions, "source" | "ledger" | "onPass">,
 ): Reconciler {
+  const { source } = parts;
   const { nodeName, network } = config;
   const records = openRecords({ directory: paths.attachments, clock, log });
   return new Reconciler({
+    ...parts,
     kernel,
-    source,
     settings: planSettings(config),
     removalGraceMs: config.cluster.removalGraceSeconds * 1000,
     missingNodeHint: (membership, links) =>
@@ -178,7 +183,6 @@ function openReconciler(
     hostPorts: () => records.hostPortClaims(),
     podAddresses: () => records.podAddresses(network.name),
     rememberSysctl: (name, value) => rememberSysctl(paths.sysctls, name, value),
-    onPass,
     clock,
     log,
   });
@@ -217,21 +221,6 @@ async function openCniSocket(
   const programs = { fairlead: handlers, "fairlead-ipam": ipamHandlers };
   const serve = () => serveCni({ socketPath: path, handlers: programs, log });
   return await keepServing({ path, serve, log });
-}
-
-// The pods' ends of the data path: the reconciler looks after the node's only.
-function mendNowAndThen(handlers: AttachHandlers, { counters }: Reconciler, log: Log): Disposable {
-  const mend = (): void => {
-    try {
-      const routes = handlers.mend().filter(({ kind }) => kind === "add-route");
-      counters.repairs.route += routes.length;
-    } catch (error) {
-      log.error({ err: toError(error) }, "cannot compare the attachments with the kernel");
-    }
-  };
-  mend();
-  const timer = setInterval(mend, mendEveryMs);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 interface RunningDns {

@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { RepairLedger } from "../core/repair-ledger.ts";
+import { systemClock } from "../kernel/clock.ts";
 import { silentLog } from "../core/log.ts";
 import { formatNodeFacts, type NodeFacts, parseNodeFacts } from "../core/node-facts.ts";
 import { paths } from "../core/paths.ts";
@@ -87,9 +89,12 @@ describe("NodeFiles", () => {
     const nodeFacts = join(directory, "run", "node.json");
     const confDir = join(directory, "net.d");
     const conflist = join(confDir, paths.conflist);
+    const ledger = new RepairLedger();
     const files = new NodeFiles({
       paths: { ...paths, nodeFacts },
       confDir,
+      ledger,
+      clock: systemClock,
       log: silentLog,
       timing: { quietMs: 1, atMostMs: 5, everyMs: 60_000 },
     });
@@ -99,7 +104,7 @@ describe("NodeFiles", () => {
         timeout: 2000,
         interval: 2,
       });
-    return { files, nodeFacts, confDir, conflist, isThere };
+    return { files, ledger, nodeFacts, confDir, conflist, isThere };
   }
 
   test("writes nothing before the node is ready, then both", () => {
@@ -112,13 +117,17 @@ describe("NodeFiles", () => {
   });
 
   test("puts back what is removed or altered, and counts it", async () => {
-    const { files, nodeFacts, conflist, isThere } = open();
+    const { files, ledger, nodeFacts, conflist, isThere } = open();
     files.publish(facts);
     rmSync(conflist);
     await isThere(conflist, formatConflist("fairlead"));
     writeFileSync(nodeFacts, "{}");
     await isThere(nodeFacts, formatNodeFacts(facts));
     expect(files.repairs).toBe(2);
+    expect(ledger.entries()).toMatchObject([
+      { kind: "file", found: "nothing", done: `write ${conflist}` },
+      { kind: "file", found: "a file of 2 octets", done: `write ${nodeFacts}` },
+    ]);
   });
 
   test("comes back when the whole directory was removed", async () => {

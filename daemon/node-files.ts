@@ -2,9 +2,11 @@
 // container runtime. Both are put back when somebody alters or removes them.
 import { dirname, join } from "node:path";
 import { describeError } from "../core/error.ts";
+import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { formatNodeFacts, type NodeFacts } from "../core/node-facts.ts";
 import type { Paths } from "../core/paths.ts";
+import type { RepairLedger } from "../core/repair-ledger.ts";
 import type { StatusProblem } from "../core/status.ts";
 import { ensureConflist, formatConflist } from "./conflist.ts";
 import { readFileIfThere, replaceFile } from "./replace-file.ts";
@@ -14,6 +16,8 @@ export interface NodeFilesOptions {
   readonly paths: Paths;
   /** `cni.confDir` */
   readonly confDir: string;
+  readonly ledger: RepairLedger;
+  readonly clock: Clock;
   readonly log: Log;
   readonly timing?: WatchTiming;
 }
@@ -25,13 +29,18 @@ export class NodeFiles implements Disposable {
   repairs = 0;
   readonly #conflistPath: string;
   readonly #factsPath: string;
+  readonly #ledger: RepairLedger;
+  readonly #clock: Clock;
   readonly #log: Log;
   readonly #watch: DirectoryWatch;
   #facts: NodeFacts | undefined;
   #problems: readonly StatusProblem[] = [];
   #isPublished = false;
 
-  constructor({ paths, confDir, log, timing = usualTiming }: NodeFilesOptions) {
+  constructor(options: NodeFilesOptions) {
+    const { paths, confDir, ledger, clock, log, timing = usualTiming } = options;
+    this.#ledger = ledger;
+    this.#clock = clock;
     this.#factsPath = paths.nodeFacts;
     this.#conflistPath = join(confDir, paths.conflist);
     this.#log = log;
@@ -61,8 +70,11 @@ export class NodeFiles implements Disposable {
       const repaired = [...this.#ensureFacts(this.#facts), ...this.#ensureConflist(this.#facts)];
       if (isRepair && repaired.length > 0) {
         this.repairs += repaired.length;
-        this.#log.warn({ files: repaired }, "put back files that were changed behind our back");
-      } else if (repaired.length > 0) this.#log.info({ files: repaired }, "told the node's facts");
+        const at = new Date(this.#clock.nowMs()).toISOString();
+        this.#ledger.add(repaired.map(({ done, found }) => ({ at, kind: "file", found, done })));
+        this.#log.warn({ repairs: repaired }, "put back files that were changed behind our back");
+      } else if (repaired.length > 0)
+        this.#log.info({ files: repaired.map(({ path }) => path) }, "told the node's facts");
     } catch (error) {
       this.#isPublished = false;
       this.#problems = [{ area: "cni", message: `Cannot write a file: ${describeError(error)}` }];
@@ -72,15 +84,18 @@ export class NodeFiles implements Disposable {
     this.#watch.expect();
   }
 
-  #ensureFacts(facts: NodeFacts): readonly string[] {
+  #ensureFacts(facts: NodeFacts): readonly Written[] {
+    const path = this.#factsPath;
     const text = formatNodeFacts(facts);
-    if (readFileIfThere(this.#factsPath) === text) return [];
-    replaceFile(this.#factsPath, text, 0o644);
-    return [this.#factsPath];
+    const found = readFileIfThere(path);
+    if (found === text) return [];
+    replaceFile(path, text, 0o644);
+    return [writtenOver(found, path)];
   }
 
-  #ensureConflist({ network }: NodeFacts): readonly string[] {
+  #ensureConflist({ network }: NodeFacts): readonly Written[] {
     const path = this.#conflistPath;
+    const found = readFileIfThere(path);
     const outcome = ensureConflist(path, formatConflist(network));
     this.#isPublished = true;
     this.#problems =
@@ -92,10 +107,22 @@ export class NodeFiles implements Disposable {
             },
           ]
         : [];
-    return outcome === "written" ? [path] : [];
+    return outcome === "written" ? [writtenOver(found, path)] : [];
   }
 
   [Symbol.dispose](): void {
     this.#watch[Symbol.dispose]();
   }
 }
+
+interface Written {
+  readonly path: string;
+  readonly found: string;
+  readonly done: string;
+}
+
+const writtenOver = (found: string | undefined, path: string): Written => ({
+  path,
+  found: found === undefined ? "nothing" : `a file of ${Buffer.byteLength(found)} octets`,
+  done: `write ${path}`,
+});

@@ -39,7 +39,7 @@ describe("Reconciler", () => {
   });
 
   test("counts what it puts back, by kind, and nothing else", async () => {
-    const { source, programmed, kernel, reconciler, has } = scene();
+    const { source, programmed, kernel, reconciler, ledger, has } = scene();
     source.setNodes(nodeA, nodeC);
     const { plan } = await programmed();
     const { repairs } = reconciler.counters;
@@ -54,6 +54,13 @@ describe("Reconciler", () => {
     await vi.waitFor(() => expect(repairs.sysctl).toBe(1), waiting);
     source.setNodes(nodeA, nodeB, nodeC);
     await has("10.244.2.0/24");
+    const line = "ip route replace 10.244.3.0/24 via 10.244.3.0 dev fl-vxlan onlink";
+    expect(ledger.entries()).toMatchObject([
+      { kind: "route", found: "nothing", done: expect.stringContaining(line) },
+      { kind: "nftables", done: "nft table inet fairlead: put the table" },
+      { kind: "sysctl", found: "net/ipv4/ip_forward = 0", done: "sysctl net/ipv4/ip_forward = 1" },
+    ]);
+    expect(ledger.entries()[0]?.afterMs).toBeGreaterThan(0);
     expect(repairs).toEqual({
       link: 0,
       address: 0,

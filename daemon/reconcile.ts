@@ -8,6 +8,7 @@ import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
+import type { RepairLedger } from "../core/repair-ledger.ts";
 import { routeKind } from "../core/object-kind.ts";
 import { RemovalGuard } from "../core/removal-guard.ts";
 import type { StatusProblem } from "../core/status.ts";
@@ -22,7 +23,8 @@ import {
   applySettings,
   compareAll,
   findWarnings,
-  formatApplied,
+  named,
+  describeApplied,
 } from "./apply.ts";
 import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
 import { countPeerRoutes, observeUnderlay } from "./observe.ts";
@@ -54,6 +56,7 @@ export interface ReconcilerOptions extends ApplyContext, PlannerOptions {
   readonly source: Source;
   /** How long the removal of most nodes together waits: core/removal-guard. */
   readonly removalGraceMs: number;
+  readonly ledger: RepairLedger;
   /** After each pass. */
   readonly onPass: (state: NodeState) => void;
   readonly clock: Clock;
@@ -76,9 +79,6 @@ const usualTiming: ReconcileTiming = {
   backoffMs: 100,
   backoffMaxMs: 5000,
 };
-
-/** More changes than this are only counted in the log. */
-const loggedChanges = 16;
 
 export class Reconciler implements Disposable {
   readonly counters: ReconcileCounters = {
@@ -109,6 +109,8 @@ export class Reconciler implements Disposable {
   /** Settings or the nftables table may be others than at the last look. */
   #mustSet = false;
   #compareAtMs = -Infinity;
+  /** Monotonic: the first notification since the last pass. */
+  #noticedAtMs: number | undefined;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -148,7 +150,9 @@ export class Reconciler implements Disposable {
       for (const change of changes) if (isOwn(change, target)) target.notice(change);
     }
     const isNews = this.#mustCompare || this.#mustLook || this.#mustSet || target.isDifferent;
-    if (isNews) this.#loop.request("event");
+    if (!isNews) return;
+    this.#noticedAtMs ??= this.#options.clock.monotonicMs();
+    this.#loop.request("event");
   }
 
   #pass(reason: LoopReason): boolean {
@@ -166,6 +170,7 @@ export class Reconciler implements Disposable {
       return false;
     } finally {
       counters.passes++;
+      this.#noticedAtMs = undefined;
       counters.lastAtMs = clock.nowMs();
       counters.lastMs = clock.monotonicMs() - startedAtMs;
     }
@@ -227,9 +232,9 @@ export class Reconciler implements Disposable {
 
   /** What was noticed, then what is new in the plan: a cluster's size does not matter. */
   #apply(plan: NodePlan): ApplyResult[] {
-    const repairs = this.#target.takeChanges();
+    const repairs = this.#target.takeFindings();
     this.#target.aim(plan);
-    const updates = this.#target.takeChanges();
+    const updates = this.#target.takeFindings();
     return [
       this.#report(applyChanges(this.#options, repairs), true),
       this.#report(applyChanges(this.#options, updates), false),
@@ -252,17 +257,27 @@ export class Reconciler implements Disposable {
   }
 
   #report(result: ApplyResult, isRepair: boolean): ApplyResult {
-    const { log } = this.#options;
+    const { log, clock, ledger } = this.#options;
     const { applied } = result;
     if (applied.length === 0) return result;
-    const fields = {
-      count: applied.length,
-      changes: applied.slice(0, loggedChanges).map(formatApplied),
-    };
-    if (isRepair) {
-      for (const one of applied) this.counters.repairs[appliedKind(one)]++;
-      log.warn(fields, "put back what was changed behind our back");
-    } else log.info(fields, "brought the plan into the kernel");
+    const count = applied.length;
+    const first = applied.slice(0, named).map((one) => ({
+      kind: appliedKind(one),
+      ...describeApplied(one),
+    }));
+    if (!isRepair) {
+      log.info(
+        { count, changes: first.map(({ done }) => done) },
+        "brought the plan into the kernel",
+      );
+      return result;
+    }
+    for (const one of applied) this.counters.repairs[appliedKind(one)]++;
+    log.warn({ count, repairs: first }, "put back what was changed behind our back");
+    const at = new Date(clock.nowMs()).toISOString();
+    const noticed = this.#noticedAtMs;
+    const after = noticed === undefined ? {} : { afterMs: clock.monotonicMs() - noticed };
+    ledger.add(first.map((one) => ({ at, ...one, ...after })));
     return result;
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { RepairLedger } from "../core/repair-ledger.ts";
 import { planNode } from "../core/desired/plan.ts";
 import { settleMembership } from "../core/cluster/membership.ts";
 import type { PoolStatus } from "../core/status.ts";
@@ -63,6 +64,7 @@ function input(more: Partial<ReportInput> = {}): ReportInput {
     source,
     state: { snapshot, plan, isProgrammed: true, problems: plan.problems },
     counters,
+    ledger: new RepairLedger(),
     files: { isPublished: true, problems: [] },
     dns: {
       counters: dnsCounters,
@@ -81,6 +83,7 @@ describe("buildReport()", () => {
   test("tells everything of a node that is well", () => {
     expect(buildReport(input())).toEqual({
       version,
+      repairs: [],
       isReady: true,
       problems: [],
       node: {

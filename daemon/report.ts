@@ -1,4 +1,5 @@
 import type { Ip } from "../core/address.ts";
+import type { RepairLedger } from "../core/repair-ledger.ts";
 import type { PoolStatus, StatusProblem, StatusReport } from "../core/status.ts";
 import { version } from "../core/version.ts";
 import type { DnsCounters } from "../dns/server.ts";
@@ -12,6 +13,7 @@ export interface ReportInput {
   /** Undefined before the source's first list. */
   readonly state: NodeState | undefined;
   readonly counters: ReconcileCounters;
+  readonly ledger: RepairLedger;
   readonly files: { readonly isPublished: boolean; readonly problems: readonly StatusProblem[] };
   readonly dns:
     | {
@@ -57,6 +59,7 @@ export function buildReport(input: ReportInput): StatusReport {
         lastMs: counters.lastMs,
       }),
     },
+    repairs: input.ledger.entries(),
     pools: input.addresses.pools,
     attachments,
     dns: dnsStatus(input),

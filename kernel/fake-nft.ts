@@ -16,11 +16,11 @@ export class FakeNftTables {
     return this.#tables.get(name);
   }
 
-  apply(desired: NftTable): boolean {
+  apply(desired: NftTable): readonly string[] {
     const wanted = asObserved(desired);
-    if (isDeepStrictEqual(this.#tables.get(desired.name), wanted)) return false;
+    if (isDeepStrictEqual(this.#tables.get(desired.name), wanted)) return [];
     this.#tables.set(desired.name, wanted);
-    return true;
+    return ["put the table"];
   }
 
   remove(name: string): void {

@@ -86,10 +86,10 @@ export interface Kernel extends NetworkNamespace, Disposable {
   /** Our table as it is; undefined when there is none. */
   observeNft(name: string): ObservedNftTable | undefined;
   /**
-   * Makes the table be `desired`, in one transaction that changes only what differs. True when
-   * something did.
+   * Makes the table be `desired`, in one transaction that changes only what differs. Gives its steps, in
+   * words; none when nothing did.
    */
-  applyNft(desired: NftTable): boolean;
+  applyNft(desired: NftTable): readonly string[];
   /**
    * Puts the elements of the part's maps into the table, without reading it, in one transaction. One
    * that is there already is no failure; EEXIST when a key leads elsewhere, and then nothing is changed.

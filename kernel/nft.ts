@@ -78,17 +78,17 @@ export class NftTables {
     };
   }
 
-  apply(desired: NftTable): boolean {
+  apply(desired: NftTable): readonly string[] {
     const operation = `apply the nftables table "${desired.name}"`;
     for (let attempt = 1; attempt <= attempts; attempt++) {
       const { state, generation } = this.#readUndisturbed(desired.name);
       const batch = new MessageBatch();
       writeBegin(batch, generation);
       const steps = writeDifference(batch, desired, state);
-      if (steps.length === 0) return false;
+      if (steps.length === 0) return [];
       writeEnd(batch);
       const failure = this.#socket.transact(batch);
-      if (failure === undefined) return true;
+      if (failure === undefined) return steps;
       if (failure.errno !== "ERESTART") throw failed(operation, steps, failure);
     }
     throw new KernelError(operation, "ERESTART", `disturbed ${attempts} times`);

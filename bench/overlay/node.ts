@@ -1,6 +1,7 @@
 // One node's reconcile loop in a network namespace of its own, with a cluster in the hands of the
 // benchmark. Run as a program: one phase in a process of its own, its figures as JSON.
 import { setImmediate, setTimeout } from "node:timers/promises";
+import { RepairLedger } from "../../core/repair-ledger.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import { silentLog } from "../../core/log.ts";
 import { parseConfig } from "../../daemon/config.ts";
@@ -50,6 +51,7 @@ function startNode(namespace: string) {
   let wake = (): void => {};
   const reconciler = stack.use(
     new Reconciler({
+      ledger: new RepairLedger(),
       kernel,
       source,
       settings: planSettings(parseConfig(configuration, "bench", { nodeName: "node-a" })),

@@ -86,7 +86,7 @@ describe.each(kernels)("single elements of %s", (_name, openScene) => {
       "postrouting",
     ]);
     expect(observed.chains.get("ports")).toEqual(asObserved(table).chains.get("ports"));
-    expect(kernel.applyNft(table)).toBe(true);
+    expect(kernel.applyNft(table)).not.toEqual([]);
     expect(kernel.observeNft("fairlead")).toEqual(asObserved(table));
   });
 

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { RepairLedger } from "../../core/repair-ledger.ts";
 import { silentLog } from "../../core/log.ts";
 import { parseConfig } from "../../daemon/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
@@ -58,6 +59,7 @@ function startNodes({ addresses, prefixLength }: Underlay) {
     const kernel = stack.use(openKernel({ namespace: node.path }));
     const reconciler = stack.use(
       new Reconciler({
+        ledger: new RepairLedger(),
         kernel,
         source: stack.use(openFileSource({ directory, log: silentLog })),
         settings: planSettings(parseConfig(config, "test", { nodeName: `node-${i + 1}` })),

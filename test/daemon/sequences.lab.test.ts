@@ -3,6 +3,7 @@
 // anew.
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { RepairLedger } from "../../core/repair-ledger.ts";
 import { settleMembership } from "../../core/cluster/membership.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import { desiredOf, planNode } from "../../core/desired/plan.ts";
@@ -41,6 +42,7 @@ function startNode() {
   const source = createFakeSource();
   const reconciler = stack.use(
     new Reconciler({
+      ledger: new RepairLedger(),
       kernel,
       source,
       settings,

@@ -8,6 +8,7 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { vi } from "vitest";
+import { RepairLedger } from "../../core/repair-ledger.ts";
 import type { Ip } from "../../core/address.ts";
 import { silentLog } from "../../core/log.ts";
 import { parseConfig } from "../../daemon/config.ts";
@@ -112,6 +113,7 @@ export class ThreeNodes implements AsyncDisposable {
     const source = stack.use(openFileSource({ directory: this.clusterOf(name), log: silentLog }));
     const reconciler = stack.use(
       new Reconciler({
+        ledger: new RepairLedger(),
         kernel,
         source,
         settings: planSettings(config),

@@ -1,5 +1,6 @@
 // A reconciler of node-a over the kernel in memory, its source in the hands of the test.
 import { expect, onTestFinished, vi } from "vitest";
+import { RepairLedger } from "../../core/repair-ledger.ts";
 import type { Ip } from "../../core/address.ts";
 import type { HostPortHolder } from "../../core/desired/host-ports.ts";
 import { silentLog } from "../../core/log.ts";
@@ -46,7 +47,9 @@ export function scene(yaml = "", paces = timing) {
   const hostPorts: HostPortHolder[] = [];
   const podAddresses: Ip[] = [];
   const config = parseConfig(yaml, "test", { nodeName: "node-a" });
+  const ledger = new RepairLedger();
   const reconciler = new Reconciler({
+    ledger,
     kernel,
     source,
     settings: planSettings(config),
@@ -71,6 +74,7 @@ export function scene(yaml = "", paces = timing) {
     kernel,
     source,
     reconciler,
+    ledger,
     remembered,
     hostPorts,
     podAddresses,
