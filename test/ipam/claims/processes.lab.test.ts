@@ -10,10 +10,10 @@ test(
   { timeout: 180_000 },
   async () => {
     const directory = join(temporaryDirectory(), "claims");
-    const figures = await soakClaims({ directory, processes: 20, rounds: 3, seed });
-    expect(figures.kills).toBe(60);
+    const figures = await soakClaims({ directory, processes: 20, rounds: 2, seed });
+    expect(figures.kills).toBe(40);
     // Else the kills came too early to prove anything.
-    expect(figures.answers).toBeGreaterThan(60);
+    expect(figures.answers).toBeGreaterThan(40);
     expect(figures.interrupted).toBeGreaterThan(5);
   },
 );

@@ -77,6 +77,9 @@ export async function soakClaims(options: ClaimSoakOptions): Promise<ClaimSoakFi
   return figures;
 }
 
+/** Against hanging alone. */
+const roundDeadlineMs = 60_000;
+
 interface Report {
   readonly held: readonly string[];
   readonly isBusy: boolean;
@@ -94,7 +97,7 @@ async function runAndKill(
     const child = spawn(process.execPath, [worker, directory, node, seed], {
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const run = { node, child, said: "", complaint: "", delayMs: random.below(200) };
+    const run = { node, child, said: "", complaint: "", killAfter: random.below(4) };
     child.stdout.on("data", (chunk: Buffer) => (run.said += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (run.complaint += chunk.toString()));
     return { run, closed: once(child, "close"), started: once(child.stdout, "data") };
@@ -103,8 +106,13 @@ async function runAndKill(
     Promise.all(running.map(({ started }) => started)),
     ...running.map(({ closed }) => closed),
   ]);
+  const giveUpAtMs = performance.now() + roundDeadlineMs;
   const ended = running.map(async ({ run, closed }): Promise<[string, Report]> => {
-    await setTimeout(run.delayMs);
+    // By what it has done, not by time: on a machine that is busy the kill would come before the first claim.
+    while (readReport(run.said).answers < run.killAfter && performance.now() < giveUpAtMs) {
+      await setTimeout(1);
+    }
+    await setTimeout(random.below(20));
     run.child.kill("SIGKILL");
     await closed;
     if (run.child.signalCode !== "SIGKILL") {
