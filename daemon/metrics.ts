@@ -100,9 +100,15 @@ const metrics: readonly Metric[] = [
   },
   {
     name: "fairlead_reconcile_passes_total",
-    help: "Comparisons with the kernel.",
+    help: "Times that something was brought into the kernel, or looked at in it.",
     kind: "counter",
     read: ({ reconcile }) => reconcile.passes,
+  },
+  {
+    name: "fairlead_reconcile_comparisons_total",
+    help: "Passes that read and compared everything.",
+    kind: "counter",
+    read: ({ reconcile }) => reconcile.comparisons,
   },
   {
     name: "fairlead_reconcile_failures_total",

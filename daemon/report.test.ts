@@ -171,6 +171,7 @@ test("formatMetrics() is Prometheus' text, every name ours", async () => {
   expect(samples).toEqual(
     expect.arrayContaining([
       "fairlead_ready 1",
+      "fairlead_reconcile_comparisons_total 1",
       'fairlead_peers{path="vxlan"} 1',
       'fairlead_repairs_total{kind="neighbor"} 2',
       'fairlead_repairs_total{kind="file"} 4',

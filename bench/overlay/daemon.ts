@@ -19,7 +19,7 @@ export interface WholeDaemon {
   readonly cpuPerMinute: number;
 }
 
-const home = join(import.meta.dirname, "../../dist/lib");
+const command = join(import.meta.dirname, "../../dist/bin/fairlead");
 const settleMs = 10_000;
 const restMs = 20_000;
 
@@ -29,14 +29,12 @@ export async function measureDaemon(nodes: number): Promise<WholeDaemon> {
   writeCluster(directory, nodes);
   machine.write("/etc/fairlead/fairlead.yaml", configuration);
   const startedAt = performance.now();
-  const { pid } = machine.startDaemon(undefined, [join(home, "node"), join(home, "cli.js")]);
-  await machine.status(
-    ({ isReady, peers: known }) => isReady && known.length === nodes - 1,
-    60_000,
-  );
+  const { pid } = machine.startDaemon(undefined, [command]);
+  // Not by the status, whose report of all peers is work, and memory, of the daemon's own.
+  using kernel = openKernel({ namespace: machine.network });
+  while (kernel.routes({ protocol: 76 }).length <= nodes) await setTimeout(100);
   const ready = performance.now() - startedAt;
   const rename: number[] = [];
-  using kernel = openKernel({ namespace: machine.network });
   const peers = nodes - 1;
   for (let i = 0; i < Math.min(15, peers); i++) {
     await setTimeout(400);

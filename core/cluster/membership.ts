@@ -10,6 +10,7 @@ import {
   familyOf,
   type Ip,
 } from "../address.ts";
+import { Claims } from "./claims.ts";
 import type { Node, Pod } from "./model.ts";
 import { strayAddresses } from "./stray.ts";
 
@@ -50,16 +51,20 @@ export type SettleMembership = (nodes: Iterable<Node>, pods: Iterable<Pod>) => M
  */
 export function membershipSettler(clusterCidrs: readonly Cidr[]): SettleMembership {
   const judged = new WeakMap<Node, Judged>();
+  const claims = new Claims();
   const judge = (node: Node): Judged => {
-    const known = judged.get(node) ?? judgeAlone(node, clusterCidrs);
-    judged.set(node, known);
-    return known;
+    const known = judged.get(node);
+    if (known !== undefined) return known;
+    const fresh = judgeAlone(node, clusterCidrs);
+    judged.set(node, fresh);
+    return fresh;
   };
   return (nodes, pods) => {
     const all = [...nodes];
-    const { settled, problems } = isContested(all)
+    claims.follow(all);
+    const { settled, problems } = isContested(claims, all)
       ? settleContested(all, clusterCidrs)
-      : settleAlone(all.map(judge));
+      : settleAlone(all, judge);
     for (const [name, strays] of strayAddresses(pods, settled, clusterCidrs)) {
       const node = settled.get(name);
       if (node !== undefined) settled.set(name, { ...node, strays });
@@ -98,41 +103,30 @@ function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged {
 
 const none: readonly MembershipProblem[] = [];
 
-const settleAlone = (nodes: readonly Judged[]): Settled => ({
-  settled: new Map(nodes.map(({ member }) => [member.name, member])),
-  problems: nodes.flatMap(({ problems }) => problems),
-});
+function settleAlone(nodes: readonly Node[], judge: (node: Node) => Judged): Settled {
+  const settled = new Map<string, Member>();
+  const problems: MembershipProblem[] = [];
+  for (const node of nodes) {
+    const judged = judge(node);
+    settled.set(node.name, judged.member);
+    if (judged.problems.length > 0) problems.push(...judged.problems);
+  }
+  return { settled, problems };
+}
 
 const byNode = (a: MembershipProblem, b: MembershipProblem): number =>
   a.node === b.node ? 0 : a.node < b.node ? -1 : 1;
 
 /** True when two nodes claim the same address, or overlapping pod CIDRs, or may do so. */
-function isContested(nodes: readonly Node[]): boolean {
-  const claims = new Set<Ip | Cidr>();
-  let count = 0;
-  for (const { addresses, podCidrs } of nodes) {
-    for (const address of addresses) claims.add(address);
-    for (const podCidr of podCidrs) claims.add(podCidr);
-    count += addresses.length + podCidrs.length;
-  }
-  if (claims.size < count) return true;
-  if (haveOneLength(nodes)) return false;
-  const lengths = lengthsOf(nodes);
+function isContested(claims: Claims, nodes: readonly Node[]): boolean {
+  if (claims.hasRepeated) return true;
+  const { lengths } = claims;
+  // Networks of one length, which are others, do not overlap.
+  if (lengths[4].size < 2 && lengths[6].size < 2) return false;
   return nodes.some(({ podCidrs }) =>
     podCidrs.some((podCidr) =>
       largerNetworks(podCidr, lengths).some((larger) => claims.has(larger)),
     ),
-  );
-}
-
-/** Networks of one length, which are others, do not overlap. */
-function haveOneLength(nodes: readonly Node[]): boolean {
-  const suffixes: Record<Family, string | undefined> = { 4: undefined, 6: undefined };
-  return nodes.every(({ podCidrs }) =>
-    podCidrs.every((podCidr) => {
-      const suffix = (suffixes[familyOf(podCidr)] ??= podCidr.slice(podCidr.indexOf("/")));
-      return podCidr.endsWith(suffix);
-    }),
   );
 }
 

@@ -76,7 +76,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   const services = serviceAddressRoutes(settings.dnsAddresses);
   const stop = (...messages: readonly string[]): NodePlan => ({
     own: { ...emptyNode, routes: services },
-    peers: new Map(peersOf(input).map((peer) => [peer.name, unplannedPeer(peer)])),
+    peers: new Map(Array.from(peersOf(input), (peer) => [peer.name, unplannedPeer(peer)])),
     problems: [...clusterProblems(membership), ...inArea("node", messages)],
   });
   if (member === undefined) return stop(missingNodeHint);
@@ -101,7 +101,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
     problems: [
       ...clusterProblems(membership),
       ...inArea("cluster", overlay.problems),
-      ...inArea("cluster", Array.from(peers.values(), ({ problems }) => problems).flat()),
+      ...inArea("cluster", peerProblems(peers)),
       ...strayProblems(local),
     ],
   };
@@ -109,14 +109,20 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
 
 const none: readonly Ip[] = [];
 
+function peerProblems(peers: ReadonlyMap<string, PeerPlan>): readonly string[] {
+  const found: string[] = [];
+  for (const { problems } of peers.values()) if (problems.length > 0) found.push(...problems);
+  return found;
+}
+
 const isSameBasis = (a: PlanBasis, b: PlanBasis): boolean =>
   a.member === b.member && a.links === b.links && a.strays === b.strays;
 
-const peersOf = ({ settings, membership }: PlanInput): readonly Member[] =>
-  membership.nodes
-    .values()
-    .filter(({ name }) => name !== settings.nodeName)
-    .toArray();
+function* peersOf({ settings, membership }: PlanInput): Generator<Member> {
+  for (const member of membership.nodes.values()) {
+    if (member.name !== settings.nodeName) yield member;
+  }
+}
 
 const inArea = (
   area: StatusProblem["area"],

@@ -1,0 +1,58 @@
+// Who claims what, kept from cluster to cluster: whether anything is claimed twice is known without
+// looking at all nodes again.
+import { type Cidr, type Family, cidrPrefixLength, familyOf, type Ip } from "../address.ts";
+import type { Node } from "./model.ts";
+
+export class Claims {
+  readonly #nodes = new Set<Node>();
+  readonly #counts = new Map<Ip | Cidr, number>();
+  readonly #lengths: Readonly<Record<Family, Map<number, number>>> = { 4: new Map(), 6: new Map() };
+  /** Claims beyond the first of each. */
+  #repeated = 0;
+
+  /** Makes it be the claims of these nodes. */
+  follow(nodes: readonly Node[]): void {
+    for (const node of nodes) {
+      if (this.#nodes.has(node)) continue;
+      this.#nodes.add(node);
+      this.#count(node, 1);
+    }
+    if (this.#nodes.size === nodes.length) return;
+    const present = new Set(nodes);
+    for (const node of this.#nodes) {
+      if (present.has(node)) continue;
+      this.#nodes.delete(node);
+      this.#count(node, -1);
+    }
+  }
+
+  /** An address, or a pod CIDR, that is claimed more than once. */
+  get hasRepeated(): boolean {
+    return this.#repeated > 0;
+  }
+
+  /** The prefix lengths of all pod CIDRs: in practice one per family. */
+  get lengths(): Readonly<Record<Family, ReadonlySet<number>>> {
+    return { 4: new Set(this.#lengths[4].keys()), 6: new Set(this.#lengths[6].keys()) };
+  }
+
+  has(claim: Ip | Cidr): boolean {
+    return this.#counts.has(claim);
+  }
+
+  #count({ addresses, podCidrs }: Node, step: 1 | -1): void {
+    for (const claim of [...addresses, ...podCidrs]) {
+      const before = this.#counts.get(claim) ?? 0;
+      if (before + step === 0) this.#counts.delete(claim);
+      else this.#counts.set(claim, before + step);
+      if (Math.max(before, before + step) > 1) this.#repeated += step;
+    }
+    for (const podCidr of podCidrs) {
+      const lengths = this.#lengths[familyOf(podCidr)];
+      const length = cidrPrefixLength(podCidr);
+      const left = (lengths.get(length) ?? 0) + step;
+      if (left === 0) lengths.delete(length);
+      else lengths.set(length, left);
+    }
+  }
+}
