@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { cidrOf } from "../core/address.ts";
 import { type PodName, podNameOf } from "../core/cni/pod-name.ts";
-import type { AttachmentRequest, CniResult, CniRoute } from "../core/cni/types.ts";
+import type { AttachmentRequest, CniResult, CniRoute, NetConf } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
 import { hostInterfaceName } from "../core/names.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
@@ -53,7 +53,7 @@ async function addOwn(
   if (whole !== undefined) return whole;
   try {
     if (previous !== undefined) await clearPrevious(scope, { request, previous }, signal);
-    return await attach(scope, { request, sandbox, facts }, signal);
+    return await attach(scope, { request, sandbox, facts, previous }, signal);
   } catch (cause) {
     await undo(scope, request);
     throw cause;
@@ -64,11 +64,13 @@ interface Attaching {
   readonly request: AttachmentRequest;
   readonly sandbox: Sandbox;
   readonly facts: NodeFacts;
+  /** Of what an earlier ADD left, which is taken apart by now. */
+  readonly previous: AttachmentRecord | undefined;
 }
 
 async function attach(
   scope: AttachScope,
-  { request, sandbox, facts }: Attaching,
+  { request, sandbox, facts, previous }: Attaching,
   signal: AbortSignal,
 ): Promise<CniResult> {
   const { key, netns, conf } = request;
@@ -86,7 +88,7 @@ async function attach(
     },
     createdAtMs: scope.clock.nowMs(),
   };
-  scope.records.write(record);
+  if (previous !== undefined || !isFoundByLease(conf)) scope.records.write(record);
   const bare = {
     addresses: [],
     routes: [],
@@ -123,6 +125,14 @@ async function attach(
   });
   return resultOf(key, netns, made, dns);
 }
+
+/**
+ * Whether an ADD that is killed once it has addresses, and before it has its record, is found without one:
+ * the node's own leases say whose they are, and DEL, GC and the sweep of leases free them by that. Elsewhere
+ * only a record says whom to ask.
+ */
+const isFoundByLease = (conf: NetConf): boolean =>
+  hasOwnIpam(conf) && conf.ipam.dataDir === undefined;
 
 /** The pair alone, up: for an IPAM plugin that asks over it. What undoes the rest undoes it too. */
 async function makeBarePair(

@@ -56,7 +56,7 @@ export class LeaseSweep {
       const { leases } = await ipam.inventory(network, signal);
       for (const lease of leases) if (lease.details) suspects.push({ network, lease });
     }
-    // After the leases: an ADD writes its record first.
+    // After the leases: of those that have none yet the ADD is at work, and they are younger than the grace.
     const recorded = new Set(records.list().records.map(({ key }) => keyOf(key.network, key)));
     const unrecorded = suspects.filter(
       ({ network, lease }) => !recorded.has(keyOf(network, lease)),

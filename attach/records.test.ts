@@ -17,15 +17,19 @@ const warnings: string[] = [];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "fairlead-records-"));
   warnings.length = 0;
-  records = openRecords({
+  records = open();
+  expectEmpty();
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+/** Each knows what it has written itself: what is on disk only another one tells. */
+const open = (): RecordStore =>
+  openRecords({
     directory: join(directory, "attachments"),
     clock: systemClock,
     log: { ...silentLog, warn: (fields) => void warnings.push(String(fields["problem"])) },
     lockDeadlineMs: 20,
   });
-  expectEmpty();
-});
-afterEach(() => rmSync(directory, { recursive: true }));
 
 const expectEmpty = (): void => expect(records.list()).toEqual({ records: [], unreadable: [] });
 
@@ -94,8 +98,10 @@ describe("hostPortClaims()", () => {
 describe("a record", () => {
   test("is read as it was written, by root only", () => {
     records.write(record);
-    expect(records.read(key)).toEqual(record);
-    expect(records.list()).toEqual({ records: [record], unreadable: [] });
+    for (const reader of [records, open()]) {
+      expect(reader.read(key)).toEqual(record);
+      expect(reader.list()).toEqual({ records: [record], unreadable: [] });
+    }
     expect(statSync(fileOf("json")).mode & 0o777).toBe(0o600);
     expect(statSync(join(directory, "attachments")).mode & 0o777).toBe(0o700);
   });
@@ -110,7 +116,27 @@ describe("a record", () => {
   test("may still be without its wiring", () => {
     const { wired: _, ...begun } = record;
     records.write(begun);
-    expect(records.read(key)).toEqual(begun);
+    for (const reader of [records, open()]) expect(reader.read(key)).toEqual(begun);
+  });
+
+  test("is what was written last, by whomever", () => {
+    const other = open();
+    const later = { ...record, createdAtMs: record.createdAtMs + 1 };
+    for (const [writer, reader] of [
+      [records, other],
+      [other, records],
+    ] as const) {
+      writer.write(record);
+      expect(reader.read(key)).toEqual(record);
+      writer.write(later);
+      expect(reader.read(key)).toEqual(later);
+      expect(reader.list().records).toEqual([later]);
+    }
+    other.remove(key);
+    expect(records.read(key)).toBeUndefined();
+    records.write(record);
+    writeFileSync(fileOf("json"), "{}");
+    expect(records.read(key)).toBeUndefined();
   });
 
   test("leaves nothing when removed, and may be removed twice", () => {

@@ -2,61 +2,31 @@
 // and how the daemon finds at start what a killed request left behind. Written before the kernel is
 // touched, by rename, so that a reader sees a whole file or none.
 import {
+  type Stats,
+  closeSync,
   existsSync,
+  fstatSync,
   mkdirSync,
-  readFileSync,
+  openSync,
   readdirSync,
   renameSync,
   statSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
-import * as v from "valibot";
+import { basename } from "node:path";
 import type { Ip } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
-import type { PodName } from "../core/cni/pod-name.ts";
-import type { Dns } from "../core/cni/types.ts";
 import type { HostPortHolder } from "../core/desired/host-ports.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
-import { cidrSchema, ipSchema, macSchema, oneOf, portSchema, wholeNumber } from "../core/schema.ts";
-import { transportProtocols } from "../core/port-mapping.ts";
 import { type LockWait, openLock, tryLock } from "../kernel/flock.ts";
-import type { FileLock, NamespaceIdentity } from "../kernel/kernel.ts";
-import type { Wiring } from "./wiring.ts";
+import type { FileLock } from "../kernel/kernel.ts";
+import { type AttachmentRecord, type RecordFile, formatRecord, readRecord } from "./record-file.ts";
 
-export interface AttachmentRecord {
-  readonly key: AttachmentKey;
-  /** CNI_NETNS as given, and which namespace that was. */
-  readonly sandbox: { readonly path: string } & NamespaceIdentity;
-  /** Who the pod is, where the runtime said so. */
-  readonly pod?: PodName;
-  /** Names of the pod on its network, where the runtime gave some. */
-  readonly aliases?: readonly string[];
-  /** Whose the addresses are: `ipam.type`, and `ipam.dataDir` where the configuration has one. */
-  readonly ipam: RecordedIpam;
-  /** Wall clock: when the ADD began. */
-  readonly createdAtMs: number;
-  /** Absent until the addresses are reserved. */
-  readonly wired?: Wired;
-}
-
-export interface RecordedIpam {
-  readonly type: string;
-  readonly dataDir?: string;
-  /** Of a delegated plugin: standard input of the ADD, with which it can be told of a DEL. */
-  readonly request?: string;
-}
-
-export interface Wired {
-  readonly wiring: Wiring;
-  readonly dns: Dns;
-  /** What a delegated IPAM plugin answered to ADD. */
-  readonly given?: string;
-}
+export type { AttachmentRecord, RecordedIpam, Wired } from "./record-file.ts";
 
 export interface RecordStore {
   /** The attachment's record; undefined when there is none, or none that can be read (logged). */
@@ -109,74 +79,16 @@ export interface RecordOptions {
   readonly lockDeadlineMs?: number;
 }
 
-const recordVersion = 1;
 // Below the 20 s that a whole request may take: who waits still gets an answer of its own.
 const defaultLockDeadlineMs = 10_000;
-
-const count = wholeNumber(0, Number.MAX_SAFE_INTEGER);
-
-const limitSchema = v.object({ rate: count, burst: count });
-
-const wiringSchema = v.object({
-  addresses: v.array(ipSchema),
-  routes: v.array(
-    v.object({
-      destination: cidrSchema,
-      metric: v.exactOptional(count),
-      table: v.exactOptional(count),
-    }),
-  ),
-  nodeAddresses: v.array(ipSchema),
-  mtu: count,
-  podMac: v.exactOptional(macSchema),
-  hostIndex: count,
-  podIndex: count,
-  bandwidth: v.exactOptional(
-    v.object({ ingress: v.exactOptional(limitSchema), egress: v.exactOptional(limitSchema) }),
-  ),
-  portMappings: v.exactOptional(
-    v.array(
-      v.object({
-        protocol: oneOf(transportProtocols),
-        hostIp: v.exactOptional(ipSchema),
-        hostPort: portSchema,
-        containerPort: portSchema,
-      }),
-    ),
-  ),
-  alias: v.exactOptional(v.string()),
-});
-
-const dnsSchema = v.object({
-  nameservers: v.exactOptional(v.array(v.string())),
-  domain: v.exactOptional(v.string()),
-  search: v.exactOptional(v.array(v.string())),
-  options: v.exactOptional(v.array(v.string())),
-});
-
-const recordSchema = v.object({
-  version: v.literal(recordVersion),
-  key: v.object({ network: v.string(), containerId: v.string(), ifName: v.string() }),
-  sandbox: v.object({ path: v.string(), device: count, inode: count }),
-  aliases: v.exactOptional(v.array(v.string())),
-  pod: v.exactOptional(v.object({ namespace: v.string(), name: v.string() })),
-  ipam: v.object({
-    type: v.string(),
-    dataDir: v.exactOptional(v.string()),
-    request: v.exactOptional(v.string()),
-  }),
-  createdAtMs: v.number(),
-  wired: v.exactOptional(
-    v.object({ wiring: wiringSchema, dns: dnsSchema, given: v.exactOptional(v.string()) }),
-  ),
-});
 
 /** Makes the directory when it is used and missing; only root may read it. */
 export const openRecords = (options: RecordOptions): RecordStore => new RecordDirectory(options);
 
 class RecordDirectory implements RecordStore {
   readonly #options: RecordOptions;
-  #wired = new Map<string, WiredFile>();
+  /** By path: what was read or written last, and which version of the file that is. */
+  #known = new Map<string, KnownFile>();
 
   constructor(options: RecordOptions) {
     this.#options = options;
@@ -195,25 +107,29 @@ class RecordDirectory implements RecordStore {
   }
 
   #wiredAttachments(): readonly WiredAttachment[] {
-    const known = this.#wired;
-    this.#wired = new Map();
-    for (const path of this.#files(/\.json$/)) {
-      const found = statSync(path, { throwIfNoEntry: false });
-      if (found === undefined) continue;
-      // Records are written by rename, so that another one is another inode.
-      const version = `${found.ino} ${found.mtimeMs} ${found.size}`;
-      const before = known.get(path);
-      this.#wired.set(
-        path,
-        before?.version === version ? before : { version, found: wiredIn(readRecord(path)) },
-      );
+    const known = this.#known;
+    this.#known = new Map();
+    return this.#files(/\.json$/).flatMap(
+      (path) => wiredIn(this.#load(path, known.get(path))) ?? [],
+    );
+  }
+
+  /** A file that is the known one is not read again. */
+  #load(path: string, known = this.#known.get(path)): RecordFile {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found === undefined) {
+      this.#known.delete(path);
+      return { kind: "absent" };
     }
-    return [...this.#wired.values()].flatMap(({ found }) => found ?? []);
+    const version = versionOf(found);
+    const file = known?.version === version ? known.file : readRecord(path);
+    this.#known.set(path, { version, file });
+    return file;
   }
 
   read(key: AttachmentKey): AttachmentRecord | undefined {
     const path = this.#pathOf(key, "json");
-    const file = readRecord(path);
+    const file = this.#load(path);
     if (file.kind === "record") return file.record;
     if (file.kind === "unreadable") {
       const { problem } = file;
@@ -226,7 +142,7 @@ class RecordDirectory implements RecordStore {
     const records: AttachmentRecord[] = [];
     const unreadable: UnreadableRecord[] = [];
     for (const path of this.#files(/\.json$/)) {
-      const file = readRecord(path);
+      const file = this.#load(path);
       if (file.kind === "record") records.push(file.record);
       if (file.kind !== "unreadable") continue;
       const interfaceName = `${interfacePrefix}${basename(path, ".json")}`;
@@ -238,16 +154,19 @@ class RecordDirectory implements RecordStore {
   write(record: AttachmentRecord): void {
     // The attachment's lock is held, so that nobody else writes the same temporary file.
     const temporary = this.#pathOf(record.key, "tmp");
-    const text = JSON.stringify({ version: recordVersion, ...record });
+    const text = formatRecord(record);
+    const path = this.#pathOf(record.key, "json");
     try {
-      writeFileSync(temporary, text, { mode: 0o600 });
-      renameSync(temporary, this.#pathOf(record.key, "json"));
+      const version = writeText(temporary, text);
+      renameSync(temporary, path);
+      this.#known.set(path, { version, file: { kind: "record", record } });
     } catch (cause) {
       throw this.#failure(cause);
     }
   }
 
   remove(key: AttachmentKey): void {
+    this.#known.delete(this.#pathOf(key, "json"));
     for (const suffix of ["json", "tmp"]) removeFile(this.#pathOf(key, suffix));
   }
 
@@ -300,14 +219,14 @@ class RecordDirectory implements RecordStore {
   }
 
   #pathOf(key: AttachmentKey, suffix: string): string {
-    return join(this.#options.directory, `${attachmentHash(key)}.${suffix}`);
+    return `${this.#options.directory}/${attachmentHash(key)}.${suffix}`;
   }
 
   #files(pattern: RegExp): string[] {
     const { directory } = this.#options;
     this.#makeDirectory();
     const names = readdirSync(directory).filter((name) => pattern.test(name));
-    return names.sort().map((name) => join(directory, name));
+    return names.sort().map((name) => `${directory}/${name}`);
   }
 }
 
@@ -324,9 +243,23 @@ const removedWhenDone = (lock: FileLock): FileLock => ({
 type WiredAttachment = Omit<HostPortClaim, "portMappings"> &
   Partial<Pick<HostPortClaim, "portMappings">>;
 
-interface WiredFile {
+interface KnownFile {
   readonly version: string;
-  readonly found: WiredAttachment | undefined;
+  readonly file: RecordFile;
+}
+
+// Records are written by rename, so that another one is another inode.
+const versionOf = ({ ino, mtimeMs, size }: Stats): string => `${ino} ${mtimeMs} ${size}`;
+
+/** The version of the file as written. */
+function writeText(path: string, text: string): string {
+  const fd = openSync(path, "w", 0o600);
+  try {
+    writeFileSync(fd, text);
+    return versionOf(fstatSync(fd));
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function wiredIn(file: RecordFile): WiredAttachment | undefined {
@@ -347,38 +280,4 @@ function unlinkIfThere(path: string): void {
   } catch (cause) {
     if (!hasErrno(cause, "ENOENT")) throw cause;
   }
-}
-
-type RecordFile =
-  | { readonly kind: "record"; readonly record: AttachmentRecord }
-  | { readonly kind: "absent" }
-  | { readonly kind: "unreadable"; readonly problem: string };
-
-function readRecord(path: string): RecordFile {
-  // The usual case of an ADD, and an exception costs four times as much.
-  if (!existsSync(path)) return { kind: "absent" };
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    if (hasErrno(cause, "ENOENT")) return { kind: "absent" };
-    throw cause;
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return { kind: "unreadable", problem: `not JSON (${text.length} characters)` };
-  }
-  const parsed = v.safeParse(recordSchema, json);
-  if (!parsed.success) {
-    const [issue] = parsed.issues;
-    return { kind: "unreadable", problem: `${v.getDotPath(issue) ?? "file"}: ${issue.message}` };
-  }
-  const { version: _, ...record } = parsed.output;
-  // A copy under another attachment's name is not that attachment's.
-  if (basename(path) !== `${attachmentHash(record.key)}.json`) {
-    return { kind: "unreadable", problem: "the file's name is not its attachment's" };
-  }
-  return { kind: "record", record };
 }

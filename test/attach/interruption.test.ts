@@ -4,9 +4,11 @@
 import { describe, expect, test } from "vitest";
 import type { AttachContext } from "../../attach/context.ts";
 import { createHandlers } from "../../attach/handlers.ts";
+import { LeaseSweep } from "../../attach/lease-sweep.ts";
 import { KernelError, toError } from "../../core/error.ts";
 import type { Change } from "../../core/network.ts";
 import type { FakeKernel } from "../../kernel/fake.ts";
+import { systemBootClock } from "../../kernel/boot-clock.ts";
 import type { NetworkNamespace, Sandbox } from "../../kernel/kernel.ts";
 import {
   type TestNode,
@@ -113,13 +115,12 @@ function expectNothingLeft(kernel: FakeKernel, node: TestNode): void {
   expect(kernel.openSandboxes).toBe(1);
 }
 
-test("the steps are those of two batches, two record writes and one reservation", () => {
+test("the steps are those of two batches, one reservation and one record write", () => {
   expect(addSteps).toMatchInlineSnapshot(`
     [
       "kernel.openSandbox",
       "records.lock",
       "records.read",
-      "records.write",
       "ipam.reserve",
       "records.write",
       "add-veth",
@@ -153,6 +154,49 @@ test("the steps are those of two batches, two record writes and one reservation"
       "records.remove",
     ]
   `);
+});
+
+describe("a record comes before the addresses where no lease of the node's tells of a killed ADD", () => {
+  const order = (names: readonly string[]) =>
+    names.filter((name) => ["records.write", "ipam.reserve"].includes(name));
+
+  test("leases elsewhere", async () => {
+    using node = newNode(createFakeMachine());
+    const ipam = { ...request.conf.ipam, dataDir: "/elsewhere" };
+    const names: string[] = [];
+    const handlers = steppedHandlers(node, (name) => void names.push(name));
+    await handlers.add({ ...request, conf: { ...request.conf, ipam } }, forever);
+    expect(order(names)).toEqual(["records.write", "ipam.reserve", "records.write"]);
+  });
+
+  test("another record that is there still", async () => {
+    using node = newNode(createFakeMachine());
+    await node.handlers.add(request, forever);
+    const names: string[] = [];
+    const handlers = steppedHandlers(node, (name) => void names.push(name));
+    await handlers.add({ ...request, netns: "/run/netns/c2" }, forever);
+    expect(order(names)).toEqual(["records.write", "ipam.reserve", "records.write"]);
+  });
+});
+
+test("the lease of an ADD that is killed before its record is freed by the sweep of leases", async () => {
+  const kernel = createFakeMachine();
+  using node = newNode(kernel);
+  const at = addSteps.indexOf("records.write");
+  await expect(add(node, dieAt(at))).rejects.toBeInstanceOf(Error);
+  expect(node.records.list().records).toEqual([]);
+  expect(await node.ipam.leases("fairlead")).toHaveLength(2);
+  let elapsedMs = 1e12;
+  const sweep = new LeaseSweep(node.context, {
+    now: () => ({ bootId: systemBootClock.bootId, wallMs: Date.now(), elapsedMs }),
+    liveNamespaces: async () => new Set(),
+    graceMs: 1_000,
+  });
+  expect(await sweep.run(forever)).toEqual([]);
+  elapsedMs += 1_000;
+  const freed = await sweep.run(forever);
+  expect(freed.map(({ why }) => why)).toEqual(["its sandbox is gone", "its sandbox is gone"]);
+  expectNothingLeft(kernel, node);
 });
 
 /** A pod works without it: the ADD goes on. */
