@@ -53,6 +53,7 @@ export function ipFromBytes(bytes: Uint8Array): Ip {
 
 /** The address as a number, for arithmetic within its family. */
 export function ipToBigInt(ip: Ip): bigint {
+  if (isIpv4(ip)) return BigInt(ipv4ToNumber(ip));
   let value = 0n;
   for (const octet of ipToBytes(ip)) value = (value << 8n) | BigInt(octet);
   return value;
@@ -63,15 +64,19 @@ export function ipFromBigInt(value: bigint, family: Family): Ip {
   if (value < 0n || value >> BigInt(bitsOf(family)) !== 0n) {
     throw new RangeError(`No IPv${family} address has the value ${value}`);
   }
-  const bytes = new Uint8Array(bitsOf(family) / 8);
+  if (family === 4) return ipv4FromNumber(Number(value));
+  const bytes = new Uint8Array(16);
   let rest = value;
   for (let i = bytes.length - 1; i >= 0; i--) {
     bytes[i] = Number(rest & 0xffn);
     rest >>= 8n;
   }
   // Not ipFromBytes: arithmetic that lands in ::ffff:0:0/96 must stay in its family.
-  return family === 4 ? brandIp(bytes.join(".")) : brandIp(formatIpv6(bytes));
+  return brandIp(formatIpv6(bytes));
 }
+
+const ipv4FromNumber = (value: number): Ip =>
+  brandIp(`${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`);
 
 /** `address/prefix` with host bits kept, or undefined. The prefix is required. */
 export function parseInterfaceCidr(text: string): InterfaceCidr | undefined {

@@ -50,8 +50,19 @@ export function offersOf(conf: AddressConf, facts: () => RangeFacts): readonly O
   return offers.length === 0 ? [offerOf(conf, facts)] : offers;
 }
 
-/** The node's blocks of the pool. */
-export const offerOfPool = ({ name, podCidrs }: NodePool, facts: RangeFacts): Offer => ({
+/** The node's blocks of the pool, which is one of these facts. */
+export function offerOfPool(pool: NodePool, facts: RangeFacts): Offer {
+  const known = offersByFacts.get(facts) ?? new Map<string, Offer>();
+  offersByFacts.set(facts, known);
+  const offer = known.get(pool.name) ?? calculateOffer(pool, facts);
+  known.set(pool.name, offer);
+  return offer;
+}
+
+// Facts change with a pass of the daemon: until then every request gets the same.
+const offersByFacts = new WeakMap<RangeFacts, Map<string, Offer>>();
+
+const calculateOffer = ({ name, podCidrs }: NodePool, facts: RangeFacts): Offer => ({
   ranges: nodeRanges(podCidrs),
   withheld: withheldOf(facts),
   pool: name,

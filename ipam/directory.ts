@@ -63,6 +63,7 @@ export class LeaseDirectory {
   readonly lockPath: string;
   readonly #writes: DiskWrites;
   readonly #clock: Clock;
+  #isEnsured = false;
 
   constructor(path: string, clock: Clock, writes: DiskWrites = fs) {
     this.path = path;
@@ -75,8 +76,19 @@ export class LeaseDirectory {
     return fs.existsSync(this.path);
   }
 
-  /** With host-local's modes. Needs no lock. */
+  /** With host-local's modes. Needs no lock. Looks again only after {@link forgetEnsured}. */
   ensure(): void {
+    if (this.#isEnsured) return;
+    this.#ensure();
+    this.#isEnsured = true;
+  }
+
+  /** It has gone since. */
+  forgetEnsured(): void {
+    this.#isEnsured = false;
+  }
+
+  #ensure(): void {
     if (fs.existsSync(this.lockPath)) return;
     makeDirectories(this.path, 0o755, (path, options) => this.#writes.mkdirSync(path, options));
     this.#writes.writeFileSync(this.lockPath, "", { flag: "a", mode: 0o750 });
@@ -103,7 +115,7 @@ export class LeaseDirectory {
       else {
         const set = /^last_reserved_ip\.(\d+)$/.exec(name)?.[1];
         const last =
-          set === undefined ? undefined : parseIp(readShort(join(this.path, name)) ?? "");
+          set === undefined ? undefined : parseIp(readShort(`${this.path}/${name}`) ?? "");
         if (last !== undefined) lastReserved.set(Number(set), last);
       }
     }
@@ -111,7 +123,7 @@ export class LeaseDirectory {
   }
 
   #readLease(address: Ip, { known, givenTo }: FileMemory): KnownFile | "torn" | undefined {
-    const path = join(this.path, address);
+    const path = `${this.path}/${address}`;
     const found = fs.lstatSync(path, { throwIfNoEntry: false });
     if (found === undefined) return undefined;
     const stamp = { inode: found.ino, modifiedMs: found.mtimeMs };
@@ -125,7 +137,7 @@ export class LeaseDirectory {
 
   /** Whether this very file holds the address still. */
   isStill(address: Ip, stamp: FileStamp): boolean {
-    const found = fs.lstatSync(join(this.path, address), { throwIfNoEntry: false });
+    const found = fs.lstatSync(`${this.path}/${address}`, { throwIfNoEntry: false });
     return (
       found !== undefined && isSameFile(stamp, { inode: found.ino, modifiedMs: found.mtimeMs })
     );
@@ -136,14 +148,14 @@ export class LeaseDirectory {
    * on; it is one file for all addresses of a request, because they say the same.
    */
   withOwnerFile<T>(owner: Owner, work: (file: OwnerFile) => T): T {
-    const temporary = join(this.path, temporaryName);
+    const temporary = `${this.path}/${temporaryName}`;
     try {
       // wx: one that was left over may be the second name of a lease, and is never truncated.
       this.#writes.writeFileSync(temporary, formatOwner(owner), { flag: "wx", mode: 0o600 });
       const { ino, mtimeMs } = fs.statSync(temporary);
       return work({
         stamp: { inode: ino, modifiedMs: mtimeMs },
-        giveName: (address) => this.#link(temporary, join(this.path, address)),
+        giveName: (address) => this.#link(temporary, `${this.path}/${address}`),
       });
     } finally {
       this.#unlink(temporaryName);
@@ -160,7 +172,7 @@ export class LeaseDirectory {
    * round robin its place.
    */
   recordLast(set: number, address: Ip): void {
-    const path = join(this.path, `last_reserved_ip.${set}`);
+    const path = `${this.path}/last_reserved_ip.${set}`;
     const fd = this.#writes.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
     try {
       this.#writes.writeSync(fd, address, 0);
@@ -199,7 +211,7 @@ export class LeaseDirectory {
 
   #unlink(name: string): void {
     try {
-      this.#writes.unlinkSync(join(this.path, name));
+      this.#writes.unlinkSync(`${this.path}/${name}`);
     } catch (cause) {
       if (!hasErrno(cause, "ENOENT")) throw cause;
     }

@@ -156,3 +156,16 @@ test("nodeRanges() gives a set per family and leaves out the first two addresses
     ["fd00:1::1", "fd00:1::1"],
   ]);
 });
+
+test("canonicalSets() of the same ranges follows what is withheld, the pool and the place", () => {
+  const ranges = sets(["10.244.1.0/24"]);
+  const withheld = [
+    { first: ip("10.244.1.9"), last: ip("10.244.1.9"), reason: "reserved" as const },
+  ];
+  const plain = canonicalSets({ ranges });
+  expect(canonicalSets({ ranges })).toBe(plain);
+  expect(canonicalSets({ ranges, withheld })[0]![0]!.excluded).toHaveLength(2);
+  expect(canonicalSets({ ranges, pool: "db" })[0]![0]!.pool).toBe("db");
+  expect(canonicalSets({ ranges, firstPlace: 10 })[0]![0]!.place).toBe(10);
+  expect(canonicalSets({ ranges })).toEqual(plain);
+});

@@ -57,12 +57,29 @@ export function nodeRanges(podCidrs: readonly Cidr[]): RangeConf[][] {
 }
 
 /** Throws CniError invalidConfig naming the first thing wrong: what host-local refuses, in its order. */
-export function canonicalSets({
-  ranges,
-  withheld = [],
-  pool,
-  firstPlace,
-}: Offer): readonly RangeSet[] {
+export function canonicalSets(offer: Offer): readonly RangeSet[] {
+  const { ranges, withheld, pool, firstPlace } = offer;
+  const known = canonicalOffers.get(ranges);
+  const isSame =
+    known?.offer.withheld === withheld &&
+    known?.offer.pool === pool &&
+    known?.offer.firstPlace === firstPlace;
+  if (known !== undefined && isSame) return known.sets;
+  const sets = calculateSets(offer);
+  canonicalOffers.set(ranges, { offer: { ranges, withheld, pool, firstPlace }, sets });
+  return sets;
+}
+
+// The node's own offer is the same for request after request.
+const canonicalOffers = new WeakMap<
+  Offer["ranges"],
+  {
+    readonly offer: { readonly [Part in keyof Offer]: Offer[Part] | undefined };
+    readonly sets: readonly RangeSet[];
+  }
+>();
+
+function calculateSets({ ranges, withheld = [], pool, firstPlace }: Offer): readonly RangeSet[] {
   if (ranges.length === 0)
     throw invalid("Cannot give addresses without a range: none is configured");
   const sets = ranges.map((confs, index) =>

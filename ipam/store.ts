@@ -8,7 +8,8 @@ import { describeError, hasErrno } from "../core/error.ts";
 import { type Log, silentLog } from "../core/log.ts";
 import type { AttachmentKey } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
-import { openLock } from "../kernel/flock.ts";
+import { type LockWait, openLock } from "../kernel/flock.ts";
+import type { FileLock } from "../kernel/kernel.ts";
 import { systemBootClock } from "../kernel/boot-clock.ts";
 import { isStillHeld, leaseKey, readAdopted, writeAdopted } from "./adopted.ts";
 import { LeaseDirectory } from "./directory.ts";
@@ -221,8 +222,7 @@ class LeaseStore implements Ipam {
   async #locked<T>({ directory }: OpenNetwork, signal: AbortSignal, work: () => T): Promise<T> {
     const { clock, lockDeadlineMs: deadlineMs = standardLockDeadlineMs } = this.#options;
     try {
-      directory.ensure();
-      using _lock = await openLock(directory.lockPath, "exclusive", { deadlineMs, clock, signal });
+      using _lock = await openLeaseLock(directory, { deadlineMs, clock, signal });
       return work();
     } catch (cause) {
       if (cause instanceof CniError || signal.aborted) throw cause;
@@ -238,6 +238,19 @@ class LeaseStore implements Ipam {
         details: describeError(cause),
       });
     }
+  }
+}
+
+async function openLeaseLock(directory: LeaseDirectory, wait: LockWait): Promise<FileLock> {
+  directory.ensure();
+  try {
+    return await openLock(directory.lockPath, "exclusive", wait);
+  } catch (cause) {
+    if (!hasErrno(cause, "ENOENT")) throw cause;
+    // Somebody has removed it since it was made or seen.
+    directory.forgetEnsured();
+    directory.ensure();
+    return openLock(directory.lockPath, "exclusive", wait);
   }
 }
 

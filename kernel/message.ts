@@ -118,7 +118,12 @@ export class MessageBatch {
 
   /** With the zero at its end that the kernel wants. */
   attributeText(type: number, text: string): this {
-    return this.attributeOctets(type, Buffer.from(`${text}\0`));
+    const length = Buffer.byteLength(text) + 1;
+    this.#attribute(type, length);
+    const at = this.#grow(length);
+    this.#buffer.write(text, at);
+    this.#buffer[at + length - 1] = 0;
+    return this.#pad();
   }
 
   attributeIp(type: number, ip: Ip): this {

@@ -19,8 +19,6 @@ const netlinkCapAck = 10;
 const netlinkExtAck = 11;
 const netlinkGetStrictCheck = 12;
 
-const receiveTimeoutSeconds = 5;
-
 export interface NetlinkOptions {
   /** Octets of both socket buffers, past the system's limits where we may. */
   readonly bufferOctets?: number;
@@ -43,31 +41,38 @@ export function openNetlink(protocol: Protocol, options: NetlinkOptions = {}): N
 }
 
 function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): void {
-  const set = (level: number, option: number, ...words: readonly number[]): number =>
-    systemCalls.setsockopt(fd, level, option, wordsOf(words));
+  const set = (level: number, option: number, value: Uint8Array): number =>
+    systemCalls.setsockopt(fd, level, option, value);
   // Each of these is older than Linux 5.10, the oldest that fairlead runs on.
-  checked(set(solNetlink, netlinkCapAck, 1), "ask netlink for short acknowledgements");
-  checked(set(solNetlink, netlinkExtAck, 1), "ask netlink for error texts");
+  checked(set(solNetlink, netlinkCapAck, one), "ask netlink for short acknowledgements");
+  checked(set(solNetlink, netlinkExtAck, one), "ask netlink for error texts");
   // Without it the kernel ignores a dump's filters and sends everything.
-  checked(set(solNetlink, netlinkGetStrictCheck, 1), "ask netlink for filtered dumps");
-  // struct timeval has two 64-bit fields. A lost acknowledgement must not hang the process.
-  checked(set(solSocket, soRcvtimeo, receiveTimeoutSeconds, 0, 0, 0), "set a receive timeout");
+  checked(set(solNetlink, netlinkGetStrictCheck, one), "ask netlink for filtered dumps");
+  checked(set(solSocket, soRcvtimeo, receiveTimeout), "set a receive timeout");
   if (bufferOctets !== undefined) {
     // Without CAP_NET_ADMIN in the first user namespace the plain options go as far as allowed.
-    if (set(solSocket, soSndbufforce, bufferOctets) < 0) set(solSocket, soSndbuf, bufferOctets);
-    if (set(solSocket, soRcvbufforce, bufferOctets) < 0) set(solSocket, soRcvbuf, bufferOctets);
+    const octets = wordsOf([bufferOctets]);
+    if (set(solSocket, soSndbufforce, octets) < 0) set(solSocket, soSndbuf, octets);
+    if (set(solSocket, soRcvbufforce, octets) < 0) set(solSocket, soRcvbuf, octets);
   }
   // To port 0, the kernel's, which binds the socket too: unbound, it would be sent no multicast. It
   // takes messages from nobody else now, for in a sandbox there may be others with the privilege to
   // write to it.
   checked(systemCalls.connect(fd, kernelAddress), "connect a netlink socket");
   for (const group of groups) {
-    checked(set(solNetlink, netlinkAddMembership, group), `join the netlink group ${group}`);
+    checked(
+      set(solNetlink, netlinkAddMembership, wordsOf([group])),
+      `join the netlink group ${group}`,
+    );
   }
 }
 
 const wordsOf = (words: readonly number[]): Uint8Array =>
   new Uint8Array(Uint32Array.from(words).buffer);
 
+// Every ADD opens a socket in its sandbox: what is the same for each is made once.
+const one = wordsOf([1]);
+/** struct timeval, two 64-bit fields: 5 s. A lost acknowledgement must not hang the process. */
+const receiveTimeout = wordsOf([5, 0, 0, 0]);
 /** struct sockaddr_nl: family, port, groups. */
 const kernelAddress = wordsOf([afNetlink, 0, 0]);
