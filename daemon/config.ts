@@ -83,21 +83,27 @@ export interface ConfigDefaults {
  * means the defaults; a path that was asked for must be there. Throws ConfigError naming the file
  * and each problem in it.
  */
-export function loadConfig(path?: string): Config {
+export const loadConfig = (path?: string): Config =>
+  configOf(loadConfigFile(path), { nodeName: hostname().toLowerCase() });
+
+/** As {@link loadConfig}, by the keys of the file. */
+export function loadConfigFile(path?: string): ConfigFile {
   const where = path ?? paths.config;
-  const defaults = { nodeName: hostname().toLowerCase() };
   let text: string;
   try {
     text = readFileSync(where, "utf8");
   } catch (cause) {
-    if (path === undefined && hasErrno(cause, "ENOENT")) return parseConfig("", where, defaults);
+    if (path === undefined && hasErrno(cause, "ENOENT")) return parseConfigFile("", where);
     throw new ConfigError(where, "Cannot read the configuration", { cause });
   }
-  return parseConfig(text, where, defaults);
+  return parseConfigFile(text, where);
 }
 
 /** As {@link loadConfig}, of a text. */
-export function parseConfig(text: string, where: string, defaults: ConfigDefaults): Config {
+export const parseConfig = (text: string, where: string, defaults: ConfigDefaults): Config =>
+  configOf(parseConfigFile(text, where), defaults);
+
+function parseConfigFile(text: string, where: string): ConfigFile {
   const file = parseYaml(text);
   const [document = emptyDocument, second] = file.documents;
   const problems: Problem[] = [...file.problems];
@@ -109,7 +115,7 @@ export function parseConfig(text: string, where: string, defaults: ConfigDefault
   if (checked.kind === "invalid") throw configError(where, [...problems, ...checked.problems]);
   problems.push(...contradictions(checked.value, document));
   if (problems.length > 0) throw configError(where, problems);
-  return toConfig(checked.value, defaults);
+  return checked.value;
 }
 
 const emptyDocument: YamlDocument = { value: {}, lineOf: () => 1 };
@@ -124,7 +130,7 @@ function configError(where: string, problems: readonly Problem[]): ConfigError {
   return new ConfigError(where, `${sorted.length} problems${lines.join("")}`);
 }
 
-const toConfig = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
+export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
   nodeName: file.nodeName ?? defaults.nodeName,
   cluster: {
     directory: file.cluster.file.directory,

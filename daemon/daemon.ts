@@ -26,7 +26,8 @@ import { type Config, podNetworks } from "./config.ts";
 import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
 import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
-import { formatMetrics, type MetricFacts } from "./metrics.ts";
+import type { LiveConfig } from "./live-config.ts";
+import { formatMetrics } from "./metrics.ts";
 import { careForLeases } from "./lease-care.ts";
 import { mendNowAndThen } from "./mending.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
@@ -34,7 +35,7 @@ import { nodeFactsOf } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
 import { readFileIfThere } from "./replace-file.ts";
-import { buildReport } from "./report.ts";
+import { buildReport, type ReportInput } from "./report.ts";
 import { openFileSource } from "./source/file-source.ts";
 import type { Source } from "./source/source.ts";
 import { serveStatus } from "./status.ts";
@@ -42,7 +43,7 @@ import { rememberSysctl } from "./sysctl-record.ts";
 import { findUpstreams, type Upstreams } from "./upstreams.ts";
 
 export interface DaemonContext {
-  readonly config: Config;
+  readonly live: LiveConfig;
   readonly paths: Paths;
   /** The node's namespace. Stays the caller's. */
   readonly kernel: Kernel;
@@ -53,16 +54,23 @@ export interface DaemonContext {
 // Requests that the plugin serves by itself at this moment come first; each takes 20 s at most.
 const attachLockDeadlineMs = 25_000;
 
+/** With the configuration of the start. */
+interface StartContext extends DaemonContext {
+  readonly config: Config;
+}
+
 /**
  * Starts all parts. Resolves when CNI requests and queries are served, which does not wait for the node
  * to be ready. Disposed, it takes no more requests, finishes those at work and leaves the data path,
  * the records and node.json as they are.
  */
 export async function startDaemon(
-  context: DaemonContext,
+  given: DaemonContext,
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
-  const { config, paths, log, clock } = context;
+  const { live, paths, log, clock } = given;
+  const config = live.current;
+  const context: StartContext = { ...given, config };
   const startedAtMs = clock.monotonicMs();
   await using stack = new AsyncDisposableStack();
   const source = stack.use(openFileSource({ directory: config.cluster.directory, log }));
@@ -102,47 +110,63 @@ export async function startDaemon(
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
   const dns = await openDns(context, source);
   if (dns !== undefined) stack.use(dns.stack);
+  live.subscribe((next) => {
+    reconciler.use(planSettings(next));
+    dns?.follow(next);
+  });
   const report = () =>
     buildReport({
-      config,
+      config: live.current,
+      configProblems: live.problems,
       source,
       state: reconciler.state(),
       counters: reconciler.counters,
       ledger,
       files,
       addresses,
-      dns: dns && {
-        counters: dns.server.counters(),
-        listening: dns.server.listening(),
-        ...dns.upstreams,
-      },
+      dns: dns?.report(),
       attachments: countRecords(paths.attachments),
       uptimeMs: clock.monotonicMs() - startedAtMs,
     });
-  const path = paths.statusSocket;
-  stack.use(await keepServing({ path, serve: () => serveStatus(path, report, log), log }));
-  const metrics = () =>
-    metricsOf({ report: report(), reconcile: reconciler.counters, fileRepairs: files.repairs });
-  const unready = () => unreadiness(report());
-  stack.use(serveHealth({ ...config.metrics, unready, metrics, log }));
+  stack.use(await serveReports(context, { report, reconciler, files }));
   isServing = true;
   publish();
   return stack.move();
 }
 
-const metricsOf = (known: Pick<MetricFacts, "report" | "reconcile" | "fileRepairs">) =>
-  formatMetrics({
-    ...known,
-    residentBytes: process.memoryUsage.rss(),
-    cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
-  });
+interface Reporting {
+  readonly report: () => StatusReport;
+  readonly reconciler: Reconciler;
+  readonly files: NodeFiles;
+}
+
+/** To `fairlead status`, probes and Prometheus. */
+async function serveReports(
+  { config, paths, log }: StartContext,
+  { report, reconciler, files }: Reporting,
+): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const path = paths.statusSocket;
+  stack.use(await keepServing({ path, serve: () => serveStatus(path, report, log), log }));
+  const metrics = (): Promise<string> =>
+    formatMetrics({
+      report: report(),
+      reconcile: reconciler.counters,
+      fileRepairs: files.repairs,
+      residentBytes: process.memoryUsage.rss(),
+      cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
+    });
+  const unready = () => unreadiness(report());
+  stack.use(serveHealth({ ...config.metrics, unready, metrics, log }));
+  return stack.move();
+}
 
 function unreadiness({ isReady, problems }: StatusReport): readonly string[] {
   if (isReady) return [];
   return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
 }
 
-function openLeaseCare(context: DaemonContext, ipam: Ipam): AsyncDisposable {
+function openLeaseCare(context: StartContext, ipam: Ipam): AsyncDisposable {
   const { config, paths, clock, log } = context;
   const graceMs = 1000 * config.network.ipam.leaseGraceSeconds;
   const records = openRecords({ directory: paths.attachments, clock, log });
@@ -150,7 +174,7 @@ function openLeaseCare(context: DaemonContext, ipam: Ipam): AsyncDisposable {
 }
 
 function openHandlers(
-  { paths, kernel, clock, log }: DaemonContext,
+  { paths, kernel, clock, log }: StartContext,
   ipam: Ipam,
   nodeFacts: () => NodeFacts,
 ): AttachHandlers {
@@ -167,7 +191,7 @@ function openHandlers(
 }
 
 function openReconciler(
-  { config, paths, kernel, clock, log }: DaemonContext,
+  { config, paths, kernel, clock, log }: StartContext,
   parts: Pick<ReconcilerOptions, "source" | "ledger" | "onPass">,
 ): Reconciler {
   const { source } = parts;
@@ -207,7 +231,7 @@ interface CniServing {
 
 /** Requests that are served without a daemon are let finish before the first sweep, and none begins. */
 async function openCniSocket(
-  { config, paths, clock, log }: DaemonContext,
+  { config, paths, clock, log }: StartContext,
   { handlers, ipamHandlers, bootId }: CniServing,
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
@@ -225,23 +249,24 @@ async function openCniSocket(
 
 interface RunningDns {
   readonly server: DnsServer;
-  readonly upstreams: Upstreams;
+  readonly report: () => NonNullable<ReportInput["dns"]>;
+  readonly follow: (config: Config) => void;
   /** The resolver, and its subscription. */
   readonly stack: AsyncDisposableStack;
 }
 
 async function openDns(
-  { config, log }: DaemonContext,
+  { config, log }: StartContext,
   source: Source,
 ): Promise<RunningDns | undefined> {
   const { dns, network } = config;
   if (!dns.isEnabled) return undefined;
-  const upstreams = findUpstreams({
-    configured: dns.upstreams,
-    own: dns.addresses,
-    readFile: readFileIfThere,
-  });
-  for (const warning of upstreams.warnings) log.warn({ warning }, "upstream resolvers");
+  const find = (configured: Config["dns"]["upstreams"]): Upstreams => {
+    const found = findUpstreams({ configured, own: dns.addresses, readFile: readFileIfThere });
+    for (const warning of found.warnings) log.warn({ warning }, "upstream resolvers");
+    return found;
+  };
+  let upstreams = find(dns.upstreams);
   // Pods and other nodes' overlay addresses, and the node itself: it asks from the address it asks at.
   const loopback = ["127.0.0.0/8", "::1/128"].flatMap((text) => parseCidr(text) ?? []);
   await using stack = new AsyncDisposableStack();
@@ -260,7 +285,16 @@ async function openDns(
   );
   stack.use(source.subscribe(({ snapshot }) => server.publish(snapshot)));
   server.publish(source.state().snapshot);
-  return { server, upstreams, stack: stack.move() };
+  const follow = (next: Config): void => {
+    upstreams = find(next.dns.upstreams);
+    server.useUpstreams(upstreams.upstreams);
+  };
+  const report = () => ({
+    counters: server.counters(),
+    listening: server.listening(),
+    ...upstreams,
+  });
+  return { server, report, follow, stack: stack.move() };
 }
 
 // In a bundle the worker is a file beside this one; from the sources the resolver knows its own.

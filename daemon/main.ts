@@ -3,17 +3,17 @@
 import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { pino } from "pino";
-import type { Log } from "../core/log.ts";
+import { type Logger, pino } from "pino";
 import { paths } from "../core/paths.ts";
 import { version } from "../core/version.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { tryLock } from "../kernel/flock.ts";
 import type { FileLock } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/linux.ts";
-import { type Config, loadConfig } from "./config.ts";
+import type { Config } from "./config.ts";
 import { startDaemon } from "./daemon.ts";
 import { optimiseEarly } from "./engine.ts";
+import { LiveConfig } from "./live-config.ts";
 
 export interface DaemonOptions {
   /** Absent: the usual place, where a file that is missing means the defaults. */
@@ -28,16 +28,22 @@ export interface DaemonOptions {
  */
 export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<void> {
   optimiseEarly();
-  const config = loadConfig(configPath);
+  using live = new LiveConfig({ path: configPath, where: configPath ?? paths.config });
+  const config = live.current;
   const log = openLog(config);
+  live.subscribe(({ log: { level } }) => {
+    log.level = level;
+  });
   using _lock = lockNode();
   using kernel = openKernel();
   log.info({ version, network: config.network.name }, "the daemon starts");
   try {
     await using _daemon = await startDaemon(
-      { config, paths, kernel, clock: systemClock, log },
+      { live, paths, kernel, clock: systemClock, log },
       signal,
     );
+    using _reloading = reloadAtHangUp(live);
+    live.follow(log);
     log.info({ uptimeMs: Math.round(performance.now()) }, "the daemon serves");
     if (!signal.aborted) await once(signal, "abort");
     log.info({}, "the daemon stops");
@@ -45,6 +51,12 @@ export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<
     // Told to stop while it was starting: that is no failure.
     if (!signal.aborted) throw error;
   }
+}
+
+function reloadAtHangUp(live: LiveConfig): Disposable {
+  const reload = (): void => live.reload();
+  process.on("SIGHUP", reload);
+  return { [Symbol.dispose]: () => void process.off("SIGHUP", reload) };
 }
 
 function lockNode(): FileLock {
@@ -56,7 +68,7 @@ function lockNode(): FileLock {
   );
 }
 
-const openLog = ({ log, nodeName }: Config): Log =>
+const openLog = ({ log, nodeName }: Config): Logger =>
   pino(
     { level: log.level, base: { node: nodeName }, timestamp: pino.stdTimeFunctions.isoTime },
     // Written at once: what a daemon says last, before it dies, is what one wants to read.

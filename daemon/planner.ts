@@ -21,7 +21,7 @@ export interface PlannerOptions {
 }
 
 export class Planner {
-  readonly #options: PlannerOptions;
+  #options: PlannerOptions;
   readonly #settle: SettleMembership;
   #membership: { readonly of: Snapshot; readonly value: Membership } | undefined;
   #links: readonly LinkAddresses[] = [];
@@ -34,6 +34,13 @@ export class Planner {
   constructor(options: PlannerOptions) {
     this.#options = options;
     this.#settle = membershipSettler(options.settings.podCidrs);
+  }
+
+  /** Settings of which only masquerading is another. */
+  use(settings: PlanSettings): void {
+    this.#options = { ...this.#options, settings };
+    this.#latest = undefined;
+    this.#isCurrent = false;
   }
 
   seeLinks(links: readonly LinkAddresses[]): void {

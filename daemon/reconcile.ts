@@ -3,7 +3,7 @@
 import type { Snapshot } from "../core/cluster/model.ts";
 import type { Clock } from "../core/clock.ts";
 import { isNodeRoute } from "../core/desired/node-state.ts";
-import type { NodePlan } from "../core/desired/plan.ts";
+import type { NodePlan, PlanSettings } from "../core/desired/plan.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../core/names.ts";
@@ -89,7 +89,7 @@ export class Reconciler implements Disposable {
     lastAtMs: undefined,
     lastMs: 0,
   };
-  readonly #options: ReconcilerOptions;
+  #options: ReconcilerOptions;
   readonly #timing: ReconcileTiming;
   readonly #resources = new DisposableStack();
   readonly #loop: ReconcileLoop;
@@ -129,6 +129,13 @@ export class Reconciler implements Disposable {
   /** Undefined before the source's first list. */
   state(): NodeState | undefined {
     return this.#state;
+  }
+
+  /** Plans with these settings from now on, of which only masquerading is another. */
+  use(settings: PlanSettings): void {
+    this.#options = { ...this.#options, settings };
+    this.#planner.use(settings);
+    this.#loop.request("news");
   }
 
   [Symbol.dispose](): void {

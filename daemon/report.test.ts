@@ -61,6 +61,7 @@ function input(more: Partial<ReportInput> = {}): ReportInput {
   source.set(snapshot);
   return {
     config,
+    configProblems: [],
     source,
     state: { snapshot, plan, isProgrammed: true, problems: plan.problems },
     counters,

@@ -9,6 +9,8 @@ import type { Source } from "./source/source.ts";
 
 export interface ReportInput {
   readonly config: Config;
+  /** What of its file is not in force. */
+  readonly configProblems: readonly StatusProblem[];
   readonly source: Source;
   /** Undefined before the source's first list. */
   readonly state: NodeState | undefined;
@@ -74,6 +76,7 @@ function problemsOf(input: ReportInput): readonly StatusProblem[] {
     (message: string): StatusProblem => ({ area, message });
   const silent = config.dns.addresses.filter((address) => !dns?.listening.includes(address));
   return [
+    ...input.configProblems,
     ...(state === undefined && source.state().problems.length === 0
       ? [inArea("source")(`Waiting for the first list from ${source.location}`)]
       : []),

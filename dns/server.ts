@@ -5,7 +5,7 @@ import type { Snapshot } from "../core/cluster/model.ts";
 import { ConfigError, toError } from "../core/error.ts";
 import { type DnsCounters, SharedCounters } from "./counters.ts";
 import { joinName, parseName } from "./name.ts";
-import type { DnsOptions } from "./options.ts";
+import type { DnsOptions, Upstream } from "./options.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { ZoneFeed } from "./zone-feed.ts";
 
@@ -15,6 +15,8 @@ export type { DnsOptions, PodNames, Upstream } from "./options.ts";
 export interface DnsServer extends AsyncDisposable {
   /** Hands over the cluster's newest state. Returns at once; only the newest is kept. */
   publish(snapshot: Snapshot): void;
+  /** Asks these from now on; questions on their way are still answered by those before. */
+  useUpstreams(upstreams: readonly Upstream[]): void;
   counters(): DnsCounters;
   /** The addresses now bound, of those configured. */
   listening(): readonly Ip[];
@@ -45,7 +47,7 @@ const stableMs = 60_000;
 const stopMs = 2_000;
 
 class ThreadedDnsServer implements DnsServer {
-  readonly #options: DnsOptions;
+  #options: DnsOptions;
   readonly #counters = new SharedCounters();
   readonly #feed: ZoneFeed;
   readonly #listening = new Set<Ip>();
@@ -80,6 +82,11 @@ class ThreadedDnsServer implements DnsServer {
   publish(snapshot: Snapshot): void {
     this.#latest = snapshot;
     this.#sendNewest();
+  }
+
+  useUpstreams(upstreams: readonly Upstream[]): void {
+    this.#options = { ...this.#options, upstreams };
+    this.#post({ kind: "upstreams", upstreams });
   }
 
   counters(): DnsCounters {

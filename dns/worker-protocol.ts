@@ -1,6 +1,6 @@
 import type { Ip } from "../core/address.ts";
 import type { LogFields } from "../core/log.ts";
-import type { DnsOptions } from "./options.ts";
+import type { DnsOptions, Upstream } from "./options.ts";
 import type { ZoneUpdate } from "./zone-feed.ts";
 
 /** What the worker is started with: the options that can be cloned, and the shared counters. */
@@ -10,6 +10,8 @@ export interface WorkerStart extends Omit<DnsOptions, "log" | "workerUrl"> {
 
 export type ToWorker =
   | { readonly kind: "update"; readonly update: ZoneUpdate }
+  /** Asked from now on. */
+  | { readonly kind: "upstreams"; readonly upstreams: readonly Upstream[] }
   | { readonly kind: "stop" };
 
 export type FromWorker =

@@ -11,6 +11,7 @@ import { SharedCounters } from "./counters.ts";
 import { forwardHandler, withoutOwn } from "./forward.ts";
 import { parseName } from "./name.ts";
 import { chain, zoneHandler } from "./resolver.ts";
+import type { Upstream } from "./options.ts";
 import { createResponder } from "./responder.ts";
 import { serveAddress } from "./socket.ts";
 import { specialNames } from "./special-names.ts";
@@ -35,25 +36,27 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     pods: start.pods,
     nameservers: start.addresses,
   });
-  const upstreams = withoutOwn(start.upstreams, start);
-  for (const upstream of start.upstreams.filter((upstream) => !upstreams.includes(upstream))) {
-    log.warn({ ...upstream }, "Upstream is this resolver itself and is not used");
-  }
-  const forward = forwardHandler({
-    upstreams,
-    clock,
-    random,
-    counters,
-    log,
-    signal: stop.signal,
-  });
-  const resolve = chain([zoneHandler(zone, random), specialNames(upstreams.length > 0), forward]);
+  const resolverOf = (configured: readonly Upstream[]) => {
+    const upstreams = withoutOwn(configured, start);
+    for (const upstream of configured.filter((upstream) => !upstreams.includes(upstream))) {
+      log.warn({ ...upstream }, "Upstream is this resolver itself and is not used");
+    }
+    const { signal } = stop;
+    const forward = forwardHandler({ upstreams, clock, random, counters, log, signal });
+    return chain([zoneHandler(zone, random), specialNames(upstreams.length > 0), forward]);
+  };
+  let resolver = resolverOf(start.upstreams);
+  const resolve: typeof resolver = (query) => resolver(query);
   const isAllowed = clientFilter(start.clients);
   const respond = createResponder({ resolve, isAllowed, counters, log });
 
   port.on("message", (message: ToWorker) => {
     if (message.kind === "stop") {
       stop.abort();
+      return;
+    }
+    if (message.kind === "upstreams") {
+      resolver = resolverOf(message.upstreams);
       return;
     }
     zone.apply(message.update);

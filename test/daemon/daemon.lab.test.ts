@@ -225,6 +225,45 @@ describe("fairlead daemon", () => {
     expect(existsSync(machine.path("/run/fairlead"))).toBe(false);
   });
 
+  test("takes over a changed configuration, and names what has to wait or is wrong", async () => {
+    const file = "/etc/fairlead/fairlead.yaml";
+    const configure = (yaml: string): void => {
+      machine.write("/etc/fairlead/next", yaml);
+      renameSync(machine.path("/etc/fairlead/next"), machine.path(file));
+    };
+    const set = (): string => machine.run("nft", "list", "set", "inet", "fairlead", "inside4");
+    machine.write(file, "dns: { upstreams: [192.0.2.53] }\n");
+    const daemon = machine.startDaemon();
+    expect((await machine.ready()).dns.upstreams).toEqual(["192.0.2.53#53"]);
+    configure(
+      "network: { masquerade: { except: [203.0.113.0/24] }, mtu: 1400 }\ndns: { upstreams: [] }\n",
+    );
+    const { problems, dns } = await machine.status((report) => report.problems.length > 0);
+    expect(problems).toEqual([
+      {
+        area: "config",
+        message: `The change of network.mtu in ${file} takes effect at the next start`,
+      },
+    ]);
+    expect(dns.upstreams).toEqual([]);
+    await vi.waitFor(() => expect(set()).toContain("203.0.113.0/24"), waiting);
+    const answer = (): string => machine.run("dig", "@10.96.0.10", "+tries=1", "example.org");
+    expect(answer()).toContain("status: REFUSED");
+    configure("network: { masquerade: { except: [203.0.113] } }\n");
+    const broken = await machine.status(
+      (report) => report.problems[0]?.message.includes('203.0.113"') === true,
+    );
+    expect(broken.isReady).toBe(true);
+    expect(broken.problems[0]?.message).toContain("(the configuration before stays in force)");
+    expect(set()).toContain("203.0.113.0/24");
+    // A change in place, told by the signal before the file's watch tells.
+    machine.write(file, "network: { masquerade: { enabled: false } }\n");
+    daemon.kill("SIGHUP");
+    await machine.status((report) => report.problems.length === 0);
+    await vi.waitFor(() => expect(set()).toContain("No such file"), waiting);
+    expect(machine.run("nft", "list", "ruleset")).not.toContain("pods to the outside");
+  });
+
   test("ends when a configuration that was asked for is missing", async () => {
     const daemon = machine.startDaemon("/etc/fairlead/other.yaml");
     expect(await daemon.ended).toBe(1);
