@@ -1,0 +1,169 @@
+// Traffic between two network namespaces, both ends on one processor: what is measured is the work that
+// a packet's way costs, not how soon another processor wakes up.
+//
+//   traffic serve PORT CPU                             answers one connection after the other
+//   traffic rr|crr|stream ADDRESS PORT CPU MS SERVER   SERVER: pid of `serve`, for its CPU time
+//
+// Prints: operations (stream: octets), elapsed ns, CPU ns of both ends and of the processor's softirq
+// thread, median ns, 99th percentile ns of one operation (stream: 0).
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { max_samples = 1 << 20, chunk = 128 << 10, warm_up = 100 };
+
+static char buffer[chunk];
+static uint32_t samples[max_samples];
+
+static void fail(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+static uint64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void pin(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0) fail("sched_setaffinity");
+}
+
+// Nanoseconds that a process ran: the first figure of its schedstat.
+static uint64_t cpu_of(long pid) {
+  char path[64];
+  unsigned long long ran = 0;
+  snprintf(path, sizeof path, "/proc/%ld/schedstat", pid);
+  FILE *file = fopen(path, "r");
+  if (file == NULL || fscanf(file, "%llu", &ran) != 1) fail(path);
+  fclose(file);
+  return ran;
+}
+
+static long softirq_thread(int cpu) {
+  char wanted[32], path[300], name[32];
+  snprintf(wanted, sizeof wanted, "ksoftirqd/%d\n", cpu);
+  DIR *proc = opendir("/proc");
+  if (proc == NULL) fail("/proc");
+  long found = 0;
+  for (struct dirent *entry; found == 0 && (entry = readdir(proc)) != NULL;) {
+    snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) continue;
+    if (fgets(name, sizeof name, file) != NULL && strcmp(name, wanted) == 0) {
+      found = atol(entry->d_name);
+    }
+    fclose(file);
+  }
+  closedir(proc);
+  return found;
+}
+
+static void no_delay(int fd) {
+  int one = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+static void serve(int port) {
+  int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+  if (bind(listener, (void *)&address, sizeof address) != 0) fail("bind");
+  if (listen(listener, 64) != 0) fail("listen");
+  puts("ready");
+  fflush(stdout);
+  for (;;) {
+    int fd = accept(listener, NULL, NULL);
+    if (fd < 0) continue;
+    no_delay(fd);
+    // Requests are answered, a stream is not: it starts with an S.
+    for (ssize_t n; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;) {
+      if (buffer[0] != 'S' && send(fd, buffer, (size_t)n, MSG_NOSIGNAL) < 0) break;
+    }
+    close(fd);
+  }
+}
+
+static int connected(const struct sockaddr_in *to) {
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (fd < 0 || connect(fd, (const void *)to, sizeof *to) != 0) fail("connect");
+  return fd;
+}
+
+static void request(int fd) {
+  char octet = 'R';
+  if (send(fd, &octet, 1, MSG_NOSIGNAL) != 1 || recv(fd, &octet, 1, 0) != 1) fail("request");
+}
+
+static int ascending(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+int main(int count, char **words) {
+  signal(SIGPIPE, SIG_IGN);
+  if (count == 4 && strcmp(words[1], "serve") == 0) {
+    pin(atoi(words[3]));
+    serve(atoi(words[2]));
+  }
+  if (count != 7) return 2;
+  const char *kind = words[1];
+  int isStream = strcmp(kind, "stream") == 0, isConnecting = strcmp(kind, "crr") == 0;
+  struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(words[3]))};
+  if (inet_pton(AF_INET, words[2], &to.sin_addr) != 1) return 2;
+  int cpu = atoi(words[4]);
+  uint64_t duration = strtoull(words[5], NULL, 10) * 1000000u;
+  long pids[] = {atol(words[6]), softirq_thread(cpu), getpid()};
+  pin(cpu);
+  memset(buffer, 'S', sizeof buffer);
+
+  int fd = isConnecting ? -1 : connected(&to);
+  if (fd >= 0) no_delay(fd);
+  uint64_t operations = 0, ran = 0, octets = 0;
+  uint64_t start = 0, last = 0, until = UINT64_MAX;
+  for (uint64_t i = 0; last < until && operations < max_samples; i++) {
+    if (i == warm_up) {
+      for (int p = 0; p < 3; p++) ran -= cpu_of(pids[p]);
+      start = last = now();
+      until = start + duration;
+    }
+    if (isStream) {
+      ssize_t sent = send(fd, buffer, sizeof buffer, 0);
+      if (sent < 0) fail("send");
+      if (i >= warm_up) octets += (uint64_t)sent;
+    } else if (isConnecting) {
+      fd = connected(&to);
+      request(fd);
+      close(fd);
+    } else {
+      request(fd);
+    }
+    if (i < warm_up) continue;
+    uint64_t t = now();
+    samples[operations++] = (uint32_t)(t - last);
+    last = t;
+  }
+  for (int p = 0; p < 3; p++) ran += cpu_of(pids[p]);
+  qsort(samples, operations, sizeof samples[0], ascending);
+  uint64_t p50 = isStream ? 0 : samples[operations / 2];
+  uint64_t p99 = isStream ? 0 : samples[operations * 99 / 100];
+  printf("%llu %llu %llu %llu %llu\n", (unsigned long long)(isStream ? octets : operations),
+         (unsigned long long)(last - start), (unsigned long long)ran, (unsigned long long)p50,
+         (unsigned long long)p99);
+  return 0;
+}
