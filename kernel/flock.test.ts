@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -64,6 +64,27 @@ describe("openLock()", () => {
     setTimeout(() => held?.[Symbol.dispose](), 20);
     using lock = await waiting;
     expect(lock.path).toBe(path);
+  });
+
+  test("takes the new file's lock when the holder removes the file it waits for", async () => {
+    const held = tryLock(path, "exclusive");
+    const waiting = openLock(path, "exclusive", { deadlineMs: 5000, clock, signal: never });
+    rmSync(path);
+    held?.[Symbol.dispose]();
+    using lock = await waiting;
+    expect(lock.path).toBe(path);
+    expect(tryLock(path, "exclusive")).toBeUndefined();
+  });
+
+  test("keeps no file open when it gives up", async () => {
+    using held = tryLock(path, "exclusive");
+    expect(held).toBeDefined();
+    const openFiles = (): number => readdirSync("/proc/self/fd").length;
+    const before = openFiles();
+    const wait = { deadlineMs: 3, clock, signal: never };
+    const waiting = Array.from({ length: 20 }, () => openLock(path, "exclusive", wait));
+    await Promise.allSettled(waiting);
+    expect(openFiles()).toBeLessThan(before + 20);
   });
 
   test("gives up at the deadline", async () => {
