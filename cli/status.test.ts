@@ -65,7 +65,13 @@ const report: StatusReport = {
     addresses: [ip("10.96.0.10")],
     domain: "cluster.local",
     upstreams: ["203.0.113.10#53"],
-    counters: {},
+    counters: {
+      cacheEntries: 12,
+      cacheBytes: 314_573,
+      cacheHits: 90,
+      cacheMisses: 30,
+      cacheStale: 2,
+    },
   },
   uptimeSeconds: 95,
 };
@@ -83,6 +89,7 @@ test("formatStatus() shows node, peers and problems", () => {
     addresses    pool db, IPv6: 0 of 2^64 held, 0 in quarantine
     attachments  2
     dns          cluster.local on 10.96.0.10, upstreams 203.0.113.10#53
+    dns cache    12 answers, 0.3 MiB, 75 % hits, 2 stale
 
     PEER    POD CIDRS      ADDRESSES    PATH
     node-b  10.244.2.0/24  172.30.1.12  direct

@@ -77,6 +77,7 @@ export function formatStatus(report: StatusReport): string {
         ? `${dns.domain} on ${listOr(dns.addresses, "no address")}, upstreams ${listOr(dns.upstreams, "none")}`
         : "off",
     ],
+    ...formatCache(dns.counters),
   ];
   const peers: Rows = [
     ["PEER", "POD CIDRS", "ADDRESSES", "PATH"],
@@ -100,6 +101,22 @@ export function formatStatus(report: StatusReport): string {
     report.repairs.length === 0 ? "" : `\n${formatTable(repairs)}`,
     problems.length === 0 ? "" : `\n${problems.join("")}`,
   ].join("");
+}
+
+function formatCache({
+  cacheEntries,
+  cacheBytes = 0,
+  cacheHits = 0,
+  cacheMisses = 0,
+  cacheStale = 0,
+}: StatusReport["dns"]["counters"]): Rows {
+  // An older daemon has no cache.
+  if (cacheEntries === undefined) return [];
+  const asked = cacheHits + cacheMisses;
+  const share = asked === 0 ? "" : `, ${Math.floor((100 * cacheHits) / asked)} % hits`;
+  const stale = cacheStale === 0 ? "" : `, ${cacheStale} stale`;
+  const mebibytes = (cacheBytes / 2 ** 20).toFixed(1);
+  return [["dns cache", `${cacheEntries} answers, ${mebibytes} MiB${share}${stale}`]];
 }
 
 /** Of the newest; `--json` has more. */

@@ -17,6 +17,7 @@ import {
   portSchema,
   wholeNumber,
 } from "../core/schema.ts";
+import { defaultCacheSettings } from "../dns/cache.ts";
 
 /** An address with a port: `127.0.0.1:9440`, `[::1]:9440`. */
 export interface Listen {
@@ -164,6 +165,15 @@ const network = v.object({
   ),
 });
 
+const dnsCache = v.object({
+  // Less than a few answers would be no cache; 0 is none.
+  maxBytes: v.optional(wholeNumber(0, 2 ** 30), defaultCacheSettings.maxBytes),
+  maxTtl: v.optional(wholeNumber(1, 604_800), defaultCacheSettings.maxTtl),
+  minTtl: v.optional(wholeNumber(0, 3600), defaultCacheSettings.minTtl),
+  maxNegativeTtl: v.optional(wholeNumber(0, 10_800), defaultCacheSettings.maxNegativeTtl),
+  maxStale: v.optional(wholeNumber(0, 604_800), defaultCacheSettings.maxStale),
+});
+
 const dns = v.object({
   enabled: v.optional(flag, true),
   domain: v.optional(dnsNameSchema, "cluster.local"),
@@ -175,6 +185,7 @@ const dns = v.object({
     v.lazy((input) => (Array.isArray(input) ? upstreamList : automaticUpstreams)),
     "auto",
   ),
+  cache: v.optional(dnsCache, {}),
 });
 
 export const configSchema = v.object({

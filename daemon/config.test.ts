@@ -38,6 +38,13 @@ describe("parseConfig()", () => {
         pods: "insecure",
         addresses: ["10.96.0.10"],
         upstreams: "auto",
+        cache: {
+          maxBytes: 16_777_216,
+          maxTtl: 3600,
+          minTtl: 0,
+          maxNegativeTtl: 1800,
+          maxStale: 86_400,
+        },
       },
       metrics: { listen: { address: "127.0.0.1", port: 9440 } },
       log: { level: "info" },

@@ -7,6 +7,7 @@ import { ConfigError, hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import type { Pool } from "../core/pool.ts";
+import type { CacheSettings } from "../dns/cache.ts";
 import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
 import { contradictions } from "./config-contradictions.ts";
 import { checkKeys, type Problem, validate } from "./validate.ts";
@@ -71,6 +72,7 @@ export interface DnsConfig {
   readonly pods: ConfigFile["dns"]["pods"];
   readonly addresses: readonly Ip[];
   readonly upstreams: "auto" | readonly Listen[];
+  readonly cache: CacheSettings;
 }
 
 export interface ConfigDefaults {
@@ -166,6 +168,7 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
     pods: file.dns.pods,
     addresses: file.dns.addresses,
     upstreams: file.dns.upstreams,
+    cache: file.dns.cache,
   },
   metrics: file.metrics,
   log: file.log,

@@ -278,6 +278,7 @@ async function openDns(
       ttl: dns.ttl,
       pods: dns.pods,
       upstreams: upstreams.upstreams,
+      cache: dns.cache,
       clients: [...podNetworks(network), ...dns.addresses.map(hostCidr), ...loopback],
       ...bundledWorker(),
       log,

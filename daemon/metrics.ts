@@ -1,6 +1,7 @@
 // Prometheus metrics, all named fairlead_*, made from what is known anyway when somebody asks.
 import { Counter, Gauge, Registry } from "prom-client";
 import type { StatusReport } from "../core/status.ts";
+import { dnsMetrics } from "./dns-metrics.ts";
 import type { ReconcileCounters } from "./reconcile.ts";
 
 export interface MetricFacts {
@@ -12,12 +13,12 @@ export interface MetricFacts {
   readonly cpuSeconds: number;
 }
 
-interface Sample {
+export interface Sample {
   readonly value: number;
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-interface Metric {
+export interface Metric {
   readonly name: string;
   readonly help: string;
   readonly kind: "gauge" | "counter";
@@ -122,17 +123,7 @@ const metrics: readonly Metric[] = [
     kind: "gauge",
     read: ({ reconcile }) => reconcile.lastMs / 1000,
   },
-  {
-    name: "fairlead_dns_total",
-    help: "What the resolver counted, by the counter's name.",
-    kind: "counter",
-    labels: ["counter"],
-    read: ({ report }) =>
-      Object.entries(report.dns.counters).map(([counter, value]) => ({
-        value,
-        labels: { counter },
-      })),
-  },
+  ...dnsMetrics,
   {
     name: "fairlead_uptime_seconds",
     help: "Since the daemon started.",

@@ -116,9 +116,21 @@ function dnsStatus({ config, dns }: ReportInput): StatusReport["dns"] {
   };
 }
 
-const flatten = ({ queries, responses, ...counts }: DnsCounters): Record<string, number> => ({
+const flatten = ({
+  queries,
+  responses,
+  cache,
+  ...counts
+}: DnsCounters): Record<string, number> => ({
   udpQueries: queries.udp,
   tcpQueries: queries.tcp,
   ...Object.fromEntries(Object.entries(responses).map(([rcode, n]) => [`answers${rcode}`, n])),
   ...counts,
+  cacheHits: cache.hits,
+  cacheMisses: cache.misses,
+  cacheStale: cache.stale,
+  cachePrefetches: cache.prefetches,
+  cacheEvictions: cache.evictions,
+  cacheEntries: cache.entries,
+  cacheBytes: cache.bytes,
 });

@@ -5,6 +5,13 @@ const names = [
   "refused",
   "dropped",
   "errors",
+  "cacheHits",
+  "cacheMisses",
+  "cacheStale",
+  "cachePrefetches",
+  "cacheEvictions",
+  "cacheEntries",
+  "cacheBytes",
   "NOERROR",
   "FORMERR",
   "SERVFAIL",
@@ -27,7 +34,7 @@ const rcodeNames: Readonly<Record<number, CounterName>> = {
   16: "BADVERS",
 };
 
-/** All only grow, also over a restart of the worker. */
+/** All but the cache's size only grow, also over a restart of the worker. */
 export interface DnsCounters {
   /** Queries that came over each transport, malformed ones included. */
   readonly queries: { readonly udp: number; readonly tcp: number };
@@ -41,8 +48,24 @@ export interface DnsCounters {
   readonly dropped: number;
   /** Answers that could not be made or sent, for a reason of our own. */
   readonly errors: number;
+  readonly cache: CacheCounters;
   /** Times that the worker ended by itself and was started again. */
   readonly restarts: number;
+}
+
+export interface CacheCounters {
+  /** Questions answered from the cache, stale answers and cached failures included. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Of the hits: past their TTL, because no upstream answered. */
+  readonly stale: number;
+  /** Answers asked for again before their end, because they are in demand. */
+  readonly prefetches: number;
+  /** Answers that had to leave for others. */
+  readonly evictions: number;
+  /** Now; of a cache that starts empty after a restart of the worker. */
+  readonly entries: number;
+  readonly bytes: number;
 }
 
 /** Counters in memory that two threads share: the worker counts, the main thread reads at any time. */
@@ -55,8 +78,13 @@ export class SharedCounters {
     this.#values = new BigInt64Array(buffer);
   }
 
-  add(name: CounterName): void {
-    Atomics.add(this.#values, names.indexOf(name), 1n);
+  add(name: CounterName, count = 1): void {
+    Atomics.add(this.#values, names.indexOf(name), BigInt(count));
+  }
+
+  /** For what goes up and down. */
+  set(name: "cacheEntries" | "cacheBytes", value: number): void {
+    Atomics.store(this.#values, names.indexOf(name), BigInt(value));
   }
 
   addResponse(rcode: number): void {
@@ -74,6 +102,15 @@ export class SharedCounters {
       refused: value("refused"),
       dropped: value("dropped"),
       errors: value("errors"),
+      cache: {
+        hits: value("cacheHits"),
+        misses: value("cacheMisses"),
+        stale: value("cacheStale"),
+        prefetches: value("cachePrefetches"),
+        evictions: value("cacheEvictions"),
+        entries: value("cacheEntries"),
+        bytes: value("cacheBytes"),
+      },
     };
   }
 }

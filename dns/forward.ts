@@ -13,6 +13,8 @@ import {
   RecordType,
   type ResourceRecord,
 } from "./message.ts";
+import { answerChain, lastNameOf, soaFor } from "./answer-chain.ts";
+import { keyOf, spelledAs } from "./cache.ts";
 import { foldName } from "./name.ts";
 import type { Upstream } from "./options.ts";
 import { type Answer, authoritative, failure, type Handler, type Query } from "./resolver.ts";
@@ -68,8 +70,9 @@ export const withoutOwn = (
   upstreams.filter(({ address, port }) => port !== own.port || !own.addresses.includes(address));
 
 /**
- * Asks the upstreams for everything that came this far. No cache: each question that is not in flight
- * already is a query to an upstream.
+ * Asks the upstreams for everything that came this far: each question that is not in flight already is
+ * a query to an upstream. SERVFAIL with the extended error "other" says that this resolver itself has
+ * too much to do, and nothing about the question.
  */
 export function forwardHandler(options: ForwardOptions): Handler {
   const forwarder = new Forwarder(options);
@@ -100,7 +103,9 @@ class Forwarder {
   }
 
   async forward(query: Query): Promise<Answer> {
-    if (this.#waiting >= this.#limits.maxWaiting) return failure(Rcode.SERVFAIL);
+    if (this.#waiting >= this.#limits.maxWaiting || this.#isFull(query)) {
+      return failure(Rcode.SERVFAIL, ExtendedError.other);
+    }
     this.#waiting++;
     try {
       const answer = await this.#coalesce(query);
@@ -112,13 +117,16 @@ class Forwarder {
     }
   }
 
+  #isFull(query: Query): boolean {
+    return this.#inFlight.size >= this.#limits.maxOutstanding && !this.#inFlight.has(keyOf(query));
+  }
+
   // Never two equal queries at one time: it would double an off-path forger's chance (RFC 5452
   // section 5), and a forwarding loop through another server ends on itself here.
   #coalesce(query: Query): Promise<Message | undefined> {
     const key = keyOf(query);
     const running = this.#inFlight.get(key);
     if (running !== undefined) return running;
-    if (this.#inFlight.size >= this.#limits.maxOutstanding) return Promise.resolve(undefined);
     this.#options.counters.add("forwarded");
     const asked = this.#ask(query).finally(() => this.#inFlight.delete(key));
     this.#inFlight.set(key, asked);
@@ -208,9 +216,6 @@ class Forwarder {
   }
 }
 
-const keyOf = ({ question, dnssecOk, checkingDisabled }: Query): string =>
-  `${foldName(question.name)}${question.type} ${dnssecOk} ${checkingDisabled}`;
-
 const rejectsEdns = ({ rcode }: Message): boolean =>
   rcode === Rcode.FORMERR || rcode === Rcode.NOTIMP || rcode === Rcode.BADVERS;
 
@@ -218,24 +223,33 @@ const lastOf = (failed: ReadonlyMap<UpstreamState, Message>): Message | undefine
   [...failed.values()].at(-1);
 
 /**
- * What of an upstream's answer the client gets: the answer and the authority section, in the client's
- * own spelling of the name. The additional section could name anything, and nobody needs it.
+ * What of an upstream's answer the client gets, in the client's own spelling of the name: the chain
+ * that answers it; for a negative answer the SOA, for whoever checks signatures the proofs. The
+ * additional section could name anything, and nobody needs it.
  */
 function answerFrom(query: Query, message: Message): Answer {
-  const { name } = query.question;
-  const folded = foldName(name);
-  const respell = (record: ResourceRecord): ResourceRecord =>
-    record.name !== name && foldName(record.name) === folded ? { ...record, name } : record;
+  const { question, dnssecOk } = query;
   // What an upstream says about EDNS concerns us, not the client.
   const rcode = message.rcode > 15 || rejectsEdns(message) ? Rcode.SERVFAIL : message.rcode;
-  return {
+  const answers = answerChain(question, message.answers);
+  const isAnswered = answers.some(({ type }) => type === question.type);
+  const soa = isAnswered ? undefined : soaFor(lastNameOf(question, answers), message.authorities);
+  const isProof = ({ type }: ResourceRecord): boolean => dnssecOk && proofTypes.has(type);
+  const authorities = message.authorities.filter((record) => record === soa || isProof(record));
+  return spelledAs(question.name, {
     rcode,
     authoritative: false,
-    answers: message.answers.map(respell),
-    authorities: message.authorities.map(respell),
+    answers,
+    authorities,
     additionals: [],
-  };
+  });
 }
+
+const proofTypes: ReadonlySet<number> = new Set([
+  RecordType.RRSIG,
+  RecordType.NSEC,
+  RecordType.NSEC3,
+]);
 
 function anyAnswer({ question }: Query): Answer {
   const cpuAndOs = Uint8Array.from(Buffer.from("\x07RFC8482\0", "latin1"));

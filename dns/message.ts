@@ -13,7 +13,11 @@ export const RecordType = {
   TXT: 16,
   AAAA: 28,
   SRV: 33,
+  DNAME: 39,
   OPT: 41,
+  RRSIG: 46,
+  NSEC: 47,
+  NSEC3: 50,
   TKEY: 249,
   TSIG: 250,
   IXFR: 251,
@@ -41,7 +45,10 @@ export const Rcode = {
 /** RFC 8914 section 4: why an answer is as it is. */
 export const ExtendedError = {
   other: 0,
+  stale: 3,
+  cachedError: 13,
   notReady: 14,
+  staleNxdomain: 19,
   notAuthoritative: 20,
   noReachableAuthority: 22,
 } as const;

@@ -1,5 +1,6 @@
 import type { Cidr, Ip } from "../core/address.ts";
 import type { Log } from "../core/log.ts";
+import type { CacheSettings } from "./cache.ts";
 
 /** What answers `<dashed address>.<namespace>.pod.<domain>`: see dns/README.md. */
 export type PodNames = "insecure" | "verified" | "disabled";
@@ -21,6 +22,8 @@ export interface DnsOptions {
   readonly pods: PodNames;
   /** Asked in this order for names outside the domain; none: such names are refused. */
   readonly upstreams: readonly Upstream[];
+  /** Default: {@link defaultCacheSettings}. */
+  readonly cache?: CacheSettings;
   /** Who may ask: pods and the node itself. Others are refused. */
   readonly clients: readonly Cidr[];
   /** The worker's entry; default: worker.ts beside server.ts, which a bundle does not have. */

@@ -6,6 +6,8 @@ import { invariant } from "../core/assert.ts";
 import type { Clock, Random } from "../core/clock.ts";
 import { describeError } from "../core/error.ts";
 import type { Log, LogFields } from "../core/log.ts";
+import { defaultCacheSettings } from "./cache.ts";
+import { cacheHandler } from "./cache-handler.ts";
 import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
 import { forwardHandler, withoutOwn } from "./forward.ts";
@@ -43,7 +45,9 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     }
     const { signal } = stop;
     const forward = forwardHandler({ upstreams, clock, random, counters, log, signal });
-    return chain([zoneHandler(zone, random), specialNames(upstreams.length > 0), forward]);
+    // A cache of its own: other upstreams may know other answers.
+    const cache = cacheHandler({ settings: start.cache ?? defaultCacheSettings, clock, counters });
+    return chain([zoneHandler(zone, random), specialNames(upstreams.length > 0), cache, forward]);
   };
   let resolver = resolverOf(start.upstreams);
   const resolve: typeof resolver = (query) => resolver(query);

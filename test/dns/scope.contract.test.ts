@@ -4,15 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { cases } from "./fixture.ts";
 
-const noCache = "there is no cache yet: every question outside the cluster goes to an upstream";
-
 const notYet: Readonly<Record<string, string>> = {
-  K01: noCache,
-  K02: noCache,
-  K04: noCache,
-  K06: noCache,
-  K07: noCache,
-  K20: noCache,
   K12: "queries go out in lower case: 0x20 is not used yet",
   K28: "one list of upstreams serves all names: no stub domains yet",
   L04: "the search list is walked by the client: no autopath yet",
