@@ -66,6 +66,10 @@ const table: NftTable = {
           statements: [{ kind: "match-port", protocol: "udp", port: 4789 }, { kind: "notrack" }],
           comment: "",
         },
+        {
+          statements: [{ kind: "match-source-translated" }, { kind: "return" }],
+          comment: "",
+        },
       ],
     },
   ],
@@ -107,6 +111,7 @@ test("formatNftTable() prints what nft would", () =>
 
     	chain untracked {
     		udp dport 4789 notrack
+    		ct status snat return
     	}
     }
     "

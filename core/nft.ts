@@ -55,6 +55,8 @@ export type NftStatement =
     }
   /** `fib daddr type local`: an address of this machine. */
   | { readonly kind: "match-local"; readonly field: "saddr" | "daddr" }
+  /** `ct status snat`: of a connection whose source was translated; not where none is tracked. */
+  | { readonly kind: "match-source-translated" }
   /** `oifname "fl-vxlan"`, `iifname != "lo"`; a `*` at the end stands for any rest: `iifname "fl*"`. */
   | {
       readonly kind: "match-interface";
@@ -239,6 +241,8 @@ function formatStatement(statement: NftStatement): string {
       return `${formatKey(statement.family, statement.key)} @${statement.map}`;
     case "match-local":
       return `fib ${statement.field} type local`;
+    case "match-source-translated":
+      return "ct status snat";
     case "match-interface":
       return `${statement.field} ${not(statement.isInverted)}"${statement.name}"`;
     case "match-port":

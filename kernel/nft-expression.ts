@@ -29,6 +29,10 @@ const fibFlag = { saddr: 1, daddr: 2 } as const;
 const fibAddressType = 3;
 /** RTN_LOCAL, in the machine's byte order. */
 const localAddressType = Uint8Array.of(2, 0, 0, 0);
+/** NFT_CT_STATUS. */
+const connectionStatus = 2;
+/** IPS_SRC_NAT of <linux/netfilter/nf_conntrack_common.h>, in the machine's byte order. */
+const sourceTranslated = Uint8Array.of(16, 0, 0, 0);
 const protocolNumber = { tcp: 6, udp: 17 } as const;
 const nfproto = (family: Family): number => (family === 4 ? 2 : 10);
 const interfaceNameOctets = 16;
@@ -67,6 +71,8 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
         batch.attributeU32be(3, fibFlag[statement.field]);
       });
       return writeCompare(batch, localAddressType);
+    case "match-source-translated":
+      return writeSourceTranslated(batch);
     case "match-interface": {
       writeMeta(batch, metaKey[statement.field]);
       return writeCompare(batch, interfaceNameOf(statement.name), statement.isInverted);
@@ -93,6 +99,19 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
     default:
       return assertNever(statement);
   }
+}
+
+function writeSourceTranslated(batch: MessageBatch): void {
+  writeExpression(batch, "ct", () => {
+    batch.attributeU32be(1, register1).attributeU32be(2, connectionStatus);
+  });
+  writeExpression(batch, "bitwise", () => {
+    batch.attributeU32be(1, register1).attributeU32be(2, register1);
+    batch.attributeU32be(3, sourceTranslated.length);
+    batch.nested(4, () => batch.attributeOctets(dataValue, sourceTranslated));
+    batch.nested(5, () => batch.attributeOctets(dataValue, Buffer.alloc(sourceTranslated.length)));
+  });
+  writeCompare(batch, Buffer.alloc(sourceTranslated.length), true);
 }
 
 function writeExpression(batch: MessageBatch, name: string, attributes: () => void): void {

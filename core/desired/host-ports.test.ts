@@ -199,6 +199,7 @@ test("hostPortTable() is all that hostPorts need, in a few rules", () => {
 
     	chain hostports-in {
     		type nat hook prerouting priority dstnat; policy accept;
+    		iifname "fl*" ip daddr @loopback4 drop comment "no pod reaches the node's loopback addresses"
     		fib daddr type local jump hostports comment "to the node's addresses"
     	}
 
@@ -216,7 +217,8 @@ test("hostPortTable() is all that hostPorts need, in a few rules", () => {
     	}
 
     	chain hostports-guard {
-    		type filter hook prerouting priority raw; policy accept;
+    		type filter hook input priority filter; policy accept;
+    		iifname "fl*" ip daddr @loopback4 ct status snat return comment "answers to what the node sent from its loopback addresses"
     		iifname "fl*" ip daddr @loopback4 drop comment "no pod reaches the node's loopback addresses"
     	}
     }

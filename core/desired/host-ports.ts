@@ -3,7 +3,7 @@
 //
 //   prerouting, output: to an address of the node → hostports: one address, then all of them → dnat
 //   postrouting: what comes back to the pod that sent it, or from 127.0.0.1 or ::1 → masquerade
-//   guard: no packet from a pod reaches 127.0.0.0/8, which route_localnet would let in
+//   prerouting, input: no packet from a pod reaches 127.0.0.0/8, which route_localnet would let in
 import { type Family, type Ip, familyOf, parseCidr } from "../address.ts";
 import { invariant } from "../assert.ts";
 import { interfacePrefix, nftTableName } from "../names.ts";
@@ -16,6 +16,7 @@ import {
   type NftMapType,
   type NftRule,
   type NftSet,
+  type NftStatement,
   type NftTable,
   formatMapElement,
 } from "../nft.ts";
@@ -200,11 +201,21 @@ const toLookup: NftRule = {
   comment: "to the node's addresses",
 };
 
+const fromPodToLoopback: readonly NftStatement[] = [
+  { kind: "match-interface", field: "iifname", name: podInterfaces, isInverted: false },
+  { kind: "match-set", field: "daddr", family: 4, set: loopbackSetName(4), isInverted: false },
+];
+
+const noLoopback: NftRule = {
+  statements: [...fromPodToLoopback, { kind: "drop" }],
+  comment: "no pod reaches the node's loopback addresses",
+};
+
 const hookChains: readonly NftChain[] = [
   {
     name: "hostports-in",
     hook: { type: "nat", hook: "prerouting", priority: -100 },
-    rules: [toLookup],
+    rules: [noLoopback, toLookup],
   },
   {
     name: "hostports-out",
@@ -239,24 +250,16 @@ const hookChains: readonly NftChain[] = [
     ]),
   },
   {
-    // Ahead of connection tracking: an answer to a masqueraded packet has another destination here.
+    // Only what is delivered here comes by: a packet between pods, which are most, pays nothing for it.
+    // Whatever its state, for what conntrack cannot make out passes the chain above.
     name: "hostports-guard",
-    hook: { type: "filter", hook: "prerouting", priority: -300 },
+    hook: { type: "filter", hook: "input", priority: 0 },
     rules: [
       {
-        statements: [
-          { kind: "match-interface", field: "iifname", name: podInterfaces, isInverted: false },
-          {
-            kind: "match-set",
-            field: "daddr",
-            family: 4,
-            set: loopbackSetName(4),
-            isInverted: false,
-          },
-          { kind: "drop" },
-        ],
-        comment: "no pod reaches the node's loopback addresses",
+        statements: [...fromPodToLoopback, { kind: "match-source-translated" }, { kind: "return" }],
+        comment: "answers to what the node sent from its loopback addresses",
       },
+      noLoopback,
     ],
   },
 ];

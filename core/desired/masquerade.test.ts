@@ -37,12 +37,12 @@ test("desireNftTable() masquerades what leaves the cluster, and does not track t
 
     	chain tunnel-in {
     		type filter hook prerouting priority raw; policy accept;
-    		iifname "eth0" udp dport 4789 notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 iifname "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
 
     	chain tunnel-out {
     		type filter hook output priority raw; policy accept;
-    		oifname "eth0" udp dport 4789 notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 oifname "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
     }
     "
@@ -89,12 +89,12 @@ test("desireNftTable() has a rule per family, and the exceptions", () => {
 
     	chain tunnel-in {
     		type filter hook prerouting priority raw; policy accept;
-    		iifname "eth0" udp dport 4789 notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 iifname "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
 
     	chain tunnel-out {
     		type filter hook output priority raw; policy accept;
-    		oifname "eth0" udp dport 4789 notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 oifname "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
     }
     "

@@ -69,10 +69,11 @@ const masqueradeRule = (family: Family): NftRule => ({
 });
 
 function untrackedTunnel({ underlay, port }: NonNullable<MasqueradeInput["tunnel"]>): NftChain[] {
+  // The port first: of every packet that is no UDP, as most of pods are not, nothing else is looked at.
   const rule = (field: "iifname" | "oifname"): NftRule => ({
     statements: [
-      { kind: "match-interface", field, name: underlay, isInverted: false },
       { kind: "match-port", protocol: "udp", port },
+      { kind: "match-interface", field, name: underlay, isInverted: false },
       { kind: "notrack" },
     ],
     comment: "the tunnel, whose contents are tracked",

@@ -94,6 +94,19 @@ describe("a hostPort for all addresses (portmap-26, portmap-44)", () => {
     for (const port of [7000, 8080]) {
       expect(ask(one.sandbox, "tcp", "127.0.0.1", port)).toBe("");
     }
+    // Not by a packet either that somebody has left untracked, which no chain for translation sees.
+    host.run("nft", "add table inet foreign");
+    resources.defer(() => void host.run("nft", "delete table inet foreign"));
+    for (const line of [
+      "chain inet foreign raw { type filter hook prerouting priority raw; }",
+      "rule inet foreign raw tcp dport 7000 notrack",
+      "chain inet foreign late { type filter hook input priority security; }",
+      'rule inet foreign late iifname "fl*" tcp dport 7000 counter',
+    ]) {
+      host.run("nft", `add ${line}`);
+    }
+    expect(ask(one.sandbox, "tcp", "127.0.0.1", 7000)).toBe("");
+    expect(host.run("nft", "list chain inet foreign late")).toContain("counter packets 0 ");
   });
 
   test("goes before what listens on the node at that port", async () => {

@@ -111,6 +111,10 @@ export const table: NftTable = {
           ],
           comment: "",
         },
+        {
+          statements: [{ kind: "match-source-translated" }, { kind: "return" }],
+          comment: "",
+        },
       ],
     },
     {
