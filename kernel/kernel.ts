@@ -75,7 +75,7 @@ export interface Kernel extends NetworkNamespace, Disposable {
   readonly identity: NamespaceIdentity;
 
   /**
-   * Opens a sandbox by path (or /proc/self/fd/N). Throws KernelError: ENOENT when there is none,
+   * Opens a sandbox by path; /proc/self/fd/N stays the caller's, who closes it later. Throws KernelError: ENOENT when there is none,
    * EINVAL when the file is no network namespace.
    */
   openSandbox(path: string): Sandbox;

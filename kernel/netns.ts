@@ -1,7 +1,7 @@
 // Network namespaces: the only file that enters one. A thread that is inside belongs to a pod, so what
 // is done there is one short, synchronous step, and a way back that fails ends the process.
 import { closeSync, constants, fstatSync, openSync, statfsSync } from "node:fs";
-import { KernelError } from "../core/error.ts";
+import { KernelError, hasErrno } from "../core/error.ts";
 import { invariant } from "../core/assert.ts";
 import { checked, errnoName, fromSystemError } from "./errno.ts";
 import { systemCalls } from "./ffi.ts";
@@ -22,10 +22,41 @@ export interface NamespaceHandle extends Disposable {
 
 /**
  * Opens a namespace by the path of its file. KernelError ENOENT when there is no file, EINVAL when it
- * is not a network namespace.
+ * is not a network namespace. `/proc/self/fd/N` is used as it is: it stays the caller's, who closes it
+ * after the handle.
  */
 export function openNamespace(path: string): NamespaceHandle {
   const operation = `open the network namespace "${path}"`;
+  const own = /^\/proc\/self\/fd\/(\d{1,9})$/.exec(path)?.[1];
+  return own === undefined ? openFile(path, operation) : borrow(Number(own), operation);
+}
+
+function borrow(fd: number, operation: string): NamespaceHandle {
+  const identity = identityOf(fd);
+  if (identity === undefined) throw new KernelError(operation, "ENOENT");
+  home ??= openOwnNamespace();
+  // All namespaces are of one file system; of another file ioctl may ask for something else.
+  if (identity.device !== home.identity.device || !isNetworkNamespace(fd)) {
+    throw new KernelError(operation, "EINVAL", notOne);
+  }
+  return { fd, identity, [Symbol.dispose]: () => {} };
+}
+
+/** Undefined when no such descriptor is open. */
+function identityOf(fd: number): NamespaceIdentity | undefined {
+  try {
+    const { dev, ino } = fstatSync(fd);
+    return { device: dev, inode: ino };
+  } catch (thrown) {
+    if (hasErrno(thrown, "EBADF")) return undefined;
+    throw thrown;
+  }
+}
+
+const isNetworkNamespace = (fd: number): boolean =>
+  systemCalls.ioctl(fd, getNamespaceType) === networkNamespaceType;
+
+function openFile(path: string, operation: string): NamespaceHandle {
   let fd: number;
   try {
     // Before the open, which on a device or a FIFO would do something.
@@ -34,7 +65,7 @@ export function openNamespace(path: string): NamespaceHandle {
   } catch (thrown) {
     throw thrown instanceof KernelError ? thrown : fromSystemError(thrown, operation);
   }
-  if (systemCalls.ioctl(fd, getNamespaceType) !== networkNamespaceType) {
+  if (!isNetworkNamespace(fd)) {
     closeSync(fd);
     throw new KernelError(operation, "EINVAL", notOne);
   }

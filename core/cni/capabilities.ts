@@ -26,7 +26,7 @@ import {
   readStrings,
   required,
 } from "./json.ts";
-import type { Dns } from "./types.ts";
+import type { CniArgs, Dns } from "./types.ts";
 
 export interface Capabilities {
   readonly portMappings?: readonly PortMapping[];
@@ -36,7 +36,7 @@ export interface Capabilities {
 }
 
 /** Only what is asked for: an empty list is as good as none. Throws CniError invalidConfig. */
-export function readCapabilities(json: Json, args: ReadonlyMap<string, string>): Capabilities {
+export function readCapabilities(json: Json, args: CniArgs): Capabilities {
   const runtime = optional(json, "runtimeConfig", readObject).runtimeConfig;
   const mac = requestedMac(json, runtime, args);
   const dns = runtime && optional(runtime, "dns", readRuntimeDns).dns;
@@ -88,11 +88,7 @@ const readProtocol: Reader<TransportProtocol> = (at) => {
 };
 
 /** The last of three, as the reference bridge has it: CNI_ARGS, args.cni, runtimeConfig. */
-function requestedMac(
-  json: Json,
-  runtime: Json | undefined,
-  args: ReadonlyMap<string, string>,
-): Mac | undefined {
+function requestedMac(json: Json, runtime: Json | undefined, args: CniArgs): Mac | undefined {
   const given = optional(json, "args", readObject).args;
   const cni = given && optional(given, "cni", readObject).cni;
   return (
@@ -110,7 +106,7 @@ const readUnicastMac: Reader<Mac | undefined> = (at) => {
   return mac;
 };
 
-function macOfArgs(args: ReadonlyMap<string, string>): Mac | undefined {
+function macOfArgs(args: CniArgs): Mac | undefined {
   const text = args.get("MAC") ?? "";
   if (text === "") return undefined;
   const mac = parseMac(text);

@@ -26,6 +26,7 @@ import {
 } from "./json.ts";
 import { readDns, readResult, readRoute, resultVersion } from "./result.ts";
 import {
+  type CniArgs,
   type CniCommand,
   type CniResult,
   type CniVersion,
@@ -99,7 +100,7 @@ export interface ConfContext {
   readonly command: CniCommand;
   readonly cniVersion: CniVersion;
   /** CNI_ARGS. */
-  readonly args: ReadonlyMap<string, string>;
+  readonly args: CniArgs;
   /** The reader is the IPAM plugin itself: `ipam` is its own, by whatever name it was installed. */
   readonly isIpam?: boolean;
 }
@@ -226,7 +227,7 @@ const readRange: Reader<RangeConf> = (at) => ({
   ...optional(at, "gateway", readOptionalIp),
 });
 
-function requestedIpOf(args: ReadonlyMap<string, string>): readonly Ip[] {
+function requestedIpOf(args: CniArgs): readonly Ip[] {
   const text = args.get("IP") ?? "";
   if (text === "") return [];
   const ip = parseRequestedIp(text);

@@ -2,10 +2,11 @@
 // checks decides which error wins; it is the reference dispatcher's.
 import { describeError } from "../error.ts";
 import { parseCniArgs } from "./args.ts";
-import { type ConfHeader, parseConfHeader, parseNetConf } from "./config.ts";
+import type { ConfHeader } from "./config.ts";
 import { checkEnvironment, cniCommands, isCniCommand } from "./environment.ts";
 import { CniCode, CniError } from "./error.ts";
 import { member } from "./json.ts";
+import { knownConfHeader, knownNetConf } from "./known-conf.ts";
 import { formatResult } from "./result.ts";
 import {
   type AttachmentRequest,
@@ -82,7 +83,7 @@ export async function readRequest(invocation: CniInvocation): Promise<ReadReques
   let header: ConfHeader | undefined;
   try {
     checkEnvironment(command, invocation.environment);
-    header = parseConfHeader(await readConfiguration(invocation));
+    header = knownConfHeader(await readConfiguration(invocation));
     if (!isCniCommand(command) || command === "VERSION") {
       throw new CniError(
         CniCode.invalidEnvironment,
@@ -227,7 +228,7 @@ function buildRequest(
   { environment, isIpam = false }: CniInvocation,
 ): CniRequest {
   const args = readArgs(command, environment["CNI_ARGS"] ?? "");
-  const conf = parseNetConf(header, { command, cniVersion, args, isIpam });
+  const conf = knownNetConf(header, { command, cniVersion, args, isIpam });
   if (command === "GC" || command === "STATUS") return { command, request: { conf, environment } };
   const request: AttachmentRequest = {
     key: {

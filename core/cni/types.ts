@@ -120,6 +120,9 @@ export interface IpamConf {
 /** The caller's environment: a delegated plugin gets it again, and its `CNI_PATH` says where it is. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What CNI_ARGS says, asked by name. */
+export type CniArgs = Pick<ReadonlyMap<string, string>, "get">;
+
 /** ADD, CHECK or DEL, validated. */
 export interface AttachmentRequest {
   readonly key: AttachmentKey;

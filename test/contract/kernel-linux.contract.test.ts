@@ -1,7 +1,16 @@
 // What only Linux can show: whose namespace the process is in, and what happens when too much happens.
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -48,6 +57,27 @@ describe("entering a namespace", () => {
     expect(failureOf(() => openNamespace(path))).toMatchObject({
       errno,
       message: expect.stringContaining(`"${path}"`),
+    });
+  });
+
+  test.each([
+    ["/proc/self/ns/mnt", "EINVAL"],
+    ["/dev/null", "EINVAL"],
+    ["/proc/self/ns/net", undefined],
+  ])("takes a descriptor of %s as it is, and leaves it open", (path, errno) => {
+    const fd = openSync(path, "r");
+    try {
+      const own = `/proc/self/fd/${fd}`;
+      if (errno === undefined) {
+        using handle = openNamespace(own);
+        expect(handle.fd).toBe(fd);
+      } else expect(failureOf(() => openNamespace(own))).toMatchObject({ errno });
+      expect(fstatSync(fd).ino).toBe(statSync(path).ino);
+    } finally {
+      closeSync(fd);
+    }
+    expect(failureOf(() => openNamespace(`/proc/self/fd/${fd}`))).toMatchObject({
+      errno: "ENOENT",
     });
   });
 
