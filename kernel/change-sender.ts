@@ -34,6 +34,8 @@ interface Origin {
   readonly change: Change;
   readonly position: number;
   readonly tolerated: readonly string[];
+  /** Writes what is to be sent in its place after a tolerated failure. */
+  readonly otherwise?: (() => void) | undefined;
 }
 
 /**
@@ -117,12 +119,19 @@ export class ChangeSender {
 
   #writeSettings(change: Change, target: LinkTarget, settings: LinkSettings): void {
     const { linkLocal, ...rest } = settings;
+    const hasMore = Object.values(rest).some((value) => value !== undefined);
+    // A device without IPv6 has no link-local address either.
+    const tolerated = linkLocal === false ? ["EAFNOSUPPORT"] : [];
+    if (linkLocal === false && hasMore && rest.isUp === undefined) {
+      // The kernel refuses such a message as a whole, before anything of it is done.
+      writeSetLink(this.#batch, target, settings);
+      return this.#written(change, tolerated, () => this.#writeSettings(change, target, rest));
+    }
     if (linkLocal !== undefined) {
       writeAddressGeneration(this.#batch, target, linkLocal);
-      // A device without IPv6 has no link-local address either.
-      this.#written(change, linkLocal ? [] : ["EAFNOSUPPORT"]);
+      this.#written(change, tolerated);
     }
-    if (Object.values(rest).some((value) => value !== undefined)) {
+    if (hasMore) {
       writeSetLink(this.#batch, target, rest);
       this.#written(change);
     }
@@ -179,9 +188,9 @@ export class ChangeSender {
   }
 
   /** The messages that are new in the batch came from this change. */
-  #written(change: Change, tolerated: readonly string[] = []): void {
+  #written(change: Change, tolerated: readonly string[] = [], otherwise?: () => void): void {
     while (this.#origins.length < this.#batch.count) {
-      this.#origins.push({ change, position: this.#position, tolerated });
+      this.#origins.push({ change, position: this.#position, tolerated, otherwise });
     }
   }
 
@@ -198,9 +207,12 @@ export class ChangeSender {
 
   #flush(): void {
     const failures = this.#socket.send(this.#batch);
+    const again: Origin[] = [];
     for (const { index, errno, kernelMessage } of failures) {
       const origin = this.#origins[index];
-      if (origin !== undefined) this.#fail(origin, errno, kernelMessage);
+      if (origin === undefined) continue;
+      this.#fail(origin, errno, kernelMessage);
+      if (origin.tolerated.includes(errno)) again.push(origin);
     }
     // After a failure nothing is taken for granted: names are looked up.
     for (const [device, index] of failures.length === 0 ? this.#unsettled : []) {
@@ -209,6 +221,17 @@ export class ChangeSender {
     this.#unsettled.clear();
     this.#batch.clear();
     this.#origins.length = 0;
+    if (again.some(({ otherwise }) => otherwise !== undefined)) this.#sendOtherwise(again);
+  }
+
+  #sendOtherwise(origins: readonly Origin[]): void {
+    const position = this.#position;
+    for (const origin of origins) {
+      this.#position = origin.position;
+      origin.otherwise?.();
+    }
+    this.#position = position;
+    this.#flush();
   }
 
   #fail({ change, position, tolerated }: Origin, errno: string, kernelMessage: string): void {

@@ -141,6 +141,33 @@ describe.each(kernels)("%s", (_name, openScene) => {
       ]);
     });
 
+    // Linux takes IPv6 from a device whose MTU is less than IPv6 asks for.
+    test("linkLocal: false asks nothing of a device without IPv6, and the rest is set", () => {
+      scene.addUnderlay(underlay);
+      kernel.apply([
+        { kind: "set-link", device: underlay, settings: { mtu: 1000 } },
+        { kind: "set-link", device: underlay, settings: { rpFilter: 1, linkLocal: false } },
+        { kind: "set-link", device: underlay, settings: { alias: "later" } },
+      ]);
+      expect(kernel.link(underlay)).toMatchObject({ mtu: 1000, alias: "later" });
+      const path = `/proc/sys/net/ipv4/conf/${underlay}/rp_filter`;
+      if (scene.run !== undefined) expect(scene.run("cat", path)).toBe("1\n");
+    });
+
+    test("linkLocal: false and the rest in one change", () => {
+      scene.addUnderlay(underlay);
+      const settings = { rpFilter: 1, linkLocal: false, routeLocalnet: true } as const;
+      kernel.apply([{ kind: "set-link", device: underlay, settings }]);
+      if (scene.run === undefined) return;
+      const of = (family: string, name: string) =>
+        scene.run?.("cat", `/proc/sys/net/${family}/conf/${underlay}/${name}`);
+      expect([
+        of("ipv4", "rp_filter"),
+        of("ipv4", "route_localnet"),
+        of("ipv6", "addr_gen_mode"),
+      ]).toEqual(["1\n", "1\n", "1\n"]);
+    });
+
     test("removal takes everything on the link along, and is no failure when it is gone", () => {
       kernel.apply([
         ...overlayChanges,
