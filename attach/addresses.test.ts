@@ -1,4 +1,5 @@
 // The verbs that a delegated plugin sees, in the order of the requests that bring them.
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -43,6 +44,15 @@ const environment = () => ({
 const request = () => aRequest({ conf, environment: environment() });
 const calls = (): string[] =>
   readFileSync(join(node.directory, "calls"), "utf8").trimEnd().split("\n");
+
+test("an ADD does not wait for a writer of ipam.resolvConf that is a pipe, and holds nothing", async () => {
+  const resolvConf = join(node.directory, "fifo");
+  execFileSync("mkfifo", [resolvConf]);
+  const { ipam } = aRequest().conf;
+  const adding = node.handlers.add(aRequest({ conf: { ipam: { ...ipam, resolvConf } } }), forever);
+  await expect(adding).rejects.toMatchObject({ code: CniCode.invalidConfig });
+  expect(node.leftovers()).toEqual([]);
+});
 
 test("a delegated plugin gives addresses, routes and DNS, and is told each verb", async () => {
   const result = await node.handlers.add(request(), forever);

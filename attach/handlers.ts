@@ -4,7 +4,9 @@ import { add } from "./add.ts";
 import { check } from "./check.ts";
 import type { AttachContext } from "./context.ts";
 import { del } from "./del.ts";
+import { ForgottenSweep } from "./forgotten-sweep.ts";
 import { gc } from "./gc.ts";
+import type { LeaseSweepOptions } from "./lease-sweep.ts";
 import { mend } from "./mend.ts";
 import { createReaper } from "./reaper.ts";
 import { status } from "./status.ts";
@@ -17,6 +19,8 @@ export interface AttachHandlers extends CniHandlers {
   settled(): Promise<void>;
   /** For the daemon's start, while it holds attach.lock exclusive. */
   sweep(signal: AbortSignal): Promise<SweepReport>;
+  /** A sweep for while requests are served; each remembers what it has missed. */
+  forgotten(options: LeaseSweepOptions): ForgottenSweep;
   /** Puts back what somebody else took from the attachments at the node, and says what. */
   mend(): readonly Change[];
   /** For the first start after a reboot, likewise: leases of the network without a record are freed. */
@@ -34,6 +38,7 @@ export function createHandlers(context: AttachContext): AttachHandlers {
     status: (request, signal) => status(scope, request, signal),
     settled: () => scope.reaper.settled(),
     sweep: (signal) => sweep(scope, signal),
+    forgotten: (options) => new ForgottenSweep(scope, options),
     mend: () => mend(scope),
     freeUnrecorded: (network, signal) => freeUnrecorded(scope, network, signal),
   };

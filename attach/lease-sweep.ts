@@ -2,6 +2,7 @@ import { hostInterfaceName } from "../core/names.ts";
 import type { Moment } from "../ipam/journal-event.ts";
 import type { DetailedLease } from "../ipam/ipam.ts";
 import { type StaleReason, staleReason } from "../ipam/stale.ts";
+import { Absence } from "./absence.ts";
 import type { AttachScope } from "./context.ts";
 
 export interface LeaseSweepOptions {
@@ -41,15 +42,18 @@ const mostFreed = 1000;
 export class LeaseSweep {
   readonly #scope: LeaseSweepScope;
   readonly #options: LeaseSweepOptions;
-  /** Since when a lease's sandbox is not seen: milliseconds since the boot. */
-  #goneSince = new Map<string, number>();
+  readonly #absence: Absence;
 
   constructor(scope: LeaseSweepScope, options: LeaseSweepOptions) {
     this.#scope = scope;
     this.#options = options;
+    this.#absence = new Absence(options.graceMs);
   }
 
-  async run(signal: AbortSignal): Promise<readonly FreedLease[]> {
+  async run(
+    signal: AbortSignal,
+    { isDryRun }: { readonly isDryRun: boolean } = { isDryRun: false },
+  ): Promise<readonly FreedLease[]> {
     const { ipam, records, log } = this.#scope;
     const suspects: Suspect[] = [];
     for (const network of await ipam.networks()) {
@@ -64,6 +68,10 @@ export class LeaseSweep {
     const freed: FreedLease[] = [];
     const gone = await this.#stale(unrecorded, signal);
     for (const { network, lease, why } of gone.slice(0, mostFreed)) {
+      if (isDryRun) {
+        freed.push({ ...lease, network, why });
+        continue;
+      }
       for (const one of await ipam.free(network, [lease], why, signal)) {
         freed.push({ ...one, network, why });
         const { address, containerId, ifName, details } = one;
@@ -75,28 +83,25 @@ export class LeaseSweep {
   }
 
   async #stale(leases: readonly Suspect[], signal: AbortSignal): Promise<readonly Stale[]> {
-    if (leases.length === 0) {
-      this.#goneSince.clear();
-      return [];
-    }
     const { kernel } = this.#scope;
     const { graceMs } = this.#options;
-    const live = await this.#options.liveNamespaces(signal);
+    const live = leases.length === 0 ? undefined : await this.#options.liveNamespaces(signal);
     const now = this.#options.now();
-    const known = this.#goneSince;
-    this.#goneSince = new Map();
-    return leases.flatMap(({ network, lease }): readonly Stale[] => {
+    const stale = leases.flatMap(({ network, lease }): readonly Stale[] => {
       const why = staleReason(lease, { now, live, graceMs });
-      if (why === undefined) return [];
-      if (why === "of an earlier boot") return [{ network, lease, why }];
-      if (kernel.link(hostInterfaceName({ ...lease, network })) !== undefined) return [];
-      const key = `${keyOf(network, lease)} ${lease.details?.given.elapsedMs}`;
-      const since = known.get(key) ?? now.elapsedMs;
-      this.#goneSince.set(key, since);
-      return now.elapsedMs - since >= graceMs ? [{ network, lease, why }] : [];
+      const isThere = (): boolean =>
+        kernel.link(hostInterfaceName({ ...lease, network })) !== undefined;
+      if (why === undefined || (why === "its sandbox is gone" && isThere())) return [];
+      return [{ network, lease, why }];
     });
+    const missing = stale.filter(({ why }) => why === "its sandbox is gone").map(givingOf);
+    const lasting = this.#absence.lasting(missing, now.elapsedMs);
+    return stale.filter((one) => one.why !== "its sandbox is gone" || lasting.has(givingOf(one)));
   }
 }
+
+const givingOf = ({ network, lease }: Suspect): string =>
+  `${keyOf(network, lease)} ${lease.details?.given.elapsedMs}`;
 
 const keyOf = (
   network: string,

@@ -37,7 +37,7 @@ export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<Sw
   let attachments = 0;
   for (const record of list.records) {
     if (await isSandboxGone(scope, record, giveUpAtMs, signal)) {
-      attachments += await removeAttachment(scope, record, signal);
+      if (await removeForgotten(scope, record, signal)) attachments++;
     }
   }
   const retired = retiredInterfaces(scope, list);
@@ -93,32 +93,39 @@ async function isSandboxGone(
   return true;
 }
 
-async function removeAttachment(
+/**
+ * Ends an attachment that nobody will ask about again. False when that failed (logged), when a request is
+ * at work on it, or when it is another one by now.
+ */
+export async function removeForgotten(
   scope: AttachScope,
   record: AttachmentRecord,
   signal: AbortSignal,
-): Promise<0 | 1> {
+): Promise<boolean> {
   const { key, ipam } = record;
   if (ipam.type !== ownIpamType) {
     // Its plugin must be told, with a configuration that only a DEL or GC brings.
     scope.log.info({ ...key, ipam: ipam.type }, "an attachment's sandbox is gone: left to GC");
-    return 0;
+    return false;
   }
   try {
-    using _lock = await scope.records.lock(key, signal);
+    using lock = scope.records.tryLock(key);
+    const current = lock && scope.records.read(key);
+    if (current?.createdAtMs !== record.createdAtMs) return false;
+    if (!isSameNamespace(current.sandbox, record.sandbox)) return false;
     await detach(scope, {
       key,
-      record,
-      release: () => releaseRecorded(scope, record, signal),
+      record: current,
+      release: () => releaseRecorded(scope, current, signal),
       reap: "wait",
     });
-    return 1;
+    return true;
   } catch (thrown) {
     scope.log.error(
       { ...key, err: toError(thrown) },
       "cannot remove an attachment without a sandbox",
     );
-    return 0;
+    return false;
   }
 }
 

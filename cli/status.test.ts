@@ -59,6 +59,21 @@ const report: StatusReport = {
       reserved: 0,
     },
   ],
+  sweep: {
+    lastAt: "2026-11-20T11:00:00.000Z",
+    freed: [
+      {
+        at: "2026-11-20T10:59:00.000Z",
+        kind: "lease",
+        network: "fairlead",
+        containerId: "c1",
+        ifName: "eth0",
+        addresses: [ip("10.244.1.9")],
+        pod: { namespace: "demo", name: "web" },
+        why: "of an earlier boot",
+      },
+    ],
+  },
   attachments: 2,
   dns: {
     isEnabled: true,
@@ -88,6 +103,7 @@ test("formatStatus() shows node, peers and problems", () => {
     addresses    pool default, IPv4: 2 of 253 held, 1 in quarantine
     addresses    pool db, IPv6: 0 of 2^64 held, 0 in quarantine
     attachments  2
+    forgotten    1 freed, the last at 2026-11-20T10:59:00.000Z: 10.244.1.9 (of an earlier boot)
     dns          cluster.local on 10.96.0.10, upstreams 203.0.113.10#53
     dns cache    12 answers, 0.3 MiB, 75 % hits, 2 stale
 

@@ -2,7 +2,7 @@ import { createConnection } from "node:net";
 import { text } from "node:stream/consumers";
 import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
-import type { PoolStatus, StatusReport } from "../core/status.ts";
+import type { PoolStatus, StatusReport, SweepStatus } from "../core/status.ts";
 import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
 import { requireRoot } from "./root.ts";
 import { formatTable, type Rows } from "./table.ts";
@@ -71,6 +71,7 @@ export function formatStatus(report: StatusReport): string {
     ],
     ...report.pools.map((pool) => ["addresses", formatPool(pool)]),
     ["attachments", String(report.attachments)],
+    ["forgotten", formatSweep(report.sweep)],
     [
       "dns",
       dns.isEnabled
@@ -127,6 +128,13 @@ const formatMs = (ms: number | undefined): string =>
 
 const listOr = (items: readonly string[], none: string): string =>
   items.length === 0 ? none : items.join(" ");
+
+const formatSweep = ({ lastAt, freed }: SweepStatus): string => {
+  const [newest] = freed.slice(-1);
+  const last =
+    newest && `, the last at ${newest.at}: ${newest.addresses.join(" ")} (${newest.why})`;
+  return `${freed.length} freed${last ?? ""}${lastAt === undefined ? ", not looked yet" : ""}`;
+};
 
 const formatPool = ({ pool, family, held, size, quarantined }: PoolStatus): string =>
   `pool ${pool}, IPv${family}: ${held} of ${formatCount(size)} held, ${quarantined} in quarantine`;

@@ -1,6 +1,7 @@
 // What `/run/fairlead/status.sock` answers and `fairlead status` prints: one JSON object per
 // connection. The daemon builds it; nothing in it is a secret.
 import type { Cidr, Ip } from "./address.ts";
+import type { PodName } from "./cni/pod-name.ts";
 
 export interface StatusReport {
   /** Of the daemon that answers. */
@@ -17,6 +18,8 @@ export interface StatusReport {
   readonly repairs: readonly RepairStatus[];
   /** This node's addresses, by pool and family; empty while nothing is known of them. */
   readonly pools: readonly PoolStatus[];
+  /** Attachments and leases that their runtime forgot. */
+  readonly sweep: SweepStatus;
   /** Records of attachments on this node. */
   readonly attachments: number;
   readonly dns: DnsStatus;
@@ -103,6 +106,26 @@ export interface RepairStatus {
   readonly done: string;
   /** From the notification on; absent where a look found it. */
   readonly afterMs?: number;
+}
+
+export interface SweepStatus {
+  /** RFC 3339: when the daemon last looked for them; absent before it did. */
+  readonly lastAt?: string;
+  /** What it freed since it started: the newest, 64 at most, oldest first. */
+  readonly freed: readonly FreedStatus[];
+}
+
+export interface FreedStatus {
+  /** RFC 3339. */
+  readonly at: string;
+  readonly kind: "attachment" | "lease";
+  readonly network: string;
+  readonly containerId: string;
+  readonly ifName: string;
+  readonly addresses: readonly Ip[];
+  readonly pod?: PodName;
+  /** For people. */
+  readonly why: string;
 }
 
 export interface DnsStatus {

@@ -28,7 +28,7 @@ import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
 import type { LiveConfig } from "./live-config.ts";
 import { formatMetrics } from "./metrics.ts";
-import { careForLeases } from "./lease-care.ts";
+import { type LeaseCare, careForLeases } from "./lease-care.ts";
 import { mendNowAndThen } from "./mending.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
 import { nodeFactsOf } from "./node-facts.ts";
@@ -105,7 +105,7 @@ export async function startDaemon(
   stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
   stack.use(mendNowAndThen(handlers, { reconciler, ledger, ...context }));
   await Promise.race([firstPass.promise, abortOf(signal)]);
-  stack.use(openLeaseCare(context, ipam));
+  const care = stack.use(openLeaseCare(context, { ipam, handlers }));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
   const dns = await openDns(context, source);
@@ -124,6 +124,7 @@ export async function startDaemon(
       ledger,
       files,
       addresses,
+      sweep: care.status(),
       dns: dns?.report(),
       attachments: countRecords(paths.attachments),
       uptimeMs: clock.monotonicMs() - startedAtMs,
@@ -166,11 +167,12 @@ function unreadiness({ isReady, problems }: StatusReport): readonly string[] {
   return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
 }
 
-function openLeaseCare(context: StartContext, ipam: Ipam): AsyncDisposable {
-  const { config, paths, clock, log } = context;
-  const graceMs = 1000 * config.network.ipam.leaseGraceSeconds;
-  const records = openRecords({ directory: paths.attachments, clock, log });
-  return careForLeases({ ...context, ipam, records, graceMs });
+function openLeaseCare(
+  context: StartContext,
+  parts: { readonly ipam: Ipam; readonly handlers: AttachHandlers },
+): LeaseCare {
+  const graceMs = 1000 * context.config.network.ipam.leaseGraceSeconds;
+  return careForLeases({ ...context, ...parts, graceMs });
 }
 
 function openHandlers(

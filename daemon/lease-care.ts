@@ -1,10 +1,14 @@
 // What the daemon does for the leases while nobody asks: proof that nothing is left of the addresses
 // whose rest is over, and an end to leases that the runtime has forgotten.
-import { LeaseSweep, type LeaseSweepScope } from "../attach/lease-sweep.ts";
+import type { AttachHandlers } from "../attach/handlers.ts";
+import type { SweepStatus } from "../core/status.ts";
 import type { Clock } from "../core/clock.ts";
 import { toError } from "../core/error.ts";
+import type { Log } from "../core/log.ts";
+import type { Ipam } from "../ipam/ipam.ts";
 import { momentOf } from "../ipam/lease-memory.ts";
 import { systemBootClock } from "../kernel/boot-clock.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import { liveNetworkNamespaces } from "../kernel/live-namespaces.ts";
 
 const proveEveryMs = 5_000;
@@ -15,20 +19,32 @@ const mostProofs = 4096;
 const fewProofs = 4;
 const sweepEveryMs = 60_000;
 
-export interface LeaseCareOptions extends LeaseSweepScope {
+export interface LeaseCareOptions {
+  readonly ipam: Ipam;
+  readonly handlers: Pick<AttachHandlers, "forgotten">;
+  readonly kernel: Kernel;
+  readonly log: Log;
   readonly clock: Clock;
   /** From now until leases are first looked at, and how long a sandbox must have been gone. */
   readonly graceMs: number;
 }
 
+export interface LeaseCare extends AsyncDisposable {
+  status(): SweepStatus;
+}
+
+/** The newest that status has. */
+const mostReported = 64;
+
 /** Runs until disposed; each task by itself, one round at a time. */
-export function careForLeases(options: LeaseCareOptions): AsyncDisposable {
-  const { ipam, kernel, log, clock, graceMs } = options;
+export function careForLeases(options: LeaseCareOptions): LeaseCare {
+  const { ipam, handlers, kernel, log, clock, graceMs } = options;
   const stop = new AbortController();
   const { signal } = stop;
   const startedAtMs = clock.monotonicMs();
   const now = () => momentOf({ clock, boot: systemBootClock });
-  const sweep = new LeaseSweep(options, { now, liveNamespaces: liveNetworkNamespaces, graceMs });
+  const sweep = handlers.forgotten({ now, liveNamespaces: liveNetworkNamespaces, graceMs });
+  let swept: SweepStatus = { freed: [] };
   const repeat = (everyMs: number, what: string, task: () => Promise<unknown>): AsyncDisposable => {
     let round: Promise<unknown> | undefined;
     const attempt = async (): Promise<void> => {
@@ -58,8 +74,15 @@ export function careForLeases(options: LeaseCareOptions): AsyncDisposable {
   );
   stack.use(
     repeat(Math.min(sweepEveryMs, Math.max(graceMs, 1000)), "cannot sweep leases", async () => {
-      if (clock.monotonicMs() - startedAtMs >= graceMs) await sweep.run(signal);
+      if (clock.monotonicMs() - startedAtMs < graceMs) return;
+      const freed = await sweep.run(signal, { isDryRun: false });
+      const lastAt = new Date(clock.nowMs()).toISOString();
+      const dated = freed.map((one) => ({ at: lastAt, ...one }));
+      swept = { lastAt, freed: [...swept.freed, ...dated].slice(-mostReported) };
     }),
   );
-  return stack;
+  return {
+    status: () => swept,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
 }

@@ -75,6 +75,7 @@ function input(more: Partial<ReportInput> = {}): ReportInput {
       warnings: [],
     },
     addresses: { pools, problems: [] },
+    sweep: { freed: [] },
     attachments: 3,
     uptimeMs: 61_499,
     ...more,
@@ -86,6 +87,7 @@ describe("buildReport()", () => {
     expect(buildReport(input())).toEqual({
       version,
       repairs: [],
+      sweep: { freed: [] },
       isReady: true,
       problems: [],
       node: {

@@ -1,6 +1,6 @@
 import type { Ip } from "../core/address.ts";
 import type { RepairLedger } from "../core/repair-ledger.ts";
-import type { PoolStatus, StatusProblem, StatusReport } from "../core/status.ts";
+import type { PoolStatus, StatusProblem, StatusReport, SweepStatus } from "../core/status.ts";
 import { version } from "../core/version.ts";
 import type { DnsCounters } from "../dns/server.ts";
 import type { Config, Listen } from "./config.ts";
@@ -29,6 +29,7 @@ export interface ReportInput {
     readonly pools: readonly PoolStatus[];
     readonly problems: readonly StatusProblem[];
   };
+  readonly sweep: SweepStatus;
   readonly attachments: number;
   readonly uptimeMs: number;
 }
@@ -63,6 +64,7 @@ export function buildReport(input: ReportInput): StatusReport {
     },
     repairs: input.ledger.entries(),
     pools: input.addresses.pools,
+    sweep: input.sweep,
     attachments,
     dns: dnsStatus(input),
     uptimeSeconds: Math.round(uptimeMs / 1000),

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { CliContext } from "../context.ts";
 import type { AdoptOptions } from "./adopt.ts";
 import type { AssignOptions } from "./assign.ts";
+import type { GcOptions } from "./gc.ts";
 import type { ShowOptions } from "./show.ts";
 
 /** `fairlead ipam …`: its words. The code of each is loaded when it runs. */
@@ -10,6 +11,7 @@ export function addIpamCommands(program: Command, context: CliContext): void {
   addShow(ipam, context);
   addAdopt(ipam, context);
   addAssign(ipam, context);
+  addGc(ipam, context);
 }
 
 function addShow(ipam: Command, context: CliContext): void {
@@ -61,6 +63,19 @@ function addAssign(ipam: Command, context: CliContext): void {
     .action(async (options: AssignOptions) => {
       const { assign } = await import("./assign.ts");
       await assign(options, context);
+    });
+}
+
+function addGc(ipam: Command, context: CliContext): void {
+  ipam
+    .command("gc")
+    .description("end what runtimes never came back for: attachments and leases without a sandbox")
+    .option("--grace <seconds>", "between the two looks that must both miss a sandbox", "5")
+    .option("--dry-run", "only print what would be freed")
+    .option("--json", "as JSON")
+    .action(async (options: GcOptions) => {
+      const { gc } = await import("./gc.ts");
+      await gc(options, context);
     });
 }
 
