@@ -47,7 +47,25 @@ export function contradictions(file: ConfigFile, document: YamlDocument): readon
     if (around === undefined) return;
     report(["dns", "addresses", i], address, `an address outside ${around.key} ${around.cidr}`);
   });
+  checkSiteNames(dns, report);
   return problems;
+}
+
+// The cluster's names come first: what else is said of them would never be heard.
+function checkSiteNames(
+  { domain, stubs, hosts, rewrite }: ConfigFile["dns"],
+  report: Report,
+): void {
+  for (const [key, names] of Object.entries({ stubs, hosts })) {
+    for (const name of Object.keys(names).filter((name) => `.${name}`.endsWith(`.${domain}`))) {
+      report(["dns", key, name], name, `a name outside dns.domain ${domain}`);
+    }
+  }
+  for (const [from, to] of Object.entries(rewrite)) {
+    if (from.startsWith("*.") === to.startsWith("*.")) continue;
+    const expected = from.startsWith("*.") ? "*. and a domain, as before it" : "a name without *.";
+    report(["dns", "rewrite", from], to, expected);
+  }
 }
 
 const podNetworksOf = ({ podCIDRs, pools }: ConfigFile["network"]): readonly PodNetwork[] => [

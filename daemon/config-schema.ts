@@ -11,6 +11,7 @@ import {
   cidrSchema,
   dnsLabelSchema,
   dnsNameSchema,
+  isDnsName,
   ipSchema,
   oneOf,
   parsed,
@@ -165,6 +166,17 @@ const network = v.object({
   ),
 });
 
+const upstreamsOfStub = v.pipe(upstreamList, v.nonEmpty("at least one address"));
+const addressesOfHost = v.pipe(
+  v.array(ipSchema, "a list of addresses"),
+  v.nonEmpty("at least one address"),
+);
+
+const rewriteEnd = parsed(
+  (text) => (isDnsName(text.replace(/^\*\./, "")) ? text : undefined),
+  "a name, or *. and a domain",
+);
+
 const dnsCache = v.object({
   // Less than a few answers would be no cache; 0 is none.
   maxBytes: v.optional(wholeNumber(0, 2 ** 30), defaultCacheSettings.maxBytes),
@@ -186,6 +198,9 @@ const dns = v.object({
     "auto",
   ),
   cache: v.optional(dnsCache, {}),
+  stubs: v.optional(v.record(dnsNameSchema, upstreamsOfStub, "a mapping"), {}),
+  hosts: v.optional(v.record(dnsNameSchema, addressesOfHost, "a mapping"), {}),
+  rewrite: v.optional(v.record(rewriteEnd, rewriteEnd, "a mapping"), {}),
 });
 
 export const configSchema = v.object({

@@ -45,6 +45,7 @@ describe("parseConfig()", () => {
           maxNegativeTtl: 1800,
           maxStale: 86_400,
         },
+        site: { stubs: {}, hosts: {}, rewrite: {} },
       },
       metrics: { listen: { address: "127.0.0.1", port: 9440 } },
       log: { level: "info" },
@@ -202,6 +203,22 @@ metrics: { listen: "[::1]:9999" }
     [
       "dns: { upstreams: none }",
       `:1: Cannot use dns.upstreams "none": expected auto or a list of addresses, each with a port where it is not 53`,
+    ],
+    [
+      "dns: { stubs: { corp.example: [] } }",
+      ':1: Cannot use dns.stubs["corp.example"] []: expected at least one address',
+    ],
+    [
+      "dns: { hosts: { a.example: [b] } }",
+      ':1: Cannot use dns.hosts["a.example"][0] "b": expected an IPv4 or IPv6 address',
+    ],
+    [
+      "dns: { hosts: { a.cluster.local: [192.0.2.1] } }",
+      ':1: Cannot use dns.hosts["a.cluster.local"] "a.cluster.local": expected a name outside dns.domain cluster.local',
+    ],
+    [
+      'dns: { rewrite: { "*.a.example": b.example } }',
+      ':1: Cannot use dns.rewrite["*.a.example"] "b.example": expected *. and a domain, as before it',
     ],
     ["dns: { ttl: soon }", `:1: Cannot use dns.ttl "soon": expected a whole number from 0 to 3600`],
     ["dns: 7", `:1: Cannot use dns 7: expected a mapping`],

@@ -8,6 +8,7 @@ import type { IfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import type { Pool } from "../core/pool.ts";
 import type { CacheSettings } from "../dns/cache.ts";
+import type { SiteNamesText } from "../dns/site-names.ts";
 import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
 import { contradictions } from "./config-contradictions.ts";
 import { checkKeys, type Problem, validate } from "./validate.ts";
@@ -73,6 +74,7 @@ export interface DnsConfig {
   readonly addresses: readonly Ip[];
   readonly upstreams: "auto" | readonly Listen[];
   readonly cache: CacheSettings;
+  readonly site: SiteNamesText;
 }
 
 export interface ConfigDefaults {
@@ -169,6 +171,7 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
     addresses: file.dns.addresses,
     upstreams: file.dns.upstreams,
     cache: file.dns.cache,
+    site: { stubs: file.dns.stubs, hosts: file.dns.hosts, rewrite: file.dns.rewrite },
   },
   metrics: file.metrics,
   log: file.log,

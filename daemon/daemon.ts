@@ -14,6 +14,7 @@ import type { Paths } from "../core/paths.ts";
 import { RepairLedger } from "../core/repair-ledger.ts";
 import type { StatusReport } from "../core/status.ts";
 import { type DnsServer, startDns } from "../dns/server.ts";
+import { siteNamesOf } from "../dns/site-names.ts";
 import { createIpamHandlers } from "../ipam/handlers.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import { openIpam } from "../ipam/store.ts";
@@ -281,6 +282,7 @@ async function openDns(
       pods: dns.pods,
       upstreams: upstreams.upstreams,
       cache: dns.cache,
+      site: siteNamesOf(dns.site),
       clients: [...podNetworks(network), ...dns.addresses.map(hostCidr), ...loopback],
       ...bundledWorker(),
       log,

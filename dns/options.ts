@@ -1,6 +1,8 @@
 import type { Cidr, Ip } from "../core/address.ts";
 import type { Log } from "../core/log.ts";
 import type { CacheSettings } from "./cache.ts";
+import type { Name } from "./name.ts";
+import type { SiteNames } from "./site-names.ts";
 
 /** What answers `<dashed address>.<namespace>.pod.<domain>`: see dns/README.md. */
 export type PodNames = "insecure" | "verified" | "disabled";
@@ -8,6 +10,24 @@ export type PodNames = "insecure" | "verified" | "disabled";
 export interface Upstream {
   readonly address: Ip;
   readonly port: number;
+}
+
+/** Names in the domain are asked of these alone. */
+export interface Stub {
+  readonly domain: Name;
+  readonly upstreams: readonly Upstream[];
+}
+
+export interface HostEntry {
+  readonly name: Name;
+  readonly addresses: readonly Ip[];
+}
+
+/** A name that stands for another, or a domain whose names stand for those of another. */
+export interface Rewrite {
+  readonly kind: "name" | "below";
+  readonly from: Name;
+  readonly to: Name;
 }
 
 export interface DnsOptions {
@@ -22,6 +42,8 @@ export interface DnsOptions {
   readonly pods: PodNames;
   /** Asked in this order for names outside the domain; none: such names are refused. */
   readonly upstreams: readonly Upstream[];
+  /** What the site adds; default: nothing. */
+  readonly site?: SiteNames;
   /** Default: {@link defaultCacheSettings}. */
   readonly cache?: CacheSettings;
   /** Who may ask: pods and the node itself. Others are refused. */

@@ -35,6 +35,10 @@ export type Resolve = (query: Query) => Eventually<Answer>;
 /** Answers, or leaves it to `next`, also for another question. */
 export type Handler = (query: Query, next: Resolve) => Eventually<Answer>;
 
+/** Goes on with what is there, or will be. */
+export const whenSettled = <T, R>(value: Eventually<T>, go: (settled: T) => R): Eventually<R> =>
+  value instanceof Promise ? value.then(go) : go(value);
+
 /** The handlers in their order. The last one gets no further: it must answer. */
 export function chain(handlers: readonly Handler[]): Resolve {
   const refuse: Resolve = () => failure(Rcode.REFUSED, ExtendedError.notAuthoritative);
@@ -115,10 +119,7 @@ function followOutside(
   next: Resolve,
 ): Eventually<Answer> {
   if (!query.recursionDesired) return authoritative(Rcode.NOERROR, links);
-  const target = next(query);
-  return target instanceof Promise
-    ? target.then((answer) => joinAnswer(links, answer))
-    : joinAnswer(links, target);
+  return whenSettled(next(query), (answer) => joinAnswer(links, answer));
 }
 
 function joinAnswer(links: readonly ResourceRecord[], target: Answer): Answer {

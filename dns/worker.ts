@@ -6,17 +6,13 @@ import { invariant } from "../core/assert.ts";
 import type { Clock, Random } from "../core/clock.ts";
 import { describeError } from "../core/error.ts";
 import type { Log, LogFields } from "../core/log.ts";
-import { defaultCacheSettings } from "./cache.ts";
-import { cacheHandler } from "./cache-handler.ts";
+import { assemble, type Parts } from "./assembly.ts";
 import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
-import { forwardHandler, withoutOwn } from "./forward.ts";
 import { parseName } from "./name.ts";
-import { chain, zoneHandler } from "./resolver.ts";
-import type { Upstream } from "./options.ts";
+import type { Resolve } from "./resolver.ts";
 import { createResponder } from "./responder.ts";
 import { serveAddress } from "./socket.ts";
-import { specialNames } from "./special-names.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { Zone } from "./zone.ts";
 
@@ -38,19 +34,10 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     pods: start.pods,
     nameservers: start.addresses,
   });
-  const resolverOf = (configured: readonly Upstream[]) => {
-    const upstreams = withoutOwn(configured, start);
-    for (const upstream of configured.filter((upstream) => !upstreams.includes(upstream))) {
-      log.warn({ ...upstream }, "Upstream is this resolver itself and is not used");
-    }
-    const { signal } = stop;
-    const forward = forwardHandler({ upstreams, clock, random, counters, log, signal });
-    // A cache of its own: other upstreams may know other answers.
-    const cache = cacheHandler({ settings: start.cache ?? defaultCacheSettings, clock, counters });
-    return chain([zoneHandler(zone, random), specialNames(upstreams.length > 0), cache, forward]);
-  };
-  let resolver = resolverOf(start.upstreams);
-  const resolve: typeof resolver = (query) => resolver(query);
+  const { signal } = stop;
+  const parts: Parts = { options: start, zone, clock, random, counters, log, signal };
+  let resolver = assemble(parts, start.upstreams);
+  const resolve: Resolve = (query) => resolver(query);
   const isAllowed = clientFilter(start.clients);
   const respond = createResponder({ resolve, isAllowed, counters, log });
 
@@ -60,7 +47,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
       return;
     }
     if (message.kind === "upstreams") {
-      resolver = resolverOf(message.upstreams);
+      resolver = assemble(parts, message.upstreams);
       return;
     }
     zone.apply(message.update);

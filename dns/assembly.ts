@@ -1,0 +1,58 @@
+import type { Clock, Random } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import { defaultCacheSettings } from "./cache.ts";
+import { cacheHandler } from "./cache-handler.ts";
+import type { SharedCounters } from "./counters.ts";
+import { forwardHandler, withoutOwn } from "./forward.ts";
+import { hostsHandler } from "./local-names.ts";
+import type { DnsOptions, Upstream } from "./options.ts";
+import { chain, type Handler, type Resolve, zoneHandler } from "./resolver.ts";
+import { rewriteHandler } from "./rewrite.ts";
+import { routeHandler } from "./route.ts";
+import { noSiteNames } from "./site-names.ts";
+import { specialNames } from "./special-names.ts";
+import type { Zone } from "./zone.ts";
+
+export interface Parts {
+  readonly options: Pick<DnsOptions, "addresses" | "port" | "ttl" | "site" | "cache">;
+  readonly zone: Zone;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly counters: SharedCounters;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** The handlers in their order, over these upstreams, with an empty cache: others may answer otherwise. */
+export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve {
+  const { options, zone, clock, random, counters } = parts;
+  const { stubs, hosts, rewrites } = options.site ?? noSiteNames;
+  const cache = cacheHandler({ settings: options.cache ?? defaultCacheSettings, clock, counters });
+  const upstreams = usable(parts, configured);
+  const routes = stubs.map((stub) => ({
+    domain: stub.domain,
+    resolve: chain([cache, forwardTo(parts, usable(parts, stub.upstreams))]),
+  }));
+  return chain([
+    rewriteHandler(rewrites),
+    zoneHandler(zone, random),
+    hostsHandler(hosts, options.ttl),
+    routeHandler(routes),
+    specialNames(upstreams.length > 0),
+    cache,
+    forwardTo(parts, upstreams),
+  ]);
+}
+
+const forwardTo = (
+  { clock, random, counters, log, signal }: Parts,
+  upstreams: readonly Upstream[],
+): Handler => forwardHandler({ upstreams, clock, random, counters, log, signal });
+
+function usable({ options, log }: Parts, configured: readonly Upstream[]): readonly Upstream[] {
+  const upstreams = withoutOwn(configured, options);
+  for (const upstream of configured.filter((upstream) => !upstreams.includes(upstream))) {
+    log.warn({ ...upstream }, "Upstream is this resolver itself and is not used");
+  }
+  return upstreams;
+}

@@ -1,0 +1,46 @@
+// What a site adds to names, as its configuration says it in text: for the worker, in wire form.
+import type { Ip } from "../core/address.ts";
+import { invariant } from "../core/assert.ts";
+import { type Name, parseName } from "./name.ts";
+import type { HostEntry, Rewrite, Stub, Upstream } from "./options.ts";
+
+/** As in `fairlead.yaml`. Each name has been checked to be one. */
+export interface SiteNamesText {
+  /** By domain: who is asked for its names. */
+  readonly stubs: Readonly<Record<string, readonly Upstream[]>>;
+  /** By name. */
+  readonly hosts: Readonly<Record<string, readonly Ip[]>>;
+  /** From a name to another, or from `*.domain` to `*.domain`. */
+  readonly rewrite: Readonly<Record<string, string>>;
+}
+
+export interface SiteNames {
+  readonly stubs: readonly Stub[];
+  readonly hosts: readonly HostEntry[];
+  readonly rewrites: readonly Rewrite[];
+}
+
+export const noSiteNames: SiteNames = { stubs: [], hosts: [], rewrites: [] };
+
+export const siteNamesOf = ({ stubs, hosts, rewrite }: SiteNamesText): SiteNames => ({
+  stubs: Object.entries(stubs).map(([domain, upstreams]) => ({
+    domain: nameOf(domain),
+    upstreams,
+  })),
+  hosts: Object.entries(hosts).map(([name, addresses]) => ({ name: nameOf(name), addresses })),
+  rewrites: Object.entries(rewrite).map(([from, to]) => ({
+    kind: from.startsWith(below) ? "below" : "name",
+    from: nameOf(withoutStar(from)),
+    to: nameOf(withoutStar(to)),
+  })),
+});
+
+const below = "*.";
+const withoutStar = (text: string): string =>
+  text.startsWith(below) ? text.slice(below.length) : text;
+
+function nameOf(text: string): Name {
+  const name = parseName(text);
+  invariant(name !== undefined, `"${text}" was checked to be a name`);
+  return name;
+}
