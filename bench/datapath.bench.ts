@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatTable } from "../cli/table.ts";
+import type { TestNamespace } from "../test/support/netns.ts";
 import { shareNiceness } from "./cni/niceness.ts";
 import { makeContenders, names } from "./datapath/contenders.ts";
 import {
@@ -31,21 +32,28 @@ const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)] ?? Number.NaN;
 const text = (value: number): string => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 
-const series = await measure();
+const { series, trackedTunnels, octetsPerPacket } = await measure();
 const goals = goalsOf();
 report();
 const results = join(import.meta.dirname, "results");
 mkdirSync(results, { recursive: true });
 writeFileSync(join(results, "datapath.json"), `${JSON.stringify({ rounds, goals, series })}\n`);
 
-async function measure(): Promise<readonly Series[]> {
+interface Measured {
+  readonly series: readonly Series[];
+  readonly trackedTunnels: number;
+  /** What the pod received at once, of a stream that came in frames of the link's size. */
+  readonly octetsPerPacket: number;
+}
+
+async function measure(): Promise<Measured> {
   await using stack = new AsyncDisposableStack();
   const directory = mkdtempSync(join(tmpdir(), "fairlead-bench-"));
   stack.defer(() => rmSync(directory, { recursive: true, force: true }));
   const program = join(directory, "traffic");
   compileTraffic(program);
   stack.use(shareNiceness("self"));
-  const contenders = await makeContenders(stack);
+  const { all: contenders, trackedTunnels } = await makeContenders(stack);
   const servers = new Map<string, TrafficServer>();
   for (const { server } of contenders) {
     if (servers.has(server.name)) continue;
@@ -66,7 +74,22 @@ async function measure(): Promise<readonly Series[]> {
       }
     }
   }
-  return all;
+  const cut = contenders.find(({ name }) => name === names.cutVxlan);
+  if (cut === undefined) throw new Error(`There is no "${names.cutVxlan}"`);
+  const before = receivedBy(cut.server);
+  servers.get(cut.server.name)?.measure(cut.client, cut.address, "stream", durations.stream);
+  const after = receivedBy(cut.server);
+  return {
+    series: all,
+    trackedTunnels: trackedTunnels(),
+    octetsPerPacket: (after.octets - before.octets) / (after.packets - before.packets),
+  };
+}
+
+function receivedBy(pod: TestNamespace): { readonly octets: number; readonly packets: number } {
+  const count = (name: string): number =>
+    Number(pod.run("cat", `/sys/class/net/eth0/statistics/${name}`));
+  return { octets: count("rx_bytes"), packets: count("rx_packets") };
 }
 
 function of(name: string): Series {
@@ -118,6 +141,9 @@ function goalsOf(): readonly Goal[] {
       1.08,
       ratio("stream", "rate", [vxlan, flannel]),
     ),
+    atMost("VXLAN: flows of the tunnel tracked", 0, trackedTunnels),
+    // Two frames of 1450 octets at least: put together again before they pass rules and routes.
+    atLeast("VXLAN, frames cut: octets in a packet that the pod gets", 2900, octetsPerPacket),
   ];
 }
 

@@ -24,26 +24,43 @@ export const names = {
   flannel: "flannel's VXLAN + bridge",
   vxlan: "fairlead, VXLAN",
   direct: "fairlead, direct",
+  cutFlannel: "flannel's, frames cut",
+  cutVxlan: "fairlead, VXLAN, frames cut",
 } as const;
 
+export interface Contenders {
+  readonly all: readonly Contender[];
+  /** UDP flows of our tunnel that connection tracking has. */
+  readonly trackedTunnels: () => number;
+}
+
 /** All of them at once: what is not measured is idle. */
-export async function makeContenders(stack: AsyncDisposableStack): Promise<readonly Contender[]> {
+export async function makeContenders(stack: AsyncDisposableStack): Promise<Contenders> {
   const underlay = stack.use(createUnderlay());
   const overVxlan = await fairleadNodes(stack, underlay, { numbers: [11, 12], backend: "vxlan" });
   const directly = await fairleadNodes(stack, underlay, { numbers: [13, 14], backend: "direct" });
+  const cut = { numbers: [25, 26], backend: "vxlan", isCut: true } as const;
+  const cutVxlan = await fairleadNodes(stack, underlay, cut);
   const same = { place: "same node" } as const;
   const cross = { place: "cross node" } as const;
-  return [
+  const all: readonly Contender[] = [
     { name: names.veth, ...same, ...vethPair(stack) },
     { name: names.bridge, ...same, ...bridgePlugin(stack, { isFiltered: true }) },
     { name: names.unfiltered, ...same, ...bridgePlugin(stack, { isFiltered: false }) },
     { name: names.same, ...same, ...overVxlan.sameNode },
     { name: names.link, ...cross, ...twoNodes(underlay, [15, 16]) },
     { name: names.tunnel, ...cross, ...handMade(underlay, [17, 18]) },
-    { name: names.flannel, ...cross, ...flannel(stack, underlay, [21, 22]) },
+    { name: names.flannel, ...cross, ...flannel(stack, underlay, { numbers: [21, 22] }) },
     { name: names.vxlan, ...cross, ...overVxlan.crossNode },
     { name: names.direct, ...cross, ...directly.crossNode },
+    {
+      name: names.cutFlannel,
+      ...cross,
+      ...flannel(stack, underlay, { numbers: [23, 24], isCut: true }),
+    },
+    { name: names.cutVxlan, ...cross, ...cutVxlan.crossNode },
   ];
+  return { all, trackedTunnels: overVxlan.trackedTunnels };
 }
 
 function vethPair(stack: AsyncDisposableStack): Pick<Contender, "client" | "server" | "address"> {

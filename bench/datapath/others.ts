@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createNamespace, type TestNamespace } from "../../test/support/netns.ts";
-import { type Underlay, underlayAddress } from "./underlay.ts";
+import { cutFrames, type Underlay, underlayAddress } from "./underlay.ts";
 
 const pluginDirectory = "/usr/lib/cni";
 const clusterCidr = "10.243.0.0/16";
@@ -75,13 +75,25 @@ function bridgePods(
   return [pod, address];
 }
 
+interface FlannelOptions {
+  readonly numbers: readonly [number, number];
+  /** See {@link cutFrames}. */
+  readonly isCut?: boolean;
+}
+
 export function flannel(
   stack: AsyncDisposableStack,
   underlay: Underlay,
-  [one, other]: readonly [number, number],
+  { numbers, isCut = false }: FlannelOptions,
 ): Ends {
-  const [client] = flannelPod(stack, underlay, [one, other]);
-  const [server, address] = flannelPod(stack, underlay, [other, one]);
+  const [one, other] = numbers;
+  const podOf = (own: number, peer: number): readonly [TestNamespace, string] => {
+    const node = underlay.addNode(own);
+    if (isCut) cutFrames(node);
+    return flannelPod(stack, node, [own, peer]);
+  };
+  const [client] = podOf(one, other);
+  const [server, address] = podOf(other, one);
   return { client, server, address };
 }
 
@@ -89,10 +101,9 @@ const vtepMac = (number: number): string => `02:0f:1a:00:00:${number}`;
 
 function flannelPod(
   stack: AsyncDisposableStack,
-  underlay: Underlay,
+  node: TestNamespace,
   [own, peer]: readonly [number, number],
 ): readonly [TestNamespace, string] {
-  const node = underlay.addNode(own);
   filterBridges(node, true);
   node.run("sysctl", "-qw", "net.ipv4.ip_forward=1");
   const device = ["flannel.1", "mtu", "1450", "address", vtepMac(own), "type", "vxlan"];

@@ -14,7 +14,7 @@ import { openKernel } from "../../kernel/linux.ts";
 import { aNode, aSnapshot, ip } from "../../test/support/builders.ts";
 import { createNamespace, type TestNamespace } from "../../test/support/netns.ts";
 import { createFakeSource } from "../../test/support/source.ts";
-import { type Underlay, underlayAddress } from "./underlay.ts";
+import { cutFrames, type Underlay, underlayAddress } from "./underlay.ts";
 
 interface Ends {
   readonly client: TestNamespace;
@@ -25,19 +25,26 @@ interface Ends {
 interface FairleadNodes {
   readonly sameNode: Ends;
   readonly crossNode: Ends;
+  /** UDP flows of the tunnel that the first node's connection tracking has. */
+  readonly trackedTunnels: () => number;
 }
 
 interface Options {
   readonly numbers: readonly [number, number];
   readonly backend: "vxlan" | "direct";
+  /** See {@link cutFrames}. */
+  readonly isCut?: boolean;
 }
+
+/** VXLAN's, as the configuration has it by default. */
+const tunnelPort = 4789;
 
 const deadlineMs = 10_000;
 
 export async function fairleadNodes(
   stack: AsyncDisposableStack,
   underlay: Underlay,
-  { numbers, backend }: Options,
+  { numbers, backend, isCut = false }: Options,
 ): Promise<FairleadNodes> {
   const [one, other] = numbers;
   const cluster = numbers.map((number) =>
@@ -48,6 +55,7 @@ export async function fairleadNodes(
     const namespace = underlay.addNode(numbers[index] ?? 0);
     const kernel = stack.use(openKernel({ namespace: namespace.path }));
     kernels.push(kernel);
+    if (isCut) cutFrames(namespace);
     await bringUp(kernel, { node, cluster, backend });
   }
   const [here, there] = kernels;
@@ -57,6 +65,7 @@ export async function fairleadNodes(
     makePod(stack, kernel, { address: `10.244.${number}.${host}`, number, mtu });
   const client = addPod(here, one, 2);
   return {
+    trackedTunnels: () => here.udpFlows(tunnelPort).length,
     sameNode: { client, server: addPod(here, one, 3), address: `10.244.${one}.3` },
     crossNode: { client, server: addPod(there, other, 2), address: `10.244.${other}.2` },
   };

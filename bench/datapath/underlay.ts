@@ -1,5 +1,5 @@
 // Nodes on one link: a bridge in a namespace of its own, whose cables carry what the nodes send without
-// cutting it up, as cards with offloads for tunnels do; or with frames of the link's size, as others do.
+// cutting it up, as cards with offloads for tunnels do.
 import { createNamespace, type TestNamespace } from "../../test/support/netns.ts";
 
 export interface Underlay extends Disposable {
@@ -27,6 +27,10 @@ export function createUnderlay(): Underlay {
     [Symbol.dispose]: () => stack.dispose(),
   };
 }
+
+/** Has the node send frames of the link's size, as through a card without offloads for tunnels. */
+export const cutFrames = (node: TestNamespace): void =>
+  void node.run("ip", "link", "set", "eth0", "gso_max_segs", "1");
 
 /** A veth pair between two namespaces, both ends up. */
 export function connect(a: TestNamespace, aName: string, b: TestNamespace, bName: string): void {
