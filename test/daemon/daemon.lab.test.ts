@@ -110,6 +110,25 @@ describe("fairlead daemon", () => {
     expect(kernelState()).toBe(state);
   });
 
+  // A delegated plugin may take 15 s, as dhcp does where no server answers.
+  test("lets a request without it end first, programs the node meanwhile, and then serves", async () => {
+    const slow = "#!/bin/sh\ntouch /run/began; until [ -e /run/end ]; do sleep 0.01; done\n";
+    machine.write("/run/cni/slow", slow);
+    machine.run("chmod", "+x", "/run/cni/slow");
+    const plugin = join(import.meta.dirname, "../../plugin/main.ts");
+    const conf = { cniVersion: "1.1.0", name: "other", type: "fairlead", ipam: { type: "slow" } };
+    const list = JSON.stringify({ ...conf, "cni.dev/valid-attachments": [] });
+    const call = `CNI_COMMAND=GC CNI_PATH=/run/cni ${process.execPath} ${plugin}`;
+    machine.run("sh", "-c", `{ echo '${list}' | ${call}; echo "status $?"; } >/run/said 2>&1 &`);
+    await vi.waitFor(() => expect(existsSync(machine.path("/run/began"))).toBe(true), waiting);
+    machine.startDaemon();
+    await vi.waitFor(() => expect(machine.run("ip", "link")).toContain("fl-vxlan"), waiting);
+    expect(existsSync(machine.path("/run/fairlead/cni.sock"))).toBe(false);
+    machine.write("/run/end", "");
+    expect((await machine.ready()).problems).toEqual([]);
+    expect(readFileSync(machine.path("/run/said"), "utf8")).toBe("status 0\n");
+  });
+
   test("a second one is refused, and the first one goes on", async () => {
     machine.startDaemon();
     await machine.ready();
