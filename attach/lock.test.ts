@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CniCode } from "../core/cni/error.ts";
 import { systemClock } from "../kernel/clock.ts";
@@ -44,6 +45,34 @@ describe("openAttachLock()", () => {
       message: expect.stringContaining("a request without the daemon holds it"),
     });
   });
+});
+
+test("requests that follow one another let a daemon go first", async () => {
+  const stop = new AbortController();
+  const stream = (async () => {
+    // Each takes the lock in the moment in which the one before it lets it go.
+    while (!stop.signal.aborted) {
+      using _request = await openAttachLock("shared", { ...options(), deadlineMs: 5_000 }, forever);
+      await setTimeout(5);
+    }
+  })();
+  try {
+    using daemon = await openAttachLock("exclusive", { ...options(), deadlineMs: 2_000 }, forever);
+    expect(daemon.path).toBe(options().path);
+  } finally {
+    stop.abort();
+    await stream;
+  }
+});
+
+test("a request does not wait for ever behind a daemon that waits for another one", async () => {
+  using slow = await openAttachLock("shared", options(), forever);
+  const daemon = openAttachLock("exclusive", { ...options(), deadlineMs: 6_000 }, forever);
+  using request = await openAttachLock("shared", { ...options(), courtesyMs: 30 }, forever);
+  expect(request.path).toBe(options().path);
+  slow[Symbol.dispose]();
+  request[Symbol.dispose]();
+  (await daemon)[Symbol.dispose]();
 });
 
 describe("withAttachLock()", () => {
