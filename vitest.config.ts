@@ -32,7 +32,8 @@ export default defineConfig({
           include: ["**/*.lab.test.ts"],
           exclude,
           fileParallelism: false,
-          testTimeout: 60_000,
+          // Against hanging alone: what a lab waits for has bounds of its own.
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },

@@ -7,7 +7,7 @@ import { TestMachine } from "./node-process.ts";
 const demo = join(import.meta.dirname, "../../conf/demo");
 const cluster = "/etc/fairlead/cluster.d";
 const conflist = "/etc/cni/net.d/10-fairlead.conflist";
-const waiting = { timeout: 10_000, interval: 10 };
+const waiting = { timeout: 40_000, interval: 10 };
 
 const manifest = (name: string, address: string, podCidr: string): string =>
   `apiVersion: v1

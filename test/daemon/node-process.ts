@@ -27,7 +27,7 @@ ip route add default via 172.30.1.1
 echo ready
 exec cat`;
 
-const waitMs = 10_000;
+const waitMs = 40_000;
 
 export interface DaemonProcess {
   readonly pid: number;

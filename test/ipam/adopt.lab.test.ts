@@ -8,7 +8,7 @@ import { referenceDir } from "./plugin-process.ts";
 
 const root = join(import.meta.dirname, "../..");
 const networks = "/var/lib/cni/networks";
-const waiting = { timeout: 10_000, interval: 50 };
+const waiting = { timeout: 40_000, interval: 50 };
 
 describe("fairlead ipam adopt", () => {
   let machine: TestMachine;

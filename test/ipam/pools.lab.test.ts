@@ -7,7 +7,7 @@ import { TestMachine } from "../daemon/node-process.ts";
 
 const root = join(import.meta.dirname, "../..");
 const cluster = "/etc/fairlead/cluster.d";
-const waiting = { timeout: 10_000, interval: 50 };
+const waiting = { timeout: 40_000, interval: 50 };
 
 describe("pods of a node with pools", () => {
   let machine: TestMachine;

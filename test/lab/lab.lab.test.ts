@@ -148,7 +148,7 @@ describe("a lab that is up", () => {
     lab.run("exec", "node-b", "--", "ip", "route", "flush", "proto", "76");
     await waitFor(() => (routes() === before ? true : undefined), {
       what: "the routes did not come back",
-      deadlineMs: 10_000,
+      deadlineMs: 40_000,
       signal,
     });
     const ping = ["ping", "-c1", "-W1", addresses[0]];
@@ -237,7 +237,7 @@ test("an interrupted up takes away what it built", async () => {
   const exited = once(up, "exit");
   await waitFor(() => (text.includes("underlay:") ? true : undefined), {
     what: "no progress",
-    deadlineMs: 10_000,
+    deadlineMs: 40_000,
     signal,
   });
   up.kill("SIGINT");
