@@ -22,8 +22,8 @@ const soaks: Readonly<Record<string, () => unknown>> = {
   }),
   /** Every course of the claim protocol on two or three nodes, random deeper ones, processes killed. */
   claims: () => soakEveryCourse({ courses: 5_000, rounds: 20, seed }),
-  /** Launchers and daemons of a lab node killed. */
-  cni: () => soakCni({ count: 1_000, seed }),
+  /** ADD, CHECK, DEL and GC of 20 attachments at once, launchers and daemons of a lab node killed. */
+  cni: () => soakCni({ count: 1_000, seed, workers: 20 }),
   /** 100,000 inputs that nobody should send. */
   fuzz: async () => ({
     dispatcher: await fuzzDispatcher({ count: 70_000, seed }),

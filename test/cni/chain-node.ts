@@ -43,9 +43,11 @@ export interface ChainNode extends AsyncDisposable {
   expectClean(): Promise<void>;
 }
 
-// Everything that an attachment could leave: links, routes, neighbors, shaping, records, leases.
+// Everything that an attachment could leave: links, routes, neighbors, shaping, host ports, records,
+// leases.
 const stateScript = `ip -o link | sed 's/ qdisc.*//'; ip route; ip -6 route show proto 76
 ip neighbor show nud permanent; tc qdisc | grep tbf
+nft list table inet fairlead 2>&1 | grep -oE "(tcp|udp|sctp) \\. [0-9]+ : [^ ,]+"
 find /run/fairlead/attachments /run/cni -type f
 find /var/lib/cni -type f | grep -v -e lock -e last_reserved; true`;
 

@@ -1,8 +1,21 @@
-// Run inside a lab node by soak.ts: ADD and DEL through the launcher, with launchers and daemon killed
-// (SIGKILL) at random moments. Writes one JSON object: what was done, and what is left.
+// Run inside a lab node by soak.ts: a storm of requests through the launcher, with launchers and daemon
+// killed (SIGKILL) at random moments. Each worker has one attachment after another: added, checked and
+// removed; or added, checked and removed all at once; or left behind, for GC to find. Writes one JSON
+// object: what was done, and what is left.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { isPodHostInterface, nftTableName } from "../../core/names.ts";
@@ -12,24 +25,44 @@ import { seededRandom } from "../support/random.ts";
 export interface CniSoakFigures {
   readonly pairs: number;
   readonly launcherKills: number;
+  /** Of daemons that served. */
   readonly daemonKills: number;
-  /** ADDs that answered with a result; the others were killed or met no daemon. */
+  /** ADDs that answered with a result; the others were killed, or raced with their own DEL. */
   readonly added: number;
+  /** CHECKs of what had just been added, all passed. */
+  readonly checked: number;
+  /** Of the pairs, those whose requests were made all at once. */
+  readonly races: number;
+  /** Attachments without a DEL, and the GCs that found them. */
+  readonly abandoned: number;
+  readonly collections: number;
   readonly left: Leftovers;
 }
 
 export type Leftovers = Readonly<Record<keyof typeof counters, number>>;
 
-const [count = "20", seed = "1", launcher = "", command = "", output = ""] = process.argv.slice(2);
+const [count = "20", seed = "1", workerCount = "4", launcher = "", command = "", output = ""] =
+  process.argv.slice(2);
 const random = seededRandom(Number(seed));
-const workers = 4;
+const workers = Number(workerCount);
 const pairsPerDaemonKill = 10;
-// A runtime repeats a DEL until it succeeds.
-const delAttempts = 20;
+// A runtime repeats a DEL until it succeeds, but not for ever.
+const attempts = 20;
 // The interface is removed after DEL has answered.
-const settleMs = 5_000;
+const settleMs = 10_000;
+// On a busy machine Node takes its time to start.
+const serveDeadlineMs = 60_000;
 
-const done = { pairs: 0, launcherKills: 0, daemonKills: 0, added: 0 };
+const done = {
+  pairs: 0,
+  launcherKills: 0,
+  daemonKills: 0,
+  added: 0,
+  checked: 0,
+  races: 0,
+  abandoned: 0,
+  collections: 0,
+};
 
 const run = (file: string, ...args: readonly string[]): string =>
   execFileSync(file, args, { encoding: "utf8" });
@@ -94,14 +127,30 @@ const leftovers = (): Leftovers => ({
   processes: counters.processes(),
 });
 
+interface Attachment {
+  readonly id: string;
+  readonly netns: string;
+  readonly ifName: string;
+}
+
+interface Asked {
+  /** Further keys of the configuration. */
+  readonly conf?: object;
+  readonly killAfterMs?: number | undefined;
+}
+
 /** The exit status; undefined when it was killed, after `killAfterMs`. */
-async function call(verb: "ADD" | "DEL", id: string, netns: string, killAfterMs?: number) {
+async function call(
+  verb: "ADD" | "CHECK" | "DEL" | "GC",
+  { id, netns, ifName }: Attachment,
+  { conf, killAfterMs }: Asked = {},
+) {
   const child = spawn(launcher, [], {
     env: {
       CNI_COMMAND: verb,
       CNI_CONTAINERID: id,
       CNI_NETNS: netns,
-      CNI_IFNAME: "eth0",
+      CNI_IFNAME: ifName,
       CNI_PATH: "/usr/lib/cni",
     },
     stdio: ["pipe", "pipe", "inherit"],
@@ -109,7 +158,8 @@ async function call(verb: "ADD" | "DEL", id: string, netns: string, killAfterMs?
   const ended = once(child, "exit");
   const printed = text(child.stdout);
   child.stdin.on("error", () => undefined);
-  child.stdin.end('{"cniVersion":"1.0.0","name":"fairlead","type":"fairlead"}');
+  const list = { cniVersion: "1.1.0", name: "fairlead", type: "fairlead" };
+  child.stdin.end(JSON.stringify({ ...list, ...conf }));
   if (killAfterMs !== undefined) {
     await Promise.race([ended, setTimeout(killAfterMs)]);
     if (child.kill("SIGKILL")) done.launcherKills++;
@@ -121,16 +171,86 @@ async function call(verb: "ADD" | "DEL", id: string, netns: string, killAfterMs?
 const killMoment = (oneIn: number): number | undefined =>
   random.below(oneIn) === 0 ? random.below(8) : undefined;
 
-async function pair(id: string, netns: string): Promise<void> {
-  const { status } = await call("ADD", id, netns, killMoment(3));
-  if (status === 0) done.added++;
+const add = async (attachment: Attachment): Promise<string | undefined> => {
+  const { status, printed } = await call("ADD", attachment, { killAfterMs: killMoment(3) });
+  if (status !== 0) return undefined;
+  done.added++;
+  return printed;
+};
+
+/** As a runtime: again until it succeeds, where it may be killed or the machine too busy (error 11). */
+async function succeed(
+  verb: "CHECK" | "DEL" | "GC",
+  attachment: Attachment,
+  conf: object = {},
+): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    const { status: deleted, printed } = await call("DEL", id, netns, killMoment(6));
-    if (deleted === 0) break;
-    if (attempt === delAttempts) throw new Error(`DEL of ${id} does not succeed: ${printed}`);
+    const killAfterMs = killMoment(6);
+    const { status, printed } = await call(verb, attachment, { conf, killAfterMs });
+    if (status === 0) return;
+    const isFinal = verb === "CHECK" && status !== undefined && !/"code": 11\b/.test(printed);
+    if (isFinal || attempt === attempts)
+      throw new Error(`${verb} of ${attachment.id} does not succeed: ${printed}`);
   }
+}
+
+async function oneByOne(attachment: Attachment): Promise<void> {
+  const result = await add(attachment);
+  if (result !== undefined && random.below(2) === 0) {
+    await succeed("CHECK", attachment, { prevResult: JSON.parse(result) as unknown });
+    done.checked++;
+  }
+  await succeed("DEL", attachment);
+}
+
+/** What no runtime should do: whatever comes of each, the DEL after them leaves nothing. */
+async function allAtOnce(attachment: Attachment): Promise<void> {
+  const conf = { prevResult: { cniVersion: "1.1.0", ips: [] } };
+  await Promise.all([
+    add(attachment),
+    call("DEL", attachment, { killAfterMs: killMoment(3) }),
+    add(attachment),
+    call("CHECK", attachment, { conf, killAfterMs: killMoment(3) }),
+  ]);
+  done.races++;
+  await succeed("DEL", attachment);
+}
+
+async function pair(attachment: Attachment): Promise<void> {
+  await (random.below(4) === 0 ? allAtOnce(attachment) : oneByOne(attachment));
   done.pairs++;
 }
+
+// All that ever is here but what was left behind: so GC finds that, and hides no leak of the others.
+const kept = Array.from({ length: Number(count) }, (_, at) => ({
+  containerID: `soak-${at}`,
+  ifname: "eth0",
+}));
+const collect = async (): Promise<void> => {
+  const attachment = { id: "gc", netns: "", ifName: "eth0" };
+  await succeed("GC", attachment, { "cni.dev/valid-attachments": kept });
+  done.collections++;
+};
+
+// Nothing that a request may trip over or take away: others may have put it there.
+const oddities = (): readonly string[] => {
+  const directory = join(paths.leases, "fairlead");
+  const { podCidrs } = JSON.parse(readFileSync(paths.nodeFacts, "utf8")) as { podCidrs: string[] };
+  const address = podCidrs[0]!.replace(/\d+\/\d+$/, "200");
+  return ["fifo", address, "directory", "link"].map((name) => join(directory, name));
+};
+function putOddities([
+  fifo = "",
+  address = "",
+  directory = "",
+  link = "",
+]: readonly string[]): void {
+  mkdirSync(directory, { recursive: true });
+  run("mkfifo", fifo, address);
+  symlinkSync("/nowhere", link);
+}
+const kindsOf = (files: readonly string[]): string =>
+  files.map((file) => lstatSync(file).mode >> 12).join(" ");
 
 let daemon: ChildProcess | undefined;
 async function startDaemon(): Promise<void> {
@@ -138,9 +258,31 @@ async function startDaemon(): Promise<void> {
   await once(daemon, "spawn");
 }
 
+/** Requests without it must not keep it away. */
+async function untilServing(): Promise<void> {
+  const giveUpAt = performance.now() + serveDeadlineMs;
+  while (!(await isServing())) {
+    const ended = daemon?.exitCode ?? daemon?.signalCode ?? undefined;
+    if (ended !== undefined) throw new Error(`The daemon ended: ${ended}`);
+    if (performance.now() > giveUpAt) throw new Error("The daemon does not serve");
+    await setTimeout(10);
+  }
+}
+
+const isServing = (): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(paths.cniSocket);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+
 async function killDaemon(): Promise<void> {
-  const ended = daemon && once(daemon, "exit");
-  daemon?.kill("SIGKILL");
+  if (daemon === undefined || daemon.exitCode !== null) return;
+  const ended = once(daemon, "exit");
+  daemon.kill("SIGKILL");
   await ended;
 }
 
@@ -155,25 +297,38 @@ async function replaceLabDaemon(): Promise<void> {
 
 async function work(worker: number): Promise<void> {
   const name = `soak-${worker}`;
+  const netns = `/run/netns/${name}`;
   run("ip", "netns", "add", name);
   for (let i = worker; i < Number(count); i += workers) {
-    await pair(`${name}-${i}`, `/run/netns/${name}`);
+    await pair({ id: `soak-${i}`, netns, ifName: "eth0" });
+    if (random.below(8) === 0) {
+      await add({ id: `lost-${i}`, netns, ifName: `lost${i}` });
+      done.abandoned++;
+    }
+    if (random.below(16) === 0) await collect();
     if (worker !== 0 || done.pairs < (done.daemonKills + 1) * pairsPerDaemonKill) continue;
+    await untilServing();
     await killDaemon();
     done.daemonKills++;
     await setTimeout(random.below(200));
     await startDaemon();
   }
-  run("ip", "netns", "delete", name);
 }
 
 await replaceLabDaemon();
+const odd = oddities();
+putOddities(odd);
+const oddKinds = kindsOf(odd);
 await Promise.all(Array.from({ length: workers }, (_, worker) => work(worker)));
+for (let worker = 0; worker < workers; worker++) run("ip", "netns", "delete", `soak-${worker}`);
+if (kindsOf(odd) !== oddKinds) throw new Error(`Other's files were changed: ${odd.join(" ")}`);
 const giveUpAt = performance.now() + settleMs;
-let left = leftovers();
-while (Object.values(left).some((some) => some !== 0) && performance.now() < giveUpAt) {
+let left: Leftovers;
+do {
+  // A launcher that was killed last may have a request at work yet, which GC lets be.
+  await collect();
   await setTimeout(50);
   left = leftovers();
-}
+} while (Object.values(left).some((some) => some !== 0) && performance.now() < giveUpAt);
 writeFileSync(output, JSON.stringify({ ...done, left } satisfies CniSoakFigures));
 await killDaemon();

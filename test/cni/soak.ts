@@ -1,4 +1,5 @@
-// A lab node whose launchers and daemon are killed at random moments, and what they leave: nothing.
+// A lab node under a storm of requests, whose launchers and daemon are killed at random moments, and what
+// they leave: nothing.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,8 +8,16 @@ import type { CniSoakFigures } from "./soak-node.ts";
 
 const root = join(import.meta.dirname, "../..");
 
+export interface CniSoak {
+  /** Attachments, one after the other in each worker. */
+  readonly count: number;
+  readonly seed: number;
+  /** Attachments at once. */
+  readonly workers: number;
+}
+
 /** Throws naming the seed when something is left. dist/ must have been built. */
-export function soakCni({ count, seed }: { count: number; seed: number }): CniSoakFigures {
+export function soakCni({ count, seed, workers }: CniSoak): CniSoakFigures {
   const directory = mkdtempSync(join(tmpdir(), "fairlead-soak-"));
   const command = join(root, "dist/bin/fairlead");
   const lab = (...args: readonly string[]): void => {
@@ -19,7 +28,12 @@ export function soakCni({ count, seed }: { count: number; seed: number }): CniSo
   try {
     lab("up", ...inLab, "--nodes", "1");
     const program = [process.execPath, join(import.meta.dirname, "soak-node.ts")];
-    const words = [String(count), String(seed), join(root, "dist/cni/fairlead"), command, output];
+    const words = [
+      ...[count, seed, workers].map(String),
+      join(root, "dist/cni/fairlead"),
+      command,
+      output,
+    ];
     lab("exec", ...inLab, "node-a", "--", ...program, ...words);
     const figures: CniSoakFigures = JSON.parse(readFileSync(output, "utf8"));
     if (Object.values(figures.left).some((left) => left !== 0)) {
