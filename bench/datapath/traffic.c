@@ -74,8 +74,10 @@ static long softirq_thread(int cpu) {
   return found;
 }
 
-static void no_delay(int fd) {
+static void prepare(int fd) {
   int one = 1;
+  // One that every kernel has, and that sends what it can: the machine's may pace (BBR).
+  if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4) != 0) fail("TCP_CONGESTION");
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
@@ -90,7 +92,7 @@ static void serve(int port) {
   for (;;) {
     int fd = accept(listener, NULL, NULL);
     if (fd < 0) continue;
-    no_delay(fd);
+    prepare(fd);
     // Requests are answered, a stream is not: it starts with an S.
     for (ssize_t n; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;) {
       if (buffer[0] != 'S' && send(fd, buffer, (size_t)n, MSG_NOSIGNAL) < 0) break;
@@ -133,7 +135,7 @@ int main(int count, char **words) {
   memset(buffer, 'S', sizeof buffer);
 
   int fd = isConnecting ? -1 : connected(&to);
-  if (fd >= 0) no_delay(fd);
+  if (fd >= 0) prepare(fd);
   uint64_t operations = 0, ran = 0, octets = 0;
   uint64_t start = 0, last = 0, until = UINT64_MAX;
   for (uint64_t i = 0; last < until && operations < max_samples; i++) {
