@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
 import { soakCni } from "../test/cni/soak.ts";
+import { injectFaults } from "../test/daemon/faults.ts";
 import { soakEveryCourse } from "../test/ipam/claims/soak.ts";
 import { soakKills } from "../test/ipam/soak-kill.ts";
 import { storm } from "../test/ipam/storm.ts";
@@ -30,6 +31,8 @@ const soaks: Readonly<Record<string, () => unknown>> = {
     server: await fuzzServer({ count: 28_000, seed }),
     launcher: await fuzzLauncher({ count: 2_000, seed }),
   }),
+  /** What a daemon owns, removed and altered for a minute while pods talk. */
+  faults: () => injectFaults({ durationMs: 60_000, seed }),
   /** ADD and DEL killed on the real kernel. */
   attach: () => runTest("test/attach/kill.lab.test.ts", { FAIRLEAD_KILLS: "200" }),
 };

@@ -111,9 +111,10 @@ export class ThreeNodes implements AsyncDisposable {
     const stack = new DisposableStack();
     const kernel = stack.use(openKernel({ namespace: this.nodes[name].path }));
     const source = stack.use(openFileSource({ directory: this.clusterOf(name), log: silentLog }));
+    const ledger = new RepairLedger();
     const reconciler = stack.use(
       new Reconciler({
-        ledger: new RepairLedger(),
+        ledger,
         kernel,
         source,
         settings: planSettings(config),
@@ -133,6 +134,7 @@ export class ThreeNodes implements AsyncDisposable {
       kernel,
       source,
       reconciler,
+      ledger,
       node: this.nodes[name],
       programmed: async () => {
         return await vi.waitFor(() => {
@@ -170,6 +172,7 @@ export interface RunningNode extends Disposable {
   readonly kernel: Kernel;
   readonly source: Source;
   readonly reconciler: Reconciler;
+  readonly ledger: RepairLedger;
   readonly node: TestNamespace;
   /** Waits until the plan is in the kernel. */
   readonly programmed: () => Promise<NodeState>;

@@ -1,0 +1,199 @@
+// Random faults at one node of three while pods talk: whatever of ours is removed or altered comes back,
+// and what is not ours stays. FAIRLEAD_SEED replays a run.
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
+import { diffKeyed, keyedNode } from "../../core/diff.ts";
+import { desiredOf } from "../../core/desired/plan.ts";
+import { formatChange } from "../../core/format-change.ts";
+import type { RepairStatus } from "../../core/status.ts";
+import { observeNode } from "../../daemon/observe.ts";
+import { seededRandom } from "../support/random.ts";
+import type { TestNamespace } from "../support/netns.ts";
+import type { FlowCount } from "./flow.ts";
+import { type RunningNode, ThreeNodes } from "./three-nodes.ts";
+
+export interface FaultFigures {
+  readonly seed: number;
+  readonly faults: number;
+  readonly repairs: Readonly<Record<string, number>>;
+  /** From the kernel's notification until the repair, of those that one told of. */
+  readonly repairedMs: Spread;
+  /** From the end of the command that did it until a look finds all as before; a look takes its time. */
+  readonly healedMs: Spread;
+  /** Between a pod of this node and one behind the tunnel; the way itself is cut again and again. */
+  readonly traffic: FlowCount;
+}
+
+export interface Spread {
+  readonly p50: number;
+  readonly p99: number;
+  readonly worst: number;
+}
+
+const toC = "172.30.2.13";
+const macOfC = "ca:58:fd:4d:76:c9";
+
+/** What somebody might do to objects of ours, as a shell says it. */
+const faults: readonly string[] = [
+  "ip link set fl-vxlan down",
+  "ip link set fl-vxlan mtu 1300",
+  "ip link set fl-vxlan address 02:00:00:00:00:02",
+  "ip link set fl-vxlan alias stolen",
+  "ip link del fl-vxlan",
+  "ip address flush dev fl-vxlan",
+  "ip address add 192.0.2.1/24 dev fl-vxlan",
+  "ip route del 10.244.3.0/24",
+  "ip route del 10.244.2.0/24",
+  "ip route replace 10.244.3.0/24 via 172.30.1.1 proto 76 metric 4",
+  "ip route del local 10.96.0.10 table local",
+  "ip route add 203.0.113.128/25 via 172.30.1.1 proto 76",
+  "ip neighbor del 10.244.3.0 dev fl-vxlan",
+  "ip neighbor replace 10.244.3.0 lladdr 02:00:00:00:00:01 dev fl-vxlan nud permanent",
+  "ip neighbor add 10.244.9.0 lladdr 02:00:00:00:00:09 dev fl-vxlan nud permanent",
+  `bridge fdb del ${macOfC} dev fl-vxlan dst ${toC} self`,
+  `bridge fdb replace ${macOfC} dev fl-vxlan dst 172.30.2.99 self`,
+  "bridge fdb append 00:00:00:00:00:00 dev fl-vxlan dst 172.30.2.99 self",
+  "sysctl -qw net.ipv4.ip_forward=0",
+  "sysctl -qw net.ipv4.conf.fl-vxlan.rp_filter=1",
+  "nft delete table inet fairlead",
+  "nft flush chain inet fairlead postrouting",
+  "nft add rule inet fairlead postrouting counter",
+  "nft insert rule inet fairlead tunnel-in drop",
+  "nft add chain inet fairlead theirs '{ type filter hook forward priority 0; policy drop; }'",
+  "nft delete element inet fairlead inside4 '{ 224.0.0.0/4 }'",
+  "nft add element inet fairlead inside4 '{ 198.51.100.0/24 }'",
+  "nft add set inet fairlead theirs '{ type ipv4_addr; }'",
+];
+
+const healDeadlineMs = 20_000;
+
+/** Throws naming the seed when something does not come back, or something else has gone. */
+export async function injectFaults({
+  durationMs,
+  seed,
+}: {
+  readonly durationMs: number;
+  readonly seed: number;
+}): Promise<FaultFigures> {
+  await using lab = new ThreeNodes();
+  const running = await lab.startAll();
+  const { "node-a": node } = running;
+  const [near, far] = [lab.addPod("node-a", "10.244.1.2"), lab.addPod("node-c", "10.244.3.2")];
+  const foreign = addForeign(node.node);
+  const traffic = startTraffic(near, far);
+  const before = stateOf(node.node);
+  const random = seededRandom(seed);
+  const healedMs: number[] = [];
+  const repaired = new Set<RepairStatus>();
+  const endAtMs = performance.now() + durationMs;
+  while (performance.now() < endAtMs) {
+    const fault = faults[random.below(faults.length)] ?? "";
+    // One that meets what another has just taken fails, and is none.
+    node.node.run("sh", "-c", `${fault} 2>/dev/null || true`);
+    const doneAtMs = performance.now();
+    // The daemon's part runs in this process: it has its turn before each look.
+    while ((await setTimeout(2), stateOf(node.node)) !== before) {
+      if (performance.now() - doneAtMs > healDeadlineMs) {
+        throw new Error(
+          `Seed ${seed}: after "${fault}" is not as before:\n${differing(before, stateOf(node.node))}`,
+        );
+      }
+    }
+    healedMs.push(performance.now() - doneAtMs);
+    for (const entry of node.ledger.entries()) repaired.add(entry);
+    await setTimeout(random.below(100));
+  }
+  const counted = await traffic.end();
+  await compareAll(node, seed);
+  const after = foreignState(node.node);
+  if (after !== foreign) throw new Error(`Seed ${seed}: of others' things ${after} are left`);
+  return {
+    seed,
+    faults: healedMs.length,
+    repairs: { ...node.reconciler.counters.repairs },
+    repairedMs: spreadOf([...repaired].flatMap(({ afterMs }) => afterMs ?? [])),
+    healedMs: spreadOf(healedMs),
+    traffic: counted,
+  };
+}
+
+function spreadOf(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number =>
+    Math.round((sorted[Math.floor((sorted.length - 1) * share)] ?? 0) * 10) / 10;
+  return { p50: at(0.5), p99: at(0.99), worst: at(1) };
+}
+
+/** Everything of ours in the node's kernel, as text, with one process. */
+const stateOf = (node: TestNamespace): string =>
+  node
+    .run(
+      "sh",
+      "-c",
+      `ip -d link show fl-vxlan; ip address show fl-vxlan; ip neighbor show dev fl-vxlan;
+      bridge fdb show dev fl-vxlan; ip route show proto 76; ip route show table local proto 76;
+      nft list table inet fairlead; sysctl net.ipv4.ip_forward net.ipv4.conf.fl-vxlan.rp_filter; true`,
+    )
+    // Of a new device all is as before but its number.
+    .replaceAll(/^\d+: /gm, "");
+
+/** The lines that are only in one of two texts. */
+function differing(before: string, after: string): string {
+  const [old, now] = [before.split("\n"), after.split("\n")];
+  return [
+    ...old.filter((line) => !now.includes(line)).map((line) => `- ${line}`),
+    ...now.filter((line) => !old.includes(line)).map((line) => `+ ${line}`),
+  ].join("\n");
+}
+
+function addForeign(node: TestNamespace): string {
+  node.run(
+    "sh",
+    "-ec",
+    `ip route add 203.0.113.0/25 via 172.30.1.1
+    nft add table inet other
+    nft add chain inet other postrouting
+    ip link add vx9 type vxlan id 9 dstport 4790 local 172.30.1.11 dev eth0
+    ip link set vx9 up
+    bridge fdb append 02:00:00:00:00:77 dev vx9 dst 172.30.1.12 self`,
+  );
+  return foreignState(node);
+}
+
+const foreignState = (node: TestNamespace): string =>
+  node.run(
+    "sh",
+    "-c",
+    `ip route show 203.0.113.0/25; nft list table inet other; ip -br link show vx9
+    bridge fdb show dev vx9; true`,
+  );
+
+/** The kernel against the plan, object by object. */
+async function compareAll({ kernel, programmed }: RunningNode, seed: number): Promise<void> {
+  const { plan } = await programmed();
+  const observed = observeNode(kernel);
+  const changes = diffKeyed(keyedNode(desiredOf(plan)), observed, { mayRemove: true });
+  if (changes.length === 0) return;
+  throw new Error(`Seed ${seed} leaves to do: ${changes.map(formatChange).join("; ")}`);
+}
+
+function startTraffic(from: TestNamespace, to: TestNamespace) {
+  const program = join(import.meta.dirname, "flow.ts");
+  const start = (namespace: TestNamespace, ...args: readonly string[]) =>
+    spawn("ip", ["netns", "exec", namespace.name, process.execPath, program, ...args], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+  const server = start(to, "serve");
+  const client = start(from, "send", "10.244.3.2");
+  const counted = text(client.stdout);
+  return {
+    end: async (): Promise<FlowCount> => {
+      client.stdin.end();
+      const count: FlowCount = JSON.parse(await counted);
+      server.kill("SIGKILL");
+      return count;
+    },
+  };
+}
