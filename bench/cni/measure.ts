@@ -1,19 +1,11 @@
 // Run inside one lab node by bench/cni.bench.ts; writes one JSON object to the file it is given.
 import { execFileSync, spawn } from "node:child_process";
-import {
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  readdirSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Contender, contenders, fairlead, floors } from "./contenders.ts";
 import { type KernelWork, measureKernel } from "./kernel-floor.ts";
-import { shareNiceness } from "./niceness.ts";
+import { findDaemon, shareNiceness } from "./niceness.ts";
 import { type Batch, type Timing, openRunner } from "./runner.ts";
 
 export interface Series {
@@ -118,21 +110,6 @@ function daemonCpuMs(): number {
     Number(readFileSync(`${threads}/${id}/schedstat`, "utf8").split(" ")[0]),
   );
   return times.reduce((sum, time) => sum + time, 0) / 1e6;
-}
-
-/** The lab node's, which is to say that of this network namespace. */
-function findDaemon(): string {
-  const own = readlinkSync("/proc/self/ns/net");
-  const found = readdirSync("/proc").find((pid) => {
-    try {
-      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      return words[2] === "daemon" && readlinkSync(`/proc/${pid}/ns/net`) === own;
-    } catch {
-      return false; // No process, or it ended meanwhile.
-    }
-  });
-  if (found === undefined) throw new Error("There is no daemon in this node");
-  return found;
 }
 
 const podInterfaces = (): number =>

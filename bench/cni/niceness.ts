@@ -1,6 +1,6 @@
 // Linux shares out processor time between sessions, then within them (sched(7), autogroup): what `nice`
 // says of a process counts among those of its session, and a daemon has a session of its own.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { getPriority } from "node:os";
 
 /** Gives this process's niceness to its session and to the daemon's, until disposed to its own. */
@@ -12,4 +12,19 @@ export function shareNiceness(daemonPid: string): Disposable {
     writeFileSync(file, String(getPriority()));
   }
   return { [Symbol.dispose]: () => writeFileSync(own, before) };
+}
+
+/** The lab node's, which is to say that of this network namespace. */
+export function findDaemon(): string {
+  const own = readlinkSync("/proc/self/ns/net");
+  const found = readdirSync("/proc").find((pid) => {
+    try {
+      const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      return words[2] === "daemon" && readlinkSync(`/proc/${pid}/ns/net`) === own;
+    } catch {
+      return false; // No process, or it ended meanwhile.
+    }
+  });
+  if (found === undefined) throw new Error("There is no daemon in this node");
+  return found;
 }

@@ -8,6 +8,7 @@ import type { ReserveRequest } from "../../ipam/ipam.ts";
 import { openIpam } from "../../ipam/store.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import type { Contender } from "../cni/contenders.ts";
+import { findDaemon, shareNiceness } from "../cni/niceness.ts";
 import { openRunner, referenceDir } from "../cni/runner.ts";
 import { fillLeases } from "./lease-files.ts";
 import { type Scenario, concurrency, crowded, names, network, scenarios } from "./scenarios.ts";
@@ -173,6 +174,7 @@ function measureCost(): StoreCost {
   return JSON.parse(execFileSync(process.execPath, words, { encoding: "utf8" })) as StoreCost;
 }
 
+using _niceness = shareNiceness(findDaemon());
 const measured: Measured["scenarios"][number][] = [];
 for (const scenario of scenarios) measured.push(await measureScenario(scenario));
 const result: Measured = {

@@ -6,7 +6,8 @@ import { exploreAll, exploreSome } from "./explore.ts";
 import { releasing, returning, sharingName, starting } from "./scenarios.ts";
 import { soakClaims } from "./soak-processes.ts";
 
-const mostStates = 1_000_000;
+/** Of one scenario: 20,000 take six seconds of one core. Beyond them the courses at random go. */
+const mostStates = 100_000;
 
 /** Throws naming the course, or the round, in which a rule was broken. Figures by scenario. */
 export async function soakEveryCourse(options: {
@@ -31,9 +32,8 @@ export async function soakEveryCourse(options: {
   ];
   for (const scenario of small) {
     const explored = exploreAll(scenario, mostStates);
-    if (!explored.isComplete)
-      throw new Error(`${scenario.name} has more than ${mostStates} states`);
-    figures[`every course: ${scenario.name}`] = explored.states;
+    const extent = explored.isComplete ? "every course" : "the first courses";
+    figures[`${extent}: ${scenario.name}`] = explored.states;
   }
   for (const scenario of [starting(3, 4, 2), returning(4, 2), releasing(4, 1, true)]) {
     const explored = exploreSome(scenario, courses, seededRandom(seed));
