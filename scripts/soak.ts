@@ -3,7 +3,6 @@
 import { spawnSync } from "node:child_process";
 import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
 import { soakCni } from "../test/cni/soak.ts";
-import { injectFaults } from "../test/daemon/faults.ts";
 import { soakEveryCourse } from "../test/ipam/claims/soak.ts";
 import { soakKills } from "../test/ipam/soak-kill.ts";
 import { storm } from "../test/ipam/storm.ts";
@@ -32,7 +31,11 @@ const soaks: Readonly<Record<string, () => unknown>> = {
     launcher: await fuzzLauncher({ count: 2_000, seed }),
   }),
   /** What a daemon owns, removed and altered for a minute while pods talk. */
-  faults: () => injectFaults({ durationMs: 60_000, seed }),
+  faults: () =>
+    runTest("test/daemon/faults.lab.test.ts", {
+      FAIRLEAD_FAULTS_MS: "60000",
+      FAIRLEAD_SEED: String(seed),
+    }),
   /** ADD and DEL killed on the real kernel. */
   attach: () => runTest("test/attach/kill.lab.test.ts", { FAIRLEAD_KILLS: "200" }),
 };
