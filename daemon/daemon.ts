@@ -32,7 +32,7 @@ import { formatMetrics } from "./metrics.ts";
 import { type LeaseCare, careForLeases } from "./lease-care.ts";
 import { mendNowAndThen } from "./mending.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
-import { nodeFactsOf } from "./node-facts.ts";
+import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
 import { readFileIfThere } from "./replace-file.ts";
@@ -94,12 +94,10 @@ export async function startDaemon(
   const publish = (): void => {
     if (isServing && facts !== undefined) files.publish(facts);
   };
-  const onPass = ({ plan, snapshot, isProgrammed }: NodeState): void => {
-    const { local, own } = plan;
-    if (local !== undefined && isProgrammed) {
-      facts = nodeFactsOf(config, local, { desired: own, snapshot }, bootId);
-      publish();
-    }
+  const known = () => facts ?? knownFacts(paths);
+  const onPass = (state: NodeState): void => {
+    facts = factsAfter(state, { config, bootId, known }) ?? facts;
+    publish();
     firstPass.resolve();
   };
   const reconciler = stack.use(openReconciler(context, { source, ledger, onPass }));
@@ -134,6 +132,16 @@ export async function startDaemon(
   isServing = true;
   publish();
   return stack.move();
+}
+
+/** What the daemon before this one found out, in this boot. */
+function knownFacts(paths: Paths): NodeFacts | undefined {
+  try {
+    return readNodeFacts(paths);
+  } catch {
+    // None, of another boot, or damaged: nothing that an ADD could go by either.
+    return undefined;
+  }
 }
 
 interface Reporting {

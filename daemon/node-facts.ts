@@ -1,8 +1,10 @@
+import { type Cidr, cidrsOverlap } from "../core/address.ts";
 import { objectKey, type Snapshot } from "../core/cluster/model.ts";
 import type { DesiredNode } from "../core/desired/node-state.ts";
-import type { LocalPlan } from "../core/desired/plan.ts";
+import type { LocalPlan, NodePlan } from "../core/desired/plan.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import type { Config } from "./config.ts";
+import type { NodeState } from "./reconcile.ts";
 
 /** What the plugin needs to know of this node, from what the daemon found out. */
 export const nodeFactsOf = (
@@ -36,6 +38,41 @@ export const nodeFactsOf = (
     : { nameservers: [], domain: dns.domain, search: [], options: [] },
   bootId,
 });
+
+export interface FactsContext {
+  readonly config: Config;
+  readonly bootId: string;
+  /** What is told until now, by this daemon or, in this boot, one before it. */
+  readonly known: () => NodeFacts | undefined;
+}
+
+/** What is to be told after a pass; undefined: nothing new. */
+export function factsAfter(
+  { plan, snapshot, isProgrammed }: NodeState,
+  { config, bootId, known }: FactsContext,
+): NodeFacts | undefined {
+  const { local, own } = plan;
+  if (local !== undefined) {
+    return isProgrammed
+      ? nodeFactsOf(config, local, { desired: own, snapshot }, bootId)
+      : undefined;
+  }
+  const told = snapshot.isInSync ? known() : undefined;
+  const left = told && withoutLostBlocks(told, plan);
+  return left === told ? undefined : left;
+}
+
+/**
+ * What the plugin may go on with once the cluster has no blocks for this node, or has given them to others:
+ * a new pod would get an address that another node's pod has, or will have.
+ */
+export function withoutLostBlocks(facts: NodeFacts, { isBlockless, peers }: NodePlan): NodeFacts {
+  const others = Array.from(peers.values(), ({ node }) => node.podCidrs).flat();
+  const isLost = (own: Cidr): boolean =>
+    isBlockless === true || others.some((other) => cidrsOverlap(own, other));
+  const podCidrs = facts.podCidrs.filter((own) => !isLost(own));
+  return podCidrs.length === facts.podCidrs.length ? facts : { ...facts, podCidrs };
+}
 
 type PoolChoices = Pick<NodeFacts, "namespacePools" | "podPools">;
 

@@ -6,12 +6,15 @@ import { systemClock } from "../kernel/clock.ts";
 import { silentLog } from "../core/log.ts";
 import { formatNodeFacts, type NodeFacts, parseNodeFacts } from "../core/node-facts.ts";
 import { paths } from "../core/paths.ts";
-import { aSnapshot, cidr, ip } from "../test/support/builders.ts";
-import { underlayOfA, overlay, nodeA } from "../test/support/overlay.ts";
+import { aNode, aSnapshot, cidr, ip } from "../test/support/builders.ts";
+import { underlayOfA, overlay, nodeA, nodeB } from "../test/support/overlay.ts";
 import { temporaryDirectory } from "../test/support/temporary.ts";
+import type { Node } from "../core/cluster/model.ts";
+import { unplannedPeer } from "../core/desired/overlay.ts";
+import type { NodePlan } from "../core/desired/plan.ts";
 import { parseConfig } from "./config.ts";
 import { formatConflist } from "./conflist.ts";
-import { nodeFactsOf } from "./node-facts.ts";
+import { nodeFactsOf, withoutLostBlocks } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 
 const factsOf = (yaml: string, snapshot = aSnapshot()): NodeFacts => {
@@ -80,6 +83,29 @@ describe("nodeFactsOf()", () => {
 
   test("gives pods no resolver when the node answers no queries", () => {
     expect(factsOf("dns: { enabled: false }").dns).toMatchObject({ nameservers: [], search: [] });
+  });
+});
+
+describe("withoutLostBlocks()", () => {
+  const plan = (others: readonly Node[], isBlockless?: true): NodePlan => ({
+    own: { addresses: [], neighbors: [], fdb: [], routes: [] },
+    peers: new Map(others.map((node) => [node.name, unplannedPeer(node)])),
+    problems: [],
+    ...(isBlockless && { isBlockless }),
+  });
+  const two = { ...facts, podCidrs: [cidr("10.244.1.0/24"), cidr("10.244.9.0/24")] };
+  const left = (given: NodePlan) => withoutLostBlocks(two, given).podCidrs;
+
+  test("takes all of a node that the cluster has no block for", () => {
+    expect(left(plan([nodeB], true))).toEqual([]);
+  });
+
+  test("takes those that another node has, and none of a node that is only missing", () => {
+    expect(left(plan([aNode("node-x", "172.30.1.19", "10.244.9.128/25")]))).toEqual([
+      "10.244.1.0/24",
+    ]);
+    expect(withoutLostBlocks(two, plan([nodeB]))).toBe(two);
+    expect(withoutLostBlocks(two, plan([]))).toBe(two);
   });
 });
 

@@ -34,6 +34,8 @@ export interface NodePlan {
   /** Every node but this one, by name. */
   readonly peers: ReadonlyMap<string, PeerPlan>;
   readonly problems: readonly StatusProblem[];
+  /** The cluster has this node, and no pod CIDR for it. */
+  readonly isBlockless?: true;
 }
 
 /** What the node's kernel is to hold, in one piece. */
@@ -81,7 +83,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   });
   if (member === undefined) return stop(missingNodeHint);
   // Membership has said why.
-  if (member.podCidrs.length === 0) return stop();
+  if (member.podCidrs.length === 0) return { ...stop(), isBlockless: true };
   const choice = chooseUnderlay(settings.interface, member.addresses, links);
   if (choice.kind === "missing") return stop(choice.problem);
   const { underlay } = choice;

@@ -181,6 +181,29 @@ describe("fairlead daemon", () => {
     await machine.status(({ problems }) => problems.length === 0);
   });
 
+  test("gives no new pod an address once the cluster has no block for this node", async () => {
+    const podCidrs = (): unknown => {
+      const text = readFileSync(machine.path("/run/fairlead/node.json"), "utf8");
+      return (JSON.parse(text) as { podCidrs: unknown }).podCidrs;
+    };
+    const first = machine.startDaemon();
+    await machine.ready();
+    expect(podCidrs()).toEqual(["10.244.1.0/24"]);
+    first.kill("SIGTERM");
+    await first.ended;
+    // Taken away while no daemon runs, and while one does.
+    const [a, b] = ["172.30.1.11", "172.30.1.12"];
+    const moved = [manifest("node-a", a, ""), manifest("node-b", b, "10.244.1.0/24")].join("---\n");
+    machine.write(`${cluster}/nodes.yaml`, moved);
+    machine.startDaemon();
+    await vi.waitFor(() => expect(podCidrs()).toEqual([]), waiting);
+    machine.write(`${cluster}/nodes.yaml`, manifest("node-a", a, "10.244.1.0/24"));
+    await machine.ready();
+    await vi.waitFor(() => expect(podCidrs()).toEqual(["10.244.1.0/24"]), waiting);
+    machine.write(`${cluster}/nodes.yaml`, moved);
+    await vi.waitFor(() => expect(podCidrs()).toEqual([]), waiting);
+  });
+
   test("names two nodes with overlapping pod CIDRs, and routes to the older one", async () => {
     machine.write(`${cluster}/d.yaml`, manifest("node-d", "172.30.2.14", "10.244.3.128/25"));
     machine.startDaemon();
