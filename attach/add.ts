@@ -45,7 +45,7 @@ async function addOwn(
   signal: AbortSignal,
 ): Promise<CniResult> {
   const facts = scope.nodeFacts();
-  requireIpam(request, facts);
+  requireIpam(scope, request, facts);
   using sandbox = openRequestedSandbox(scope.kernel, request);
   using _lock = await scope.records.lock(request.key, signal);
   const previous = scope.records.read(request.key);

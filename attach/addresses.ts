@@ -14,9 +14,12 @@ import type {
 import { toError } from "../core/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import { assign, offersOf } from "../ipam/assign.ts";
+import { refuseAddresses } from "../ipam/foreign-range.ts";
 import type { Ipam } from "../ipam/ipam.ts";
+import { canonicalSets } from "../ipam/range.ts";
 import type { AttachContext } from "./context.ts";
 import { callDelegate, findDelegate, withOwnResult } from "./delegate.ts";
+import { peerAddresses } from "./peers.ts";
 import type { AttachmentRecord, RecordedIpam } from "./records.ts";
 
 /** What IPAM gives to one attachment. */
@@ -35,9 +38,22 @@ export const ownIpam = ({ ipam }: AttachContext, conf: NetConf): Ipam => ipam.at
 export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpamType;
 
 /** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
-export function requireIpam({ conf, environment }: NetworkRequest, facts: NodeFacts): void {
-  if (hasOwnIpam(conf)) offersOf(conf, () => facts);
-  else findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
+export function requireIpam(
+  { kernel }: Pick<AttachContext, "kernel">,
+  { conf, environment }: NetworkRequest,
+  facts: NodeFacts,
+): void {
+  if (!hasOwnIpam(conf)) {
+    findDelegate(conf.ipam.type, environment["CNI_PATH"] ?? "");
+    return;
+  }
+  const offers = offersOf(conf, () => facts);
+  if (conf.ipam.ranges.length === 0) return;
+  refuseAddresses(
+    offers.flatMap(canonicalSets).flat(),
+    peerAddresses(kernel),
+    "another node's own address",
+  );
 }
 
 /**

@@ -36,7 +36,7 @@ export async function status(
 function servable(scope: AttachScope, request: NetworkRequest): NodeFacts {
   try {
     const facts = scope.nodeFacts();
-    requireIpam(request, facts);
+    requireIpam(scope, request, facts);
     return facts;
   } catch (cause) {
     throw notAvailable(describeError(cause), { cause });

@@ -22,6 +22,10 @@ export interface NodeFacts {
   readonly podCidrs: readonly Cidr[];
   /** The cluster's beside the default one. */
   readonly pools?: readonly Pool[];
+  /** The default pool's, of all nodes; absent: not known. */
+  readonly clusterCidrs?: readonly Cidr[];
+  /** Absent: not known. */
+  readonly serviceCidrs?: readonly Cidr[];
   /** Namespace → pool, by the namespace's annotation or by `network.pools`. */
   readonly namespacePools?: Readonly<Record<string, string>>;
   /** `namespace/name` → pool, of this node's annotated pods and of those that no node has yet. */
@@ -55,6 +59,8 @@ const nodeFactsSchema = v.object({
   network: v.string(),
   podCidrs: v.array(cidrSchema),
   pools: v.exactOptional(v.array(v.object({ name: v.string(), cidrs: v.array(cidrSchema) }))),
+  clusterCidrs: v.exactOptional(v.array(cidrSchema)),
+  serviceCidrs: v.exactOptional(v.array(cidrSchema)),
   namespacePools: v.exactOptional(v.record(v.string(), v.string())),
   podPools: v.exactOptional(v.record(v.string(), v.string())),
   reserved: v.exactOptional(v.array(v.object({ first: ipSchema, last: ipSchema }))),

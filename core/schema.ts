@@ -10,6 +10,7 @@ import {
   parseIp,
   parseMac,
 } from "./address.ts";
+import { specialNetworks } from "./special-networks.ts";
 
 /** Text that `parse` takes; `expected` completes the sentence "expected …". */
 export const parsed = <T>(parse: (text: string) => T | undefined, expected: string) =>
@@ -21,20 +22,13 @@ export const parsed = <T>(parse: (text: string) => T | undefined, expected: stri
 
 export const ipSchema = parsed<Ip>(parseIp, "an IPv4 or IPv6 address");
 
-// RFC 1122 3.2.1.3, RFC 4291 2.4: of these no packet goes to one machine.
-const noHosts = [
-  "0.0.0.0/8",
-  "127.0.0.0/8",
-  "224.0.0.0/4",
-  "255.255.255.255/32",
-  "::/127",
-  "ff00::/8",
-].flatMap((text) => parseCidr(text) ?? []);
+// A machine may be known by an address of its link.
+const noHosts = specialNetworks.filter(({ what }) => what !== "link-local");
 
 /** An address at which other machines can reach one. */
 export const hostIpSchema = parsed<Ip>((text) => {
   const ip = parseIp(text);
-  return ip === undefined || noHosts.some((cidr) => cidrContains(cidr, ip)) ? undefined : ip;
+  return ip === undefined || noHosts.some(({ cidr }) => cidrContains(cidr, ip)) ? undefined : ip;
 }, "an IPv4 or IPv6 address of one machine");
 
 export const cidrSchema = parsed<Cidr>(

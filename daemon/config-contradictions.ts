@@ -7,6 +7,7 @@ import {
   familyOf,
 } from "../core/address.ts";
 import { defaultPool } from "../core/pool.ts";
+import { specialNetworks } from "../core/special-networks.ts";
 import type { ConfigFile } from "./config-schema.ts";
 import type { Problem } from "./validate.ts";
 import { formatPath, formatValue, type Path, type YamlDocument } from "./yaml-file.ts";
@@ -35,6 +36,11 @@ export function contradictions(file: ConfigFile, document: YamlDocument): readon
     if (other !== undefined && path[1] === "pools") {
       report(path, cidr, `a network outside ${other.key} ${other.cidr}`);
     }
+  });
+  podNetworks.forEach(({ cidr, path }) => {
+    const special = specialNetworks.find((one) => cidrsOverlap(one.cidr, cidr));
+    if (special === undefined) return;
+    report(path, cidr, `a network outside ${special.cidr}, which is ${special.what}`);
   });
   network.serviceCIDRs.forEach((serviceCidr, i) => {
     const other = podNetworks.find(({ cidr }) => cidrsOverlap(cidr, serviceCidr));

@@ -126,6 +126,21 @@ metrics: { listen: "[::1]:9999" }
       "network: { podCIDRs: [10.0.0.0/16, 10.1.0.0/16] }",
       `:1: Cannot use network.podCIDRs ["10.0.0.0/16","10.1.0.0/16"]: expected one network per family, at least one`,
     ],
+    ...[
+      ["127.16.0.0/16", "127.0.0.0/8, which is loopback"],
+      ["224.0.0.0/8", "224.0.0.0/4, which is multicast"],
+      ["0.0.0.0/8", "0.0.0.0/8, which is unspecified"],
+      ["169.254.0.0/16", "169.254.0.0/16, which is link-local"],
+      ["fe80::/16", "fe80::/10, which is link-local"],
+      ["ff00::/16", "ff00::/8, which is multicast"],
+    ].map(([network, expected]) => [
+      `network: { podCIDRs: ["${network}"], serviceCIDRs: [], nodePrefixLength: { ipv4: 24, ipv6: 64 } }`,
+      `:1: Cannot use network.podCIDRs[0] "${network}": expected a network outside ${expected}`,
+    ]),
+    [
+      "network: { pools: [{ name: db, cidrs: [127.0.0.0/16] }] }",
+      `:1: Cannot use network.pools[0].cidrs[0] "127.0.0.0/16": expected a network outside 127.0.0.0/8, which is loopback`,
+    ],
     [
       "network: { vxlan: { port: 70000 } }",
       `:1: Cannot use network.vxlan.port 70000: expected a whole number from 1 to 65535`,

@@ -20,6 +20,8 @@ export const nodeFactsOf = (
   ...(network.pools.length > 0 && {
     pools: network.pools.map(({ name, cidrs }) => ({ name, cidrs })),
   }),
+  clusterCidrs: network.podCidrs,
+  serviceCidrs: network.serviceCidrs,
   ...poolChoices(nodeName, network.pools, snapshot),
   ...(network.ipam.reserved.length > 0 && { reserved: network.ipam.reserved }),
   quarantineSeconds: network.ipam.quarantineSeconds,

@@ -66,6 +66,8 @@ describe("nodeFactsOf()", () => {
       nodeName: "node-a",
       network: "fairlead",
       podCidrs: [cidr("10.244.1.0/24")],
+      clusterCidrs: [cidr("10.244.0.0/16")],
+      serviceCidrs: [cidr("10.96.0.0/16")],
       quarantineSeconds: 60,
       nodeAddresses: [ip("172.30.1.11")],
       mtu: 1450,

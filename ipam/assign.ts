@@ -11,14 +11,16 @@ import { parseResolvConf } from "../core/resolv-conf.ts";
 import { readSmallFile } from "../kernel/read-small-file.ts";
 import type { Ipam, Offer, ReserveRequest, Withheld } from "./ipam.ts";
 import { choosePool, type PoolFacts } from "./pool.ts";
-import { nodeRanges } from "./range.ts";
+import { type OwnerFacts, refuseForeign } from "./foreign-range.ts";
+import { canonicalSets, nodeRanges } from "./range.ts";
 
 /** What of the node decides about addresses. */
 export type RangeFacts = Pick<
   NodeFacts,
   "network" | "reserved" | "quarantineSeconds" | "isSticky"
 > &
-  PoolFacts;
+  PoolFacts &
+  OwnerFacts;
 
 type AddressConf = Pick<NetConf, "name" | "ipam">;
 
@@ -34,11 +36,18 @@ export function offerOf(conf: AddressConf, facts: () => RangeFacts, pod?: PodNam
     const known = factsOfNetwork(conf, facts);
     return offerOfPool(choosePool(known, { pod, configured }), known);
   }
-  if (configured === undefined) return { ranges, withheld: withheldOf(knownFacts(facts)) };
+  if (configured === undefined) return ownOffer(conf.ipam, knownFacts(facts));
   throw new CniError(
     CniCode.invalidConfig,
     `Invalid ipam.pool "${configured}": expected no ranges beside it`,
   );
+}
+
+// In host-local's place, under its name, what it takes is taken.
+function ownOffer({ type, ranges }: IpamConf, facts: RangeFacts | undefined): Offer {
+  const offer = { ranges, withheld: withheldOf(facts) };
+  if (type === ownIpamType) refuseForeign(canonicalSets(offer), facts);
+  return offer;
 }
 
 /** Every offer that a pod of the network may get: STATUS knows no pod. */
