@@ -9,6 +9,7 @@ import { gc } from "./gc.ts";
 import type { LeaseSweepOptions } from "./lease-sweep.ts";
 import { mend } from "./mend.ts";
 import { createReaper } from "./reaper.ts";
+import { LeaseRestorer } from "./restore.ts";
 import { status } from "./status.ts";
 import { type SweepReport, freeUnrecorded, sweep } from "./sweep.ts";
 
@@ -19,6 +20,8 @@ export interface AttachHandlers extends CniHandlers {
   settled(): Promise<void>;
   /** For the daemon's start, while it holds attach.lock exclusive. */
   sweep(signal: AbortSignal): Promise<SweepReport>;
+  /** Writes leases again that running pods have lost, and resolves with how many; {@link sweep} does too. */
+  restoreLeases(signal: AbortSignal): Promise<number>;
   /** A sweep for while requests are served; each remembers what it has missed. */
   forgotten(options: LeaseSweepOptions): ForgottenSweep;
   /** Puts back what somebody else took from the attachments at the node, and says what. */
@@ -30,6 +33,7 @@ export interface AttachHandlers extends CniHandlers {
 /** The CNI verbs, each over one context. Requests of one attachment follow one another. */
 export function createHandlers(context: AttachContext): AttachHandlers {
   const scope = { ...context, reaper: createReaper(context.kernel, context.log) };
+  const restorer = new LeaseRestorer(scope);
   return {
     add: (request, signal) => add(scope, request, signal),
     del: (request, signal) => del(scope, request, signal),
@@ -37,7 +41,12 @@ export function createHandlers(context: AttachContext): AttachHandlers {
     gc: (request, signal) => gc(scope, request, signal),
     status: (request, signal) => status(scope, request, signal),
     settled: () => scope.reaper.settled(),
-    sweep: (signal) => sweep(scope, signal),
+    sweep: async (signal) => {
+      const report = await sweep(scope, signal);
+      await restorer.run(signal);
+      return report;
+    },
+    restoreLeases: (signal) => restorer.run(signal),
     forgotten: (options) => new ForgottenSweep(scope, options),
     mend: () => mend(scope),
     freeUnrecorded: (network, signal) => freeUnrecorded(scope, network, signal),

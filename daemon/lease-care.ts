@@ -1,5 +1,6 @@
 // What the daemon does for the leases while nobody asks: proof that nothing is left of the addresses
-// whose rest is over, and an end to leases that the runtime has forgotten.
+// whose rest is over, an end to leases that the runtime has forgotten, and new files for those that running
+// pods have lost.
 import type { AttachHandlers } from "../attach/handlers.ts";
 import type { SweepStatus } from "../core/status.ts";
 import type { Clock } from "../core/clock.ts";
@@ -21,7 +22,7 @@ const sweepEveryMs = 60_000;
 
 export interface LeaseCareOptions {
   readonly ipam: Ipam;
-  readonly handlers: Pick<AttachHandlers, "forgotten">;
+  readonly handlers: Pick<AttachHandlers, "forgotten" | "restoreLeases">;
   readonly kernel: Kernel;
   readonly log: Log;
   readonly clock: Clock;
@@ -81,6 +82,7 @@ export function careForLeases(options: LeaseCareOptions): LeaseCare {
       swept = { lastAt, freed: [...swept.freed, ...dated].slice(-mostReported) };
     }),
   );
+  stack.use(repeat(sweepEveryMs, "cannot restore leases", () => handlers.restoreLeases(signal)));
   return {
     status: () => swept,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),

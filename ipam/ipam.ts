@@ -63,6 +63,8 @@ export interface Ipam {
     why: string,
     signal: AbortSignal,
   ): Promise<readonly DetailedLease[]>;
+  /** Writes again what of the addresses nobody holds, for an attachment that lives and has them. */
+  restore(lost: LostLease, signal: AbortSignal): Promise<Restoration>;
   /** How full each range set is: STATUS is not ready when one has no address left. */
   usage(network: string, offer: Offer, signal: AbortSignal): Promise<readonly SetUsage[]>;
   /**
@@ -72,6 +74,24 @@ export interface Ipam {
   proveRested(most: number, signal: AbortSignal): Promise<number>;
   /** The same, with its leases below another directory: `ipam.dataDir` of a configuration. */
   at(dataDir: string | undefined): Ipam;
+}
+
+/** An attachment that lives, with the addresses that it has. */
+export interface LostLease extends Pick<ReserveRequest, "key" | "sandbox" | "pod"> {
+  readonly addresses: readonly Ip[];
+}
+
+export interface Restoration {
+  /** Held by nobody before. */
+  readonly restored: readonly Ip[];
+  /** Somebody else's now: left alone. */
+  readonly taken: readonly TakenAddress[];
+}
+
+export interface TakenAddress {
+  readonly address: Ip;
+  /** Absent: its file cannot be read. */
+  readonly holder?: Lease;
 }
 
 /** How full a range set is. */

@@ -19,14 +19,17 @@ import type {
   Inventory,
   Ipam,
   Lease,
+  LostLease,
   Offer,
   ReserveRequest,
   ReservedAddress,
+  Restoration,
   SetUsage,
 } from "./ipam.ts";
 import { LeaseJournal } from "./journal.ts";
 import { NetworkLeases } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
+import { restoreLease } from "./restore.ts";
 import { StickyAddresses } from "./sticky.ts";
 import type { Tracking } from "./tracking.ts";
 
@@ -55,6 +58,7 @@ export const openIpam = (options: IpamOptions): Ipam => new LeaseStore(options);
 
 interface OpenNetwork {
   readonly directory: LeaseDirectory;
+  readonly journal: LeaseJournal;
   readonly leases: NetworkLeases;
 }
 
@@ -164,6 +168,13 @@ class LeaseStore implements Ipam {
     return this.#locked(network, signal, () => network.leases.free(leases, why));
   }
 
+  async restore(lost: LostLease, signal: AbortSignal): Promise<Restoration> {
+    const { clock, log = silentLog } = this.#options;
+    const { directory, journal, leases } = this.#open(lost.key.network);
+    const parts = { directory, journal, clocks: { clock, boot: this.#boot }, log };
+    return this.#locked({ directory }, signal, () => restoreLease(lost, leases.leases(), parts));
+  }
+
   async proveRested(most: number, signal: AbortSignal): Promise<number> {
     let proven = 0;
     for (const network of this.#networks.values()) {
@@ -215,11 +226,15 @@ class LeaseStore implements Ipam {
       const sticky = new StickyAddresses(new LeaseJournal(join(this.#stickies, name), writes), log);
       const parts = { network: name, directory, journal, sticky, clocks, log };
       const options = tracking === undefined ? parts : { ...parts, tracking };
-      return { directory, leases: new NetworkLeases(options) };
+      return { directory, journal, leases: new NetworkLeases(options) };
     });
   }
 
-  async #locked<T>({ directory }: OpenNetwork, signal: AbortSignal, work: () => T): Promise<T> {
+  async #locked<T>(
+    { directory }: Pick<OpenNetwork, "directory">,
+    signal: AbortSignal,
+    work: () => T,
+  ): Promise<T> {
     const { clock, lockDeadlineMs: deadlineMs = standardLockDeadlineMs } = this.#options;
     try {
       using _lock = await openLeaseLock(directory, { deadlineMs, clock, signal });

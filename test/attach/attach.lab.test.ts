@@ -3,7 +3,7 @@
 //   pod 1 eth0 ── fl… ┐
 //                     node   uplink 192.0.2.1/24 2001:db8::1/64
 //   pod 2 eth0 ── fl… ┘
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Ip, familyOf, ipToBytes } from "../../core/address.ts";
@@ -257,6 +257,17 @@ describe("CHECK", () => {
     sandbox.run("ip", "route", "add", "198.51.100.0/24", "dev", "eth0");
     await node.handlers.check({ ...request, conf: { ...request.conf, prevResult } }, forever);
   });
+});
+
+test("a lease that was lost is restored by the daemon's sweep, and its pod runs on", async () => {
+  const [alive, next] = [createSandbox(), createSandbox()];
+  const addresses = addressesOf(await add(requestFor(alive)));
+  rmSync(join(node.directory, "networks/fairlead"), { recursive: true });
+  await node.handlers.sweep(forever);
+  const leases = await node.ipam.leases("fairlead");
+  expect(leases.map(({ address }) => address)).toEqual(addresses);
+  await add(requestFor(next));
+  for (const address of addresses) expect(ping(host, address)).toContain("1 received");
 });
 
 describe("what is left of a sandbox that died", () => {
