@@ -169,16 +169,27 @@ export class LeaseDirectory {
   /**
    * In place, and cut only afterwards: ext4 brings a file to the disk at once when it is truncated to
    * nothing and written again (its option auto_da_alloc), which takes 0.2 ms. Torn, it only costs the
-   * round robin its place.
+   * round robin its place. False where a directory has the name: for a hint no address is refused.
    */
-  recordLast(set: number, address: Ip): void {
+  recordLast(set: number, address: Ip): boolean {
     const path = `${this.path}/last_reserved_ip.${set}`;
-    const fd = this.#writes.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+    const fd = this.#openUnlessDirectory(path);
+    if (fd === undefined) return false;
     try {
       this.#writes.writeSync(fd, address, 0);
       this.#writes.ftruncateSync(fd, address.length);
+      return true;
     } finally {
       fs.closeSync(fd);
+    }
+  }
+
+  #openUnlessDirectory(path: string): number | undefined {
+    try {
+      return this.#writes.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+    } catch (cause) {
+      if (hasErrno(cause, "EISDIR")) return undefined;
+      throw cause;
     }
   }
 

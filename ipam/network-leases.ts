@@ -282,7 +282,7 @@ export class NetworkLeases {
     order: Order,
     added: readonly PlannedAddress[],
   ): { readonly stamp: FileStamp; readonly details?: LeaseDetails } | undefined {
-    const { directory } = this.#options;
+    const { directory, network, log } = this.#options;
     const created: Ip[] = [];
     let isComplete = false;
     try {
@@ -296,7 +296,10 @@ export class NetworkLeases {
         });
         if (!isComplete) return undefined;
         isComplete = false;
-        for (const { set, address } of added) directory.recordLast(set, address);
+        const lost = added.filter(({ set, address }) => !directory.recordLast(set, address));
+        const sets = lost.map(({ set }) => set);
+        if (lost.length > 0)
+          log.warn({ network, sets }, "cannot keep where the round robin stands");
         isComplete = true;
         return details ? { stamp, details } : { stamp };
       });
