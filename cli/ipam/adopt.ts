@@ -32,7 +32,7 @@ export interface AdoptOptions {
 
 const clocks = { clock: systemClock, boot: systemBootClock };
 
-/** Fails when something was refused; what fits is adopted all the same. */
+/** Fails when something was refused, or passed over and nothing else was there; what fits is adopted all the same. */
 export async function adopt(options: AdoptOptions, context: CliContext): Promise<void> {
   requireRoot("take over leases");
   const isDryRun = options.dryRun ?? false;
@@ -46,12 +46,14 @@ export async function adopt(options: AdoptOptions, context: CliContext): Promise
     adoptedPath: paths.adoptedLeases,
   };
   const origins: string[] = [];
+  let isPassedOver = false;
   for (const origin of directories) {
     const isMeant = options.from === "flannel" || options.network.length > 0;
     const plan = { ...request, origins: [origin], isDryRun: true };
     const found = isMeant ? [] : await adoptLeases(plan, clocks, context.signal);
     if (isMeant || found.some(({ outcome }) => outcome.kind !== "refused")) origins.push(origin);
     else if (found.length > 0) {
+      isPassedOver = true;
       context.stderr(`${origin}: passed over, none of its ${found.length} leases fits this node\n`);
     }
   }
@@ -59,7 +61,8 @@ export async function adopt(options: AdoptOptions, context: CliContext): Promise
   const result = { isDryRun, network: config.network.name, items, problems };
   context.stdout(options.json === true ? formatJson(result) : formatText(result));
   const isRefused = items.some(({ outcome }) => outcome.kind === "refused");
-  if (isRefused || problems.length > 0) throw new SilentFailure(exitStatus.failed);
+  const isNothing = isPassedOver && items.length === 0;
+  if (isRefused || isNothing || problems.length > 0) throw new SilentFailure(exitStatus.failed);
 }
 
 // As the daemon last wrote, else as the manifests have it: a daemon need not have run yet.

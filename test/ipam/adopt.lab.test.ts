@@ -129,6 +129,17 @@ status: { addresses: [{ type: InternalIP, address: 172.30.1.11 }] }
     );
   });
 
+  test("fails where all that there is was passed over", () => {
+    const command = [process.execPath, join(root, "cli/main.ts"), "ipam", "adopt"];
+    const status = (): string =>
+      machine.run("sh", "-c", '"$@"; echo "status $?"', "sh", ...command);
+    expect(status()).toContain("status 0");
+    hostLocal("ADD", "other", "podman", "10.88.0.0/16");
+    const said = status();
+    expect(said).toContain("podman: passed over");
+    expect(said).toContain("status 1");
+  });
+
   test("takes over flannel's, and names the subnet that the node lacks", () => {
     expect(adopt("--from", "flannel")).toContain(
       `Cannot find flannel's "/run/flannel/subnet.env": flannel has not run on this node`,
