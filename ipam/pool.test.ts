@@ -34,6 +34,15 @@ describe("ADD and STATUS with pools", () => {
     expect(await given("demo/other", { pool: "db" })).toEqual(["10.250.3.3/29"]);
   });
 
+  test("names the pool that an address was asked of, and its bounds", async () => {
+    const args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=x;IP=10.244.3.4";
+    const reply = await callIpam(data, { facts, args, container: "x" });
+    expect(printed(reply)).toMatchObject({
+      code: 7,
+      msg: expect.stringContaining('pool "db" (10.250.3.1-10.250.3.6 of 10.250.3.0/29)'),
+    });
+  });
+
   test("goes round each pool by itself", async () => {
     const release = (container: string) =>
       callIpam(data, { command: "DEL", facts, container, ipam: { quarantineSeconds: 0 } });

@@ -13,6 +13,7 @@ import {
   formatSet,
   givable,
   rangeOf,
+  reservedCount,
   setSize,
 } from "./range.ts";
 
@@ -51,7 +52,11 @@ export type Refusal =
       readonly reason: Exclusion["reason"] | "held" | "other";
     }
   /** Requested addresses that no set has, or of which a set has several. */
-  | { readonly kind: "unused"; readonly addresses: readonly Ip[] };
+  | {
+      readonly kind: "unused";
+      readonly addresses: readonly Ip[];
+      readonly sets: readonly RangeSet[];
+    };
 
 export type Reservation =
   | { readonly kind: "planned"; readonly addresses: readonly PlannedAddress[] }
@@ -59,17 +64,23 @@ export type Reservation =
 
 /** One address per set, in their order: what is held already, else what is requested, else the next. */
 export function planReservation(demand: Demand, holdings: Holdings): Reservation {
+  const { sets } = demand;
   const unused = new Set(demand.requestedIps);
-  const addresses: PlannedAddress[] = [];
-  for (const [at, set] of demand.sets.entries()) {
-    const index = set[0]?.place ?? at;
+  const requests = sets.map((set) => {
     const requested = [...unused].find((address) => rangeOf(set, address) !== undefined);
     if (requested !== undefined) unused.delete(requested);
+    return requested;
+  });
+  // Before it is told that a set is full: another one, or another time, would not help.
+  if (unused.size > 0) return { kind: "unused", addresses: [...unused], sets };
+  const addresses: PlannedAddress[] = [];
+  for (const [at, set] of sets.entries()) {
+    const index = set[0]?.place ?? at;
+    const requested = requests[at];
     const planned = planSet({ ...demand, set, index, requested }, holdings);
     if (planned.kind !== "planned") return planned;
     addresses.push(planned.address);
   }
-  if (unused.size > 0) return { kind: "unused", addresses: [...unused] };
   return { kind: "planned", addresses };
 }
 
@@ -148,10 +159,12 @@ export function refusalError(
   switch (refusal.kind) {
     case "exhausted": {
       const { size, held, resting } = usageOf(refusal.set, holdings);
+      const kept = reservedCount(refusal.set);
+      const reserved = kept === 0n ? "" : `, ${kept} are reserved (network.ipam.reserved)`;
       return new CniError(
         CniCode.addressesExhausted,
         `Cannot give an address of network "${network}": ${held} of ${size} are held ` +
-          `in ${formatSet(refusal.set)}, ${resting} rest in quarantine`,
+          `in ${formatSet(refusal.set)}, ${resting} rest in quarantine${reserved}`,
       );
     }
     case "conflict":
@@ -164,7 +177,8 @@ export function refusalError(
       return new CniError(
         CniCode.invalidConfig,
         `Cannot give the requested address "${refusal.addresses.join('", "')}" of network ` +
-          `"${network}": expected at most one in each range set, inside its bounds`,
+          `"${network}": expected at most one in each range set, inside its bounds: ` +
+          refusal.sets.map(formatSet).join("; "),
       );
     default:
       return assertNever(refusal);

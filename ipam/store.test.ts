@@ -191,7 +191,7 @@ describe("reserve()", () => {
   });
 
   test.each([
-    ["hl-alloc-25, after the end", ["10.1.2.7"], "inside its bounds"],
+    ["hl-alloc-25, after the end", ["10.1.2.7"], "bounds: 10.1.2.1-10.1.2.6 of 10.1.2.0/29"],
     ["the gateway", ["10.1.2.1"], "it is the gateway"],
     ["hl-alloc-31, two of one set", ["10.1.2.3", "10.1.2.4"], '"10.1.2.4"'],
   ])("%s: refused, nothing held", async (_id, requested, message) => {
