@@ -138,6 +138,11 @@ test("formatStatus() of a daemon that knows nothing yet names what is missing", 
   expect(early).not.toMatch(/PEER|REPAIRED|problem|undefined/);
 });
 
+test("formatStatus() says when the sweep could not look", () => {
+  const sweep = { lastAt: "2026-11-20T11:00:00.000Z", problem: "Cannot tell x", freed: [] };
+  expect(formatStatus({ ...report, sweep })).toMatch(/forgotten +0 freed; Cannot tell x\n/);
+});
+
 test.each([
   [0.4, "0 s"],
   [59.9, "59 s"],

@@ -129,11 +129,11 @@ const formatMs = (ms: number | undefined): string =>
 const listOr = (items: readonly string[], none: string): string =>
   items.length === 0 ? none : items.join(" ");
 
-const formatSweep = ({ lastAt, freed }: SweepStatus): string => {
+const formatSweep = ({ lastAt, problem, freed }: SweepStatus): string => {
   const [newest] = freed.slice(-1);
   const last =
     newest && `, the last at ${newest.at}: ${newest.addresses.join(" ")} (${newest.why})`;
-  return `${freed.length} freed${last ?? ""}${lastAt === undefined ? ", not looked yet" : ""}`;
+  return `${freed.length} freed${last ?? ""}${lastAt === undefined ? ", not looked yet" : ""}${problem === undefined ? "" : `; ${problem}`}`;
 };
 
 const formatPool = ({ pool, family, held, size, quarantined }: PoolStatus): string =>

@@ -111,6 +111,8 @@ export interface RepairStatus {
 export interface SweepStatus {
   /** RFC 3339: when the daemon last looked for them; absent before it did. */
   readonly lastAt?: string;
+  /** Why the last look could not tell which sandboxes live. */
+  readonly problem?: string;
   /** What it freed since it started: the newest, 64 at most, oldest first. */
   readonly freed: readonly FreedStatus[];
 }

@@ -10,7 +10,7 @@ import type { Ipam } from "../ipam/ipam.ts";
 import { momentOf } from "../ipam/lease-memory.ts";
 import { systemBootClock } from "../kernel/boot-clock.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import { liveNetworkNamespaces } from "../kernel/live-namespaces.ts";
+import { liveNetworkNamespaces, namespacesUnseen } from "../kernel/live-namespaces.ts";
 
 const proveEveryMs = 5_000;
 // One dump of everything answers for any number of addresses. Beyond so many entries it would hold up
@@ -44,7 +44,13 @@ export function careForLeases(options: LeaseCareOptions): LeaseCare {
   const { signal } = stop;
   const startedAtMs = clock.monotonicMs();
   const now = () => momentOf({ clock, boot: systemBootClock });
-  const sweep = handlers.forgotten({ now, liveNamespaces: liveNetworkNamespaces, graceMs });
+  let isBlind = false;
+  const liveNamespaces = async (stopped: AbortSignal) => {
+    const live = await liveNetworkNamespaces(stopped);
+    isBlind ||= live === undefined;
+    return live;
+  };
+  const sweep = handlers.forgotten({ now, liveNamespaces, graceMs });
   let swept: SweepStatus = { freed: [] };
   const repeat = (everyMs: number, what: string, task: () => Promise<unknown>): AsyncDisposable => {
     let round: Promise<unknown> | undefined;
@@ -76,10 +82,12 @@ export function careForLeases(options: LeaseCareOptions): LeaseCare {
   stack.use(
     repeat(Math.min(sweepEveryMs, Math.max(graceMs, 1000)), "cannot sweep leases", async () => {
       if (clock.monotonicMs() - startedAtMs < graceMs) return;
+      isBlind = false;
       const freed = await sweep.run(signal, { isDryRun: false });
       const lastAt = new Date(clock.nowMs()).toISOString();
       const dated = freed.map((one) => ({ at: lastAt, ...one }));
-      swept = { lastAt, freed: [...swept.freed, ...dated].slice(-mostReported) };
+      const problem = isBlind ? { problem: namespacesUnseen } : {};
+      swept = { lastAt, ...problem, freed: [...swept.freed, ...dated].slice(-mostReported) };
     }),
   );
   stack.use(repeat(sweepEveryMs, "cannot restore leases", () => handlers.restoreLeases(signal)));

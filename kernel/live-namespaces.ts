@@ -48,6 +48,11 @@ async function seenNamespaces(signal: AbortSignal): Promise<ReadonlySet<number>>
   return live;
 }
 
+/** For people, when {@link liveNetworkNamespaces} gives undefined. */
+export const namespacesUnseen =
+  "Cannot tell which sandboxes live: not all processes of the machine are seen from here, " +
+  "expected its first PID namespace and root's rights";
+
 function note(live: Set<number>, name: string): void {
   const inode = /^net:\[(\d+)\]$/.exec(name)?.[1];
   if (inode !== undefined) live.add(Number(inode));

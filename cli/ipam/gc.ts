@@ -13,7 +13,7 @@ import { openIpam } from "../../ipam/store.ts";
 import { systemBootClock } from "../../kernel/boot-clock.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { openKernel } from "../../kernel/linux.ts";
-import { liveNetworkNamespaces } from "../../kernel/live-namespaces.ts";
+import { liveNetworkNamespaces, namespacesUnseen } from "../../kernel/live-namespaces.ts";
 import { readNodeFacts } from "../../kernel/node-facts.ts";
 import { systemRandom } from "../../kernel/random.ts";
 import { type CliContext, exitStatus, SilentFailure, UsageError } from "../context.ts";
@@ -75,11 +75,7 @@ export async function collectForgotten(
   });
   const sweep = handlers.forgotten({
     now: () => momentOf({ clock, boot: systemBootClock }),
-    liveNamespaces: async (stop) => {
-      const live = await liveNamespaces(stop);
-      if (live === undefined) problems.add(unseen);
-      return live;
-    },
+    liveNamespaces,
     graceMs,
   });
   const look = async (): Promise<readonly Forgotten[]> => {
@@ -87,15 +83,13 @@ export async function collectForgotten(
     using _lock = await openAttachLock("shared", lock, signal);
     return sweep.run(signal, { isDryRun });
   };
+  // Asked here too: a look at nothing but what certainly lives asks for none, and would not tell.
+  if ((await liveNamespaces(signal)) === undefined) problems.add(namespacesUnseen);
   const first = await look();
   await setTimeout(graceMs, undefined, { signal });
   const second = await look();
   return { isDryRun, freed: isDryRun ? second : [...first, ...second], problems: [...problems] };
 }
-
-const unseen =
-  "Cannot tell which sandboxes live: not all processes of the machine are seen from here, " +
-  "expected its first PID namespace and root's rights";
 
 function problemLog(note: (problem: string) => void): Log {
   const noted: Log["warn"] = ({ err, problem, ...facts }, message) => {

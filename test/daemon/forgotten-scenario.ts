@@ -33,8 +33,8 @@ const pairs = (): number => kernel.links().filter(({ name }) => name.startsWith(
 while (pairs() > 1) await new Promise((resolve) => setTimeout(resolve, 5));
 
 const machine = readlinkSync("/proc/self/ns/pid");
-const gc = async (isDryRun: boolean): Promise<object> => {
-  const liveNamespaces = (signal: AbortSignal) => liveNetworkNamespaces(signal, machine);
+const seen = (signal: AbortSignal) => liveNetworkNamespaces(signal, machine);
+const gc = async (isDryRun: boolean, liveNamespaces: typeof seen = seen): Promise<object> => {
   const { freed, problems } = await collectForgotten(
     { graceMs: 10, isDryRun, liveNamespaces },
     never,
@@ -46,4 +46,7 @@ const gc = async (isDryRun: boolean): Promise<object> => {
   const records = readdirSync(paths.attachments).filter((name) => name.endsWith(".json"));
   return { said, problems, holders, records: records.length };
 };
-process.stdout.write(JSON.stringify([await gc(true), await gc(false), await gc(false)]));
+const rounds = [await gc(true), await gc(false), await gc(false)];
+// Nothing is left that a look would ask for: what cannot be told is told all the same.
+rounds.push(await gc(false, () => Promise.resolve(undefined)));
+process.stdout.write(JSON.stringify(rounds));
