@@ -39,7 +39,7 @@ export const hasOwnIpam = (conf: NetConf): boolean => conf.ipam.type === ownIpam
 
 /** Throws CniError invalidConfig when addresses cannot be asked for at all, before anything is done. */
 export function requireIpam(
-  { kernel }: Pick<AttachContext, "kernel">,
+  { kernel, clock }: Pick<AttachContext, "kernel" | "clock">,
   { conf, environment }: NetworkRequest,
   facts: NodeFacts,
 ): void {
@@ -51,7 +51,7 @@ export function requireIpam(
   if (conf.ipam.ranges.length === 0) return;
   refuseAddresses(
     offers.flatMap(canonicalSets).flat(),
-    peerAddresses(kernel),
+    peerAddresses(kernel, clock),
     "another node's own address",
   );
 }
