@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { diffNode } from "../core/diff.ts";
 import { vxlanDevice } from "../core/names.ts";
-import { aNode } from "../test/support/builders.ts";
+import { aNode, cidr } from "../test/support/builders.ts";
 import { nodeA, nodeB, nodeC, overlay } from "../test/support/overlay.ts";
 import { calm, problemsOf, scene, sure } from "../test/support/reconciler.ts";
 import { observeNode } from "./observe.ts";
@@ -55,5 +55,16 @@ describe("Reconciler", () => {
     await programmed();
     await reaches(({ problems }) => problems.length > 0);
     await has("10.244.3.0/24");
+  });
+
+  test("takes blocks that a start finds gone for blocks, not for nodes", async () => {
+    const { source, kernel, programmed, has, lacks } = scene();
+    const blocks = ["10.244.3.0/26", "10.244.3.64/26", "10.244.3.128/26", "10.244.3.192/26"];
+    const before = [nodeB, { ...nodeC, podCidrs: blocks.map(cidr) }];
+    kernel.apply(diffNode(overlay({ peers: before }).node, observeNode(kernel), sure));
+    source.setNodes(nodeA, nodeB, { ...nodeC, podCidrs: [cidr("10.244.3.0/26")] });
+    expect((await programmed()).problems).toEqual([]);
+    await has("10.244.3.0/26");
+    await lacks("10.244.3.64/26");
   });
 });

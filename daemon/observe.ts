@@ -1,5 +1,5 @@
 // What is in the kernel of the things that the daemon looks after.
-import { familyOf } from "../core/address.ts";
+import { familyOf, type Ip } from "../core/address.ts";
 import { isNodeRoute, type ObservedNode } from "../core/desired/node-state.ts";
 import { isUnderlayCandidate, type LinkAddresses } from "../core/desired/underlay.ts";
 import { routeProtocol, vxlanDevice } from "../core/names.ts";
@@ -25,11 +25,17 @@ export const observeUnderlay = (kernel: NetworkNamespace): readonly LinkAddresse
     .filter(isUnderlayCandidate)
     .map((link) => ({ link, addresses: kernel.addresses(link.name) }));
 
-/** About as many as there are peers: of the family that has more, and none of the node's own. */
-export function countPeerRoutes(kernel: NetworkNamespace): number {
-  const counts = { 4: 0, 6: 0 };
+/**
+ * About as many as the kernel has ways to: each has a tunnel's end or a gateway, however many blocks lead
+ * there. Of gateways those of the family that has more.
+ */
+export function countPeers(kernel: NetworkNamespace): number {
+  const gateways = { 4: new Set<Ip>(), 6: new Set<Ip>() };
   for (const route of kernel.routes({ protocol: routeProtocol })) {
-    if (isNodeRoute(route) && route.type === "unicast") counts[familyOf(route.destination)]++;
+    const { gateway, device } = route;
+    if (gateway === undefined || device === vxlanDevice || !isNodeRoute(route)) continue;
+    gateways[familyOf(gateway)].add(gateway);
   }
-  return Math.max(counts[4], counts[6]);
+  const tunnels = kernel.link(vxlanDevice) === undefined ? [] : kernel.fdb(vxlanDevice);
+  return new Set(tunnels.map(({ mac }) => mac)).size + Math.max(gateways[4].size, gateways[6].size);
 }

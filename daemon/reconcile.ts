@@ -27,7 +27,7 @@ import {
   describeApplied,
 } from "./apply.ts";
 import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
-import { countPeerRoutes, observeUnderlay } from "./observe.ts";
+import { countPeers, observeUnderlay } from "./observe.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
 import type { Source } from "./source/source.ts";
 
@@ -223,7 +223,7 @@ export class Reconciler implements Disposable {
   #mayShrink(plan: NodePlan): boolean {
     const { clock, kernel, log, removalGraceMs } = this.#options;
     const nowMs = clock.monotonicMs();
-    const mayRemove = this.#guard.mayRemove(plan.peers.size, nowMs, () => countPeerRoutes(kernel));
+    const mayRemove = this.#guard.mayRemove(plan.peers.size, nowMs, () => countPeers(kernel));
     const { held } = this.#guard;
     if (held === undefined) {
       if (this.#held !== undefined)
