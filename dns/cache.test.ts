@@ -1,18 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { aQuery } from "../test/dns/query.ts";
 import { ip } from "../test/support/builders.ts";
 import { agedAnswer, AnswerCache, type CacheSettings, defaultCacheSettings } from "./cache.ts";
 import { Rcode, RecordType, type ResourceRecord } from "./message.ts";
 import { parseName } from "./name.ts";
 import type { Answer, Query } from "./resolver.ts";
 
-const query = (name: string, type: number = RecordType.A, more: Partial<Query> = {}): Query => ({
-  question: { name: parseName(name)!, type, class: 1 },
-  recursionDesired: true,
-  checkingDisabled: false,
-  dnssecOk: false,
-  ...more,
-});
 const a = (name: string, ttl: number): ResourceRecord => ({
   name: parseName(name)!,
   type: RecordType.A,
@@ -55,7 +49,7 @@ const life = (asked: Query, stored: Answer, more: Partial<CacheSettings> = {}): 
 };
 
 describe("how long an answer is kept", () => {
-  const www = query("www.example");
+  const www = aQuery("www.example");
   const nodata = (ttl: number, minimum: number): Answer =>
     answer({ authorities: [soa("example", ttl, minimum)] });
   test.each<[string, Answer, number]>([
@@ -92,7 +86,7 @@ describe("how long an answer is kept", () => {
 describe("what is found", () => {
   test("the TTL counts down, for all records, and never reaches 0 within its time", () => {
     const cache = cacheWith();
-    const asked = query("www.example");
+    const asked = aQuery("www.example");
     const chain = [cname("www.example", "x.example", 60), a("x.example", 10)];
     cache.store(asked, answer({ answers: chain }), 1000);
     const at = (nowMs: number): number[] =>
@@ -108,42 +102,42 @@ describe("what is found", () => {
 
   test("the asker's spelling, whoever asked first", () => {
     const cache = cacheWith();
-    cache.store(query("WWW.example"), answer({ answers: [a("WWW.example", 60)] }), 0);
-    const asked = query("www.EXAMPLE");
+    cache.store(aQuery("WWW.example"), answer({ answers: [a("WWW.example", 60)] }), 0);
+    const asked = aQuery("www.EXAMPLE");
     const { answers } = agedAnswer(asked, cache.find(asked, 0)!, 0);
     expect(answers.map(({ name }) => name)).toEqual([asked.question.name]);
   });
 
   test("type, DO and CD are apart; a name that does not exist has no type", () => {
     const cache = cacheWith();
-    const asked = query("www.example");
+    const asked = aQuery("www.example");
     cache.store(asked, answer({ answers: [a("www.example", 60)] }), 0);
-    expect(cache.find(query("www.example", RecordType.AAAA), 0)).toBeUndefined();
+    expect(cache.find(aQuery("www.example", RecordType.AAAA), 0)).toBeUndefined();
     expect(cache.find({ ...asked, dnssecOk: true }, 0)).toBeUndefined();
     expect(cache.find({ ...asked, checkingDisabled: true }, 0)).toBeUndefined();
     const absent = answer({ rcode: Rcode.NXDOMAIN, authorities: [soa("example", 60, 60)] });
-    cache.store(query("no.example"), absent, 0);
-    expect(cache.find(query("no.example", RecordType.TXT), 0)?.isStale).toBe(false);
-    expect(cache.find(query("x.no.example"), 0)).toBeUndefined();
+    cache.store(aQuery("no.example"), absent, 0);
+    expect(cache.find(aQuery("no.example", RecordType.TXT), 0)?.isStale).toBe(false);
+    expect(cache.find(aQuery("x.no.example"), 0)).toBeUndefined();
     // It has been made since.
-    const text = query("no.example", RecordType.A);
+    const text = aQuery("no.example", RecordType.A);
     cache.store(text, answer({ answers: [a("no.example", 60)] }), 1);
     expect(cache.find(text, 2)?.entry.answer.rcode).toBe(Rcode.NOERROR);
-    expect(cache.find(query("no.example", RecordType.TXT), 2)).toBeUndefined();
+    expect(cache.find(aQuery("no.example", RecordType.TXT), 2)).toBeUndefined();
   });
 
   test("behind a link it is the target that does not exist", () => {
     const cache = cacheWith();
     const answers = [cname("www.example", "no.example", 60)];
     const authorities = [soa("example", 60, 60)];
-    cache.store(query("www.example"), answer({ rcode: 3, answers, authorities }), 0);
-    expect(cache.find(query("www.example"), 0)?.isStale).toBe(false);
-    expect(cache.find(query("www.example", RecordType.CNAME), 0)).toBeUndefined();
+    cache.store(aQuery("www.example"), answer({ rcode: 3, answers, authorities }), 0);
+    expect(cache.find(aQuery("www.example"), 0)?.isStale).toBe(false);
+    expect(cache.find(aQuery("www.example", RecordType.CNAME), 0)).toBeUndefined();
   });
 
   test("a failure for a second, twice as long each time, half a minute at the most", () => {
     const cache = cacheWith();
-    const asked = query("www.example");
+    const asked = aQuery("www.example");
     const lengths: number[] = [];
     for (let nowMs = 0, i = 0; i < 7; i++) {
       cache.storeFailure(asked, Rcode.SERVFAIL, nowMs);
@@ -177,16 +171,16 @@ describe("whatever is stored in whatever order", () => {
           nowMs += laterMs;
           const answers = Array.from({ length: records }, () => a(name, ttl));
           const absent = { rcode: Rcode.NXDOMAIN, authorities: [soa("example", ttl, ttl)] };
-          cache.store(query(name), answer(isNegative ? absent : { answers }), nowMs);
+          cache.store(aQuery(name), answer(isNegative ? absent : { answers }), nowMs);
           endsAtMs.set(name, nowMs + ttl * 1000);
           expect(cache.bytes).toBeLessThanOrEqual(maxBytes);
           for (const [known, endMs] of endsAtMs) {
-            const found = cache.find(query(known), nowMs);
+            const found = cache.find(aQuery(known), nowMs);
             if (found === undefined) continue;
             expect(found.isStale).toBe(nowMs >= endMs);
             expect(nowMs).toBeLessThan(endMs + 10_000);
             const leftMs = found.isStale ? 30_000 : endMs - nowMs;
-            const aged = agedAnswer(query(known), found, nowMs);
+            const aged = agedAnswer(aQuery(known), found, nowMs);
             for (const record of [...aged.answers, ...aged.authorities]) {
               expect(record.ttl).toBeLessThanOrEqual(Math.ceil(leftMs / 1000));
               expect(record.ttl).toBeGreaterThan(0);
@@ -200,15 +194,15 @@ describe("whatever is stored in whatever order", () => {
 
   test("who was used longest ago leaves first", () => {
     const store = (cache: AnswerCache, name: string): void =>
-      cache.store(query(name), answer({ answers: [a(name, 60)] }), 0);
+      cache.store(aQuery(name), answer({ answers: [a(name, 60)] }), 0);
     const one = cacheWith();
     store(one, "a.example");
     const cache = cacheWith({ maxBytes: 2 * one.bytes });
     store(cache, "a.example");
     store(cache, "b.example");
-    cache.find(query("a.example"), 0);
+    cache.find(aQuery("a.example"), 0);
     store(cache, "c.example");
-    const isThere = (name: string): boolean => cache.find(query(name), 0) !== undefined;
+    const isThere = (name: string): boolean => cache.find(aQuery(name), 0) !== undefined;
     expect(["a.example", "b.example", "c.example"].map(isThere)).toEqual([true, false, true]);
     expect(cache.evictions).toBe(1);
   });

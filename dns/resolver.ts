@@ -11,7 +11,15 @@ import {
 import { foldName, type Name } from "./name.ts";
 import type { Zone, ZoneAnswer } from "./zone.ts";
 
+/** Who asks. */
+export interface Client {
+  /** The textual address, as the socket gives it: a link-local one has its device behind a "%". */
+  readonly address: string;
+  readonly transport: "udp" | "tcp";
+}
+
 export interface Query {
+  readonly client: Client;
   /** Of class IN, and not of a type that is about the message or a transfer. */
   readonly question: Question;
   readonly recursionDesired: boolean;

@@ -5,7 +5,7 @@ import { cidr } from "../test/support/builders.ts";
 import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
 import { Rcode } from "./message.ts";
-import { chain, failure, type Resolve } from "./resolver.ts";
+import { chain, failure, type Query, type Resolve } from "./resolver.ts";
 import { createResponder, type Responder } from "./responder.ts";
 import { specialNames } from "./special-names.ts";
 
@@ -42,6 +42,16 @@ describe("createResponder()", () => {
     expect(told && judged(told).extendedError).toBe(14);
     const untold = await respond(queryOctets("a.example", "A"), client);
     expect(untold && judged(untold)).toMatchObject({ hasOpt: false, rcode: "SERVFAIL" });
+  });
+
+  test.each(["udp", "tcp"] as const)("hands on who asks, over %s", async (transport) => {
+    const asked: Query[] = [];
+    const { respond } = responderOf((query) => {
+      asked.push(query);
+      return failure(Rcode.NXDOMAIN);
+    });
+    await respond(queryOctets("a.example", "A"), { address: "10.244.1.7", transport });
+    expect(asked.map((query) => query.client)).toEqual([{ address: "10.244.1.7", transport }]);
   });
 
   test("gives a stranger no answer without a question", () => {

@@ -22,14 +22,14 @@ import {
   RecordClass,
   RecordType,
 } from "./message.ts";
-import { type Answer, type Eventually, failure, type Query, type Resolve } from "./resolver.ts";
-
-/** Where a query comes from. */
-export interface Client {
-  /** The textual address, as the socket gives it. */
-  readonly address: string;
-  readonly transport: "udp" | "tcp";
-}
+import {
+  type Answer,
+  type Client,
+  type Eventually,
+  failure,
+  type Query,
+  type Resolve,
+} from "./resolver.ts";
 
 /** Octets of a query to octets of its answer; undefined: silence. Never throws, never rejects. */
 export type Responder = (packet: Uint8Array, client: Client) => Eventually<Uint8Array | undefined>;
@@ -77,7 +77,7 @@ export function createResponder(options: ResponderOptions): Responder {
     const rejection = rejectionOf(query.message, question);
     if (rejection !== undefined) return finish(query.message, rejection, client);
     try {
-      const answer = resolve(resolverQuery(query.message, question));
+      const answer = resolve(resolverQuery(query.message, question, client));
       if (!(answer instanceof Promise)) return finish(query.message, answer, client);
       return answer.then(
         (settled) => finish(query.message, settled, client),
@@ -150,7 +150,8 @@ function rejectionOf(query: Message, question: Question): Answer | undefined {
   }
 }
 
-const resolverQuery = (message: Message, question: Question): Query => ({
+const resolverQuery = (message: Message, question: Question, client: Client): Query => ({
+  client,
   question,
   recursionDesired: message.recursionDesired,
   checkingDisabled: message.checkingDisabled,

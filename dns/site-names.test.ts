@@ -1,19 +1,14 @@
 import { expect, test } from "vitest";
+import { aQuery } from "../test/dns/query.ts";
 import { ip } from "../test/support/builders.ts";
 import { hostsHandler } from "./local-names.ts";
 import { Rcode, RecordType } from "./message.ts";
 import { formatName, parseName } from "./name.ts";
-import { type Answer, authoritative, failure, type Query } from "./resolver.ts";
+import { type Answer, authoritative, failure } from "./resolver.ts";
 import { rewriteHandler } from "./rewrite.ts";
 import { routeHandler } from "./route.ts";
 import { siteNamesOf } from "./site-names.ts";
 
-const query = (name: string, type: number = RecordType.A): Query => ({
-  question: { name: parseName(name)!, type, class: 1 },
-  recursionDesired: true,
-  checkingDisabled: false,
-  dnssecOk: false,
-});
 const site = siteNamesOf({
   stubs: {
     example: [],
@@ -33,7 +28,7 @@ test("a rewritten name is asked for as another, and answered as itself", async (
   const asked: string[] = [];
   const handler = rewriteHandler(site.rewrites);
   const ask = async (name: string): Promise<string[]> => {
-    const answer = await handler(query(name), ({ question }) => {
+    const answer = await handler(aQuery(name), ({ question }) => {
       asked.push(formatName(question.name));
       const target = { kind: "name", name: parseName("t.example")! } as const;
       const cname = { ...question, type: RecordType.CNAME, ttl: 1, data: target };
@@ -56,7 +51,7 @@ test("a rewritten name is asked for as another, and answered as itself", async (
 test("hosts have addresses, a first name for each address, and no other type", async () => {
   const handler = hostsHandler(site.hosts, 5);
   const ask = async (name: string, type: number): Promise<Answer> =>
-    handler(query(name, type), () => failure(99));
+    handler(aQuery(name, type), () => failure(99));
   const data = ({ answers }: Answer): unknown[] => answers.map((record) => record.data);
   expect(data(await ask("A.example", 1))).toEqual([{ kind: "address", address: "192.0.2.1" }]);
   expect(data(await ask("a.example", 28))).toEqual([{ kind: "address", address: "2001:db8::1" }]);
@@ -72,7 +67,7 @@ test("hosts have addresses, a first name for each address, and no other type", a
 test("K28 the most specific domain counts, on label borders", async () => {
   const routes = site.stubs.map(({ domain }, i) => ({ domain, resolve: () => failure(50 + i) }));
   const ask = async (name: string): Promise<number> =>
-    (await routeHandler(routes)(query(name), () => failure(99))).rcode;
+    (await routeHandler(routes)(aQuery(name), () => failure(99))).rcode;
   expect(await ask("a.Corp.example")).toBe(51);
   expect(await ask("corp.example")).toBe(51);
   expect(await ask("xcorp.example")).toBe(50);

@@ -8,8 +8,8 @@ import { defaultCacheSettings } from "../../dns/cache.ts";
 import { SharedCounters } from "../../dns/counters.ts";
 import { forwardHandler, type ForwardLimits } from "../../dns/forward.ts";
 import { ExtendedError, Rcode, RecordType } from "../../dns/message.ts";
-import { parseName } from "../../dns/name.ts";
-import { type Answer, chain, type Query } from "../../dns/resolver.ts";
+import { type Answer, chain } from "../../dns/resolver.ts";
+import { aQuery } from "./query.ts";
 import {
   a,
   cname,
@@ -43,14 +43,8 @@ function resolver(upstream: ScriptedUpstream, limits: Partial<ForwardLimits> = {
     limits,
   });
   const resolve = chain([cache, forward]);
-  const query = (name: string, type: number): Query => ({
-    question: { name: parseName(name)!, type, class: 1 },
-    recursionDesired: true,
-    checkingDisabled: false,
-    dnssecOk: false,
-  });
   return {
-    ask: async (name, type = RecordType.A) => resolve(query(name, type)),
+    ask: async (name, type = RecordType.A) => resolve(aQuery(name, type)),
     counters,
     wait: (seconds) => (steppedMs += seconds * 1000),
   };

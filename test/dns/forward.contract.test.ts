@@ -9,6 +9,7 @@ import { type Message, Rcode, RecordType } from "../../dns/message.ts";
 import { foldName, formatName, parseName } from "../../dns/name.ts";
 import type { Upstream } from "../../dns/options.ts";
 import { type Answer, failure, type Query } from "../../dns/resolver.ts";
+import { aQuery } from "./query.ts";
 import { a, reply, type Script, soa, startUpstream } from "./scripted-upstream.ts";
 import { timed } from "./wire-client.ts";
 
@@ -31,13 +32,7 @@ function forwarder(
   return { resolve: async (query) => handler(query, () => failure(99)), counters };
 }
 
-const query = (name: string, more: Partial<Query> = {}): Query => ({
-  question: { name: parseName(name)!, type: RecordType.A, class: 1 },
-  recursionDesired: true,
-  checkingDisabled: false,
-  dnssecOk: false,
-  ...more,
-});
+const query = (name: string, more: Partial<Query> = {}): Query => aQuery(name, RecordType.A, more);
 
 const addresses = (answer: Answer): string[] =>
   answer.answers.map(({ data }) => (data.kind === "address" ? data.address : data.kind));
