@@ -1,7 +1,8 @@
 // An upstream on loopback that does what a test tells it, over UDP and TCP.
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
+import { hasErrno } from "../../core/error.ts";
 import { decodeMessage } from "../../dns/decode.ts";
 import { encodeMessage } from "../../dns/encode.ts";
 import {
@@ -45,7 +46,6 @@ export async function startUpstream(
   script: Script,
   address = "127.0.0.1",
 ): Promise<ScriptedUpstream> {
-  const udp = createSocket("udp4");
   const tcp = createServer((socket) => {
     socket.on("error", () => {});
     socket.on("data", (chunk) => {
@@ -61,16 +61,12 @@ export async function startUpstream(
     asked.push(entry);
     return entry;
   };
+  const { udp, port } = await bindBoth(tcp, address);
   udp.on("message", (packet, client) => {
     for (const reply of script(record(packet, "udp", client.port), self, client)) {
       udp.send(asOctets(reply), client.port, client.address);
     }
   });
-  udp.bind({ address, port: 0 });
-  await once(udp, "listening");
-  const { port } = udp.address();
-  tcp.listen(port, address);
-  await once(tcp, "listening");
   const self: ScriptedUpstream = {
     upstream: { address: ip(address), port },
     asked,
@@ -82,6 +78,29 @@ export async function startUpstream(
   };
   return self;
 }
+
+// The kernel chooses a port that is free for TCP, where connections of others may hold it; UDP's may be
+// taken all the same.
+async function bindBoth(tcp: Server, address: string): Promise<{ udp: Socket; port: number }> {
+  for (let attempt = 0; ; attempt++) {
+    tcp.listen(0, address);
+    await once(tcp, "listening");
+    const { port } = tcp.address() as AddressInfo;
+    const udp = createSocket("udp4");
+    try {
+      udp.bind({ address, port });
+      await once(udp, "listening");
+      return { udp, port };
+    } catch (error) {
+      udp.close();
+      tcp.close();
+      await once(tcp, "close");
+      if (!hasErrno(error, "EADDRINUSE") || attempt === mostAttempts) throw error;
+    }
+  }
+}
+
+const mostAttempts = 20;
 
 const record = (name: string, type: number, ttl: number, data: RecordData): ResourceRecord => ({
   name: parseName(name)!,
