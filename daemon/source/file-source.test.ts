@@ -248,6 +248,17 @@ describe("a file source", () => {
     await has("two");
   });
 
+  test("keeps all when its directory is moved away, and files change in there", async () => {
+    const { has, hasProblem, directory, source } = open({ "a.yaml": namespace("one") });
+    await has("one");
+    renameSync(directory, `${directory}.moved`);
+    rmSync(join(`${directory}.moved`, "a.yaml"));
+    await hasProblem(`Cannot find the directory ${directory}`);
+    expect([...source.state().snapshot.namespaces.keys()]).toEqual(["one"]);
+    renameSync(`${directory}.moved`, directory);
+    await has();
+  });
+
   test("reports a file it cannot read, and reads the others", async () => {
     const { has, hasProblem, directory } = open({ "a.yaml": namespace("one") });
     symlinkSync("nowhere", join(directory, "b.yaml"));

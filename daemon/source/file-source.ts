@@ -1,6 +1,6 @@
 // The cluster from a directory of Kubernetes manifests.
 import { lstatSync, statSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { emptySnapshot } from "../../core/cluster/model.ts";
 import { describeError, hasErrno } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
@@ -204,9 +204,13 @@ function directoryStamp(directories: ReadonlySet<string>): string {
 
 const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 
-/** False for what may be, or has been, a directory or a link: more than this name may be about it. */
+/**
+ * False for what may be, or has been, a directory or a link, and where the directory has gone, perhaps
+ * with its files to another place: more than this name may be about it.
+ */
 function isFileOrNothing(path: string, directories: ReadonlySet<string>): boolean {
   if (directories.has(path) || basename(path).startsWith("..")) return false;
+  if (!isThere(dirname(path))) return false;
   const stats = lstatSync(path, { throwIfNoEntry: false });
   return stats === undefined || stats.isFile();
 }
