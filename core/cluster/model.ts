@@ -1,6 +1,7 @@
 // The cluster as fairlead sees it: Kubernetes' objects, cut down to what is used. Every source
 // (files, later etcd and the Kubernetes API) gives the same Snapshot.
 import type { Cidr, Ip } from "../address.ts";
+import type { Attachment } from "./attachment.ts";
 
 /** A machine of the cluster: Node `status.addresses` (InternalIP) and `spec.podCIDRs`. */
 export interface Node {
@@ -86,6 +87,8 @@ export interface Snapshot {
   readonly services: ReadonlyMap<string, Service>;
   readonly endpointSlices: ReadonlyMap<string, EndpointSlice>;
   readonly pods: ReadonlyMap<string, Pod>;
+  /** By id: other nodes' attachments, from a source that carries them. */
+  readonly attachments?: ReadonlyMap<string, Attachment>;
 }
 
 export const emptySnapshot: Snapshot = {
