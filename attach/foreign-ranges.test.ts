@@ -14,14 +14,16 @@ const clusterFacts = {
   serviceCidrs: [cidr("10.97.0.0/16")],
 };
 
-function ask(range: RangeConf) {
+function ask(range: RangeConf, place: { readonly name?: string; readonly dataDir?: string } = {}) {
   const kernel = createFakeMachine();
   kernel.addDevice({ name: vxlanDevice, mac: mac("02:00:00:00:00:02") });
   const entry = { device: vxlanDevice, mac: mac("02:00:00:00:00:03"), isPermanent: true };
   kernel.apply([{ kind: "replace-fdb", entry: { ...entry, destination: ip("172.30.1.12") } }]);
   const node = createNode(kernel, { nodeFacts: () => clusterFacts });
-  const ipam = { type: ownIpamType, ranges: [[range]], routes: [], requestedIps: [] };
-  return { node, reply: node.handlers.add(aRequest({ conf: { ipam } }), forever) };
+  const { name = facts.network, dataDir } = place;
+  const from = { ranges: [[range]], routes: [], requestedIps: [], ...(dataDir && { dataDir }) };
+  const conf = { name, ipam: { type: ownIpamType, ...from } };
+  return { node, reply: node.handlers.add(aRequest({ conf }), forever) };
 }
 
 const bounded = (subnet: string, address: string): RangeConf => ({
@@ -64,4 +66,31 @@ test.each([
   const { node, reply } = ask(range);
   using _node = node;
   expect((await reply).ips.map(({ address }) => address.address)).toEqual([expected]);
+});
+
+test.each([{ name: "storage" }, { dataDir: "/run/leases" }])(
+  "ADD refuses to %j what the daemon's network gives of the node's blocks",
+  async (place) => {
+    for (const subnet of ["10.244.1.128/25", "10.244.0.0/16"]) {
+      const { node, reply } = ask({ subnet: cidr(subnet) }, place);
+      using _node = node;
+      await expect(reply).rejects.toMatchObject({
+        code: CniCode.invalidConfig,
+        message: expect.stringContaining(
+          'this node\'s block 10.244.1.0/24, whose addresses network "fairlead"',
+        ),
+      });
+      expect(node.leftovers()).toEqual([]);
+    }
+  },
+);
+
+test("ADD refuses to keep leases of the node's blocks in another directory", async () => {
+  using node = createNode(createFakeMachine());
+  const { ipam } = aRequest().conf;
+  const conf = { ipam: { ...ipam, dataDir: "/run/leases" } };
+  await expect(node.handlers.add(aRequest({ conf }), forever)).rejects.toMatchObject({
+    code: CniCode.invalidConfig,
+    message: expect.stringContaining('Invalid ipam.dataDir "/run/leases"'),
+  });
 });

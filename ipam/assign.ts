@@ -5,13 +5,14 @@ import type { CniResult, Dns, IpamConf, NetConf } from "../core/cni/types.ts";
 import type { PodName } from "../core/cni/pod-name.ts";
 import { describeError } from "../core/error.ts";
 import { type NodeFacts, defaultQuarantineSeconds } from "../core/node-facts.ts";
+import { paths } from "../core/paths.ts";
 import { vtepAddress } from "../core/pod-cidr.ts";
 import { type NodePool, nodePools } from "../core/pool.ts";
 import { parseResolvConf } from "../core/resolv-conf.ts";
 import { readSmallFile } from "../kernel/read-small-file.ts";
 import type { Ipam, Offer, ReserveRequest, Withheld } from "./ipam.ts";
 import { choosePool, type PoolFacts } from "./pool.ts";
-import { type OwnerFacts, refuseForeign } from "./foreign-range.ts";
+import { isDaemons, type OwnerFacts, refuseForeign } from "./foreign-range.ts";
 import { canonicalSets, nodeRanges } from "./range.ts";
 
 /** What of the node decides about addresses. */
@@ -36,7 +37,7 @@ export function offerOf(conf: AddressConf, facts: () => RangeFacts, pod?: PodNam
     const known = factsOfNetwork(conf, facts);
     return offerOfPool(choosePool(known, { pod, configured }), known);
   }
-  if (configured === undefined) return ownOffer(conf.ipam, knownFacts(facts));
+  if (configured === undefined) return ownOffer(conf, knownFacts(facts));
   throw new CniError(
     CniCode.invalidConfig,
     `Invalid ipam.pool "${configured}": expected no ranges beside it`,
@@ -44,9 +45,10 @@ export function offerOf(conf: AddressConf, facts: () => RangeFacts, pod?: PodNam
 }
 
 // In host-local's place, under its name, what it takes is taken.
-function ownOffer({ type, ranges }: IpamConf, facts: RangeFacts | undefined): Offer {
+function ownOffer({ name, ipam }: AddressConf, facts: RangeFacts | undefined): Offer {
+  const { type, ranges, dataDir } = ipam;
   const offer = { ranges, withheld: withheldOf(facts) };
-  if (type === ownIpamType) refuseForeign(canonicalSets(offer), facts);
+  if (type === ownIpamType) refuseForeign(canonicalSets(offer), { network: name, dataDir }, facts);
   return offer;
 }
 
@@ -88,10 +90,18 @@ export const poolOffers = (facts: RangeFacts): readonly Offer[] =>
     .filter(({ podCidrs }) => podCidrs.length > 0)
     .map((pool) => offerOfPool(pool, facts));
 
-function factsOfNetwork({ name }: AddressConf, facts: () => RangeFacts): RangeFacts {
+function factsOfNetwork({ name, ipam }: AddressConf, facts: () => RangeFacts): RangeFacts {
   const known = facts();
   const { network } = known;
-  if (name === network) return known;
+  const { dataDir } = ipam;
+  if (isDaemons({ network: name, dataDir }, known)) return known;
+  if (name === network) {
+    throw new CniError(
+      CniCode.invalidConfig,
+      `Invalid ipam.dataDir "${dataDir}": expected none, or ipam.ranges of the configuration's own; the ` +
+        `leases of network "${network}" are in ${paths.leases}`,
+    );
+  }
   throw new CniError(
     CniCode.invalidConfig,
     `Invalid name "${name}": expected the daemon's network "${network}", ` +

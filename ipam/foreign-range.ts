@@ -3,16 +3,39 @@
 import { type Cidr, type Ip, cidrBase, cidrLast, familyOf, ipToBigInt } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
+import { paths } from "../core/paths.ts";
 import { specialNetworks } from "../core/special-networks.ts";
 import { type Range, type RangeSet, formatSet } from "./range.ts";
 
 /** What of the node says whose addresses are; what is absent is not known. */
 export type OwnerFacts = Partial<
-  Pick<NodeFacts, "podCidrs" | "pools" | "clusterCidrs" | "serviceCidrs" | "nodeAddresses" | "dns">
+  Pick<
+    NodeFacts,
+    "network" | "podCidrs" | "pools" | "clusterCidrs" | "serviceCidrs" | "nodeAddresses" | "dns"
+  >
 >;
 
-/** Throws CniError invalidConfig naming the first range that has addresses of others, and whose. */
-export function refuseForeign(sets: readonly RangeSet[], facts: OwnerFacts = {}): void {
+/** Which leases say what is held: of one network, in one directory. */
+export interface LeasePlace {
+  readonly network: string;
+  readonly dataDir: string | undefined;
+}
+
+/** Whether the place is that of the daemon's network, which gives the addresses of the node's blocks. */
+export const isDaemons = (
+  { network, dataDir = paths.leases }: LeasePlace,
+  facts: OwnerFacts,
+): boolean => network === facts.network && dataDir === paths.leases;
+
+/**
+ * Throws CniError invalidConfig naming the first range that has addresses of others, and whose. Those of
+ * the node's own blocks are for the daemon's network alone: two places of leases would give them twice.
+ */
+export function refuseForeign(
+  sets: readonly RangeSet[],
+  place: LeasePlace,
+  facts: OwnerFacts = {},
+): void {
   for (const range of sets.flat()) {
     const special = specialNetworks.find(({ cidr }) => overlaps(range, cidr));
     if (special !== undefined) throw refused(range, `${special.cidr}, which is ${special.what}`);
@@ -21,8 +44,14 @@ export function refuseForeign(sets: readonly RangeSet[], facts: OwnerFacts = {})
     refuseAddresses([range], dns?.nameservers ?? [], "the cluster's DNS service address");
     const services = serviceCidrs.find((cidr) => overlaps(range, cidr));
     if (services !== undefined) throw refused(range, `the services' network ${services}`);
+    const { podCidrs = [] } = facts;
+    const block = podCidrs.find((cidr) => overlaps(range, cidr));
+    if (block !== undefined && !isDaemons(place, facts)) {
+      const owner = `network "${facts.network}" in ${paths.leases}`;
+      throw refused(range, `this node's block ${block}, whose addresses ${owner} has`);
+    }
     const network = clusterNetworks(facts).find((cidr) => overlaps(range, cidr));
-    const isOurs = (facts.podCidrs ?? []).some((block) => isInside(range, block));
+    const isOurs = podCidrs.some((cidr) => isInside(range, cidr));
     if (network !== undefined && !isOurs) {
       throw refused(range, `the cluster's pod network ${network} outside this node's blocks`);
     }

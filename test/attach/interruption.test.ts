@@ -19,6 +19,7 @@ import {
   dualStackFacts,
   forever,
 } from "./fixture.ts";
+import { cidr } from "../support/builders.ts";
 
 /** Called before each step, with its name; a throw takes the step's place. */
 type Step = (name: string) => void;
@@ -162,7 +163,8 @@ describe("a record comes before the addresses where no lease of the node's tells
 
   test("leases elsewhere", async () => {
     using node = newNode(createFakeMachine());
-    const ipam = { ...request.conf.ipam, dataDir: "/elsewhere" };
+    const ranges = [[{ subnet: cidr("10.7.0.0/24") }]];
+    const ipam = { ...request.conf.ipam, dataDir: "/elsewhere", ranges };
     const names: string[] = [];
     const handlers = steppedHandlers(node, (name) => void names.push(name));
     await handlers.add({ ...request, conf: { ...request.conf, ipam } }, forever);

@@ -14,12 +14,19 @@ afterEach(() => lab.expectClean());
 const chainOf = (ipam: object, version = "1.0.0") =>
   lab.chainOf([{ type: "fairlead", ipam }], { version, pluginPath });
 
+const ranges = [[{ subnet: "10.7.0.0/24" }]];
+
 describe("a file that a request names", () => {
   test("dataDir: where no directory can be made is an error", async () => {
-    const chain = chainOf({ dataDir: "/proc/fairlead" });
+    const chain = chainOf({ dataDir: "/proc/fairlead", ranges });
     const { error } = await chain.run("ADD");
     expect(error).toMatchObject({ code: 5, msg: expect.stringContaining("/proc/fairlead") });
     await chain.pass("DEL");
+  });
+
+  test("dataDir: none for the node's blocks, whose leases are elsewhere", async () => {
+    const { error } = await chainOf({ dataDir: "/run/leases" }).run("ADD");
+    expect(error).toMatchObject({ code: 7, msg: expect.stringContaining("/var/lib/cni/networks") });
   });
 
   test("dataDir: a relative one would be another one without the daemon", async () => {
@@ -39,7 +46,7 @@ describe("a file that a request names", () => {
 });
 
 describe("a configuration that is another one by the time of DEL", () => {
-  const hostLocal = { type: "host-local", ranges: [[{ subnet: "10.7.0.0/24" }]] };
+  const hostLocal = { type: "host-local", ranges };
   test.each([
     ["another plugin", hostLocal, { type: "static" }],
     ["a plugin that is nowhere", hostLocal, { type: "nowhere" }],
@@ -47,7 +54,7 @@ describe("a configuration that is another one by the time of DEL", () => {
     ["no ranges", hostLocal, { ...hostLocal, ranges: [] }],
     ["a plugin that is nowhere, after our own", {}, { type: "nowhere" }],
     ["another plugin, after our own", {}, hostLocal],
-    ["another directory", { dataDir: "/run/leases" }, {}],
+    ["another directory", { dataDir: "/run/leases", ranges }, {}],
   ])("gives everything back: %s", async (_, before, after) => {
     await chainOf(before).add();
     await chainOf(after).pass("DEL");
