@@ -45,7 +45,7 @@ export interface AdoptionItem {
 }
 
 const lockDeadlineMs = 5000;
-const unread = { seen: () => undefined, known: () => undefined, givenTo: () => undefined };
+const unread = { seen: () => undefined, known: () => undefined };
 
 /**
  * Each lease of the origins with what became of it. Nothing is taken from them: their plugin still

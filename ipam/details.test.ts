@@ -128,17 +128,20 @@ describe("details", () => {
     expect(warnings).toContain("cannot write to the journal of leases");
   });
 
-  test("tell a lease that a power cut cut short from one in the oldest format", async () => {
-    await reserve(machine.open(), "abcdef");
-    await reserve(machine.open(), "b");
-    machine.reboot("boot-2");
-    writeFileSync(pathOf("10.1.2.2"), "abc");
-    writeFileSync(pathOf("10.1.2.3"), "b");
-    expect(await machine.open().leases("mynet")).toEqual([
-      { address: "10.1.2.3", containerId: "b", ifName: "" },
-    ]);
-    expect(warnings).toEqual(["reclaimed addresses whose files were empty or torn"]);
-  });
+  test.each(["abc\0\0\0\0\0\0\0\0\0", "abcdef\r", "abcdef\r\n", "\0"])(
+    "or none: %j is what a power cut leaves of a file, and the oldest format is not",
+    async (content) => {
+      await reserve(machine.open(), "abcdef");
+      await reserve(machine.open(), "b");
+      machine.reboot("boot-2");
+      writeFileSync(pathOf("10.1.2.2"), content);
+      writeFileSync(pathOf("10.1.2.3"), "b");
+      expect(await machine.open().leases("mynet")).toEqual([
+        { address: "10.1.2.3", containerId: "b", ifName: "" },
+      ]);
+      expect(warnings).toEqual(["reclaimed addresses whose files were empty or torn"]);
+    },
+  );
 
   test("of an earlier boot do not stand for what a file says", async () => {
     await reserve(machine.open(), "a");

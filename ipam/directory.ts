@@ -21,8 +21,6 @@ export interface FileMemory {
   readonly seen: (address: Ip) => KnownFile | undefined;
   /** The same, or as the journal has it. */
   readonly known: (address: Ip) => KnownFile | undefined;
-  /** Whose the address was when it was given here, in whatever boot and file. */
-  readonly givenTo: (address: Ip) => Owner | undefined;
 }
 
 export interface KnownFile {
@@ -51,6 +49,7 @@ export type DirectoryVersion = string;
 // Only the holder of the lock makes it: one name suffices, and what is seen of it is left over.
 const temporaryName = ".fairlead-lease";
 const longestOwner = 4096;
+const createFlags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL;
 
 export interface OwnerFile {
   readonly stamp: FileStamp;
@@ -122,7 +121,7 @@ export class LeaseDirectory {
     return { entries, lastReserved, reclaimed };
   }
 
-  #readLease(address: Ip, { known, givenTo }: FileMemory): KnownFile | "torn" | undefined {
+  #readLease(address: Ip, { known }: FileMemory): KnownFile | "torn" | undefined {
     const path = `${this.path}/${address}`;
     const found = fs.lstatSync(path, { throwIfNoEntry: false });
     if (found === undefined) return undefined;
@@ -132,7 +131,7 @@ export class LeaseDirectory {
     const content = found.isFile() ? readShort(path) : undefined;
     if (content === undefined) return { owner: undefined, stamp };
     const owner = parseOwner(content);
-    return owner === undefined || isCutShort(content, givenTo(address)) ? "torn" : { owner, stamp };
+    return owner === undefined ? "torn" : { owner, stamp };
   }
 
   /** Whether this very file holds the address still. */
@@ -150,15 +149,32 @@ export class LeaseDirectory {
   withOwnerFile<T>(owner: Owner, work: (file: OwnerFile) => T): T {
     const temporary = `${this.path}/${temporaryName}`;
     try {
-      // wx: one that was left over may be the second name of a lease, and is never truncated.
-      this.#writes.writeFileSync(temporary, formatOwner(owner), { flag: "wx", mode: 0o600 });
-      const { ino, mtimeMs } = fs.statSync(temporary);
       return work({
-        stamp: { inode: ino, modifiedMs: mtimeMs },
+        stamp: this.#writeOwner(temporary, formatOwner(owner)),
         giveName: (address) => this.#link(temporary, `${this.path}/${address}`),
       });
     } finally {
       this.#unlink(temporaryName);
+    }
+  }
+
+  /**
+   * At its full length from the start: what a power cut leaves of it is empty, whole, or has zeros. Its
+   * beginning alone would read as the oldest format.
+   */
+  #writeOwner(path: string, text: string): FileStamp {
+    // Exclusive: one that was left over may be the second name of a lease, and is never written to.
+    const fd = this.#writes.openSync(path, createFlags, 0o600);
+    try {
+      const length = Buffer.byteLength(text);
+      this.#writes.ftruncateSync(fd, length);
+      if (this.#writes.writeSync(fd, text, 0) !== length) {
+        throw new Error(`Cannot write a whole lease to "${path}": the disk is full`);
+      }
+      const { ino, mtimeMs } = fs.fstatSync(fd);
+      return { inode: ino, modifiedMs: mtimeMs };
+    } finally {
+      fs.closeSync(fd);
     }
   }
 
@@ -228,14 +244,6 @@ export class LeaseDirectory {
     }
   }
 }
-
-// A power cut may leave the beginning of what was written; without its second line it would read like
-// the oldest format.
-const isCutShort = (content: string, given: Owner | undefined): boolean => {
-  if (given === undefined || content === given.containerId) return false;
-  const whole = formatOwner(given);
-  return content.length < whole.length && whole.startsWith(content);
-};
 
 // Undefined when it cannot be read or is longer than any owner is: then it is nobody's we know.
 function readShort(path: string): string | undefined {

@@ -74,7 +74,6 @@ export class LeaseMemory implements Holdings {
         // After a power cut a file may have its time and not its content.
         return details?.given.bootId === bootId ? details : undefined;
       },
-      givenTo: (address) => this.#given.get(address)?.owner,
     };
   }
 

@@ -19,12 +19,14 @@ export const formatOwner = ({ containerId, ifName }: Owner): string =>
 
 /**
  * Undefined when the content is empty or torn: what a crash between creating a file and writing it
- * leaves (host-local's way), or a power cut. Such a file tells nobody's lease.
+ * leaves (host-local's way), or a power cut (zeros; no interface behind a CR). Such a file tells nobody's
+ * lease.
  */
 export function parseOwner(content: string): Owner | undefined {
   const text = content.trim();
   if (text === "" || text.includes("\0")) return undefined;
   const [containerId = "", ...rest] = text.split(/\r?\n/);
+  if (rest.length === 0 && content.includes("\r")) return undefined;
   return { containerId: containerId.trim(), ifName: rest.join("\n").trim() };
 }
 

@@ -194,9 +194,9 @@ async function expectRepair(
 ): Promise<void> {
   const ipam = data.open(options);
   expect(await heldBy(ipam, keeps)).toEqual(held);
-  // Garbage is nobody's lease.
-  for (const { containerId } of await ipam.leases("mynet")) {
-    expect(["ours", "other"]).toContain(containerId);
+  // Garbage is nobody's lease, and no part of a file reads as one in the oldest format.
+  for (const { containerId, ifName } of await ipam.leases("mynet")) {
+    expect(["ours eth0", "other eth0", "other eth1"]).toContain(`${containerId} ${ifName}`);
   }
   expectNothingTemporary(data);
   const addresses = await add(ipam, ours, { ranges: sets });
@@ -219,8 +219,6 @@ function expectNothingTemporary(data: DataDir): void {
 
 async function heldBy(ipam: Ipam, keys: readonly AttachmentKey[]): Promise<string[]> {
   const leases = await ipam.leases("mynet");
-  // Where the journal was lost too, half of an owner's file reads as the oldest format, without an
-  // interface: still the container's.
   return leases.filter(validityOf(keys)).map(({ address }) => address);
 }
 

@@ -28,7 +28,10 @@ function noted(data: DataDir): { readonly writes: DiskWrites; readonly calls: st
       note("append", paths.get(fd) ?? "?");
       return fs.writeSync(fd, content, position);
     },
-    ftruncateSync: (...args) => fs.ftruncateSync(...args),
+    ftruncateSync: (fd, length) => {
+      note("size", paths.get(fd) ?? "?");
+      fs.ftruncateSync(fd, length);
+    },
     linkSync: (from, to) => {
       note("link", to);
       fs.linkSync(from, to);
@@ -56,12 +59,15 @@ test("ADD: the owner's file, what is said of it, its names, the round robin, the
   expect(calls).toMatchInlineSnapshot(`
     [
       "write mynet/lock",
-      "write mynet/.fairlead-lease",
+      "size mynet/.fairlead-lease",
+      "append mynet/.fairlead-lease",
       "append .fairlead/leases/mynet",
       "link mynet/10.1.2.2",
       "link mynet/fd00::2",
       "append mynet/last_reserved_ip.0",
+      "size mynet/last_reserved_ip.0",
       "append mynet/last_reserved_ip.1",
+      "size mynet/last_reserved_ip.1",
       "unlink mynet/.fairlead-lease",
       "append .fairlead/sticky/mynet",
     ]
