@@ -7,7 +7,7 @@ import type { Change, Link, UdpFlow } from "../core/network.ts";
 import { delegateTo } from "./delegate.ts";
 import { FakeNftTables } from "./fake-nft.ts";
 import { FakeNamespace, type FakeWorld } from "./fake-namespace.ts";
-import type { Kernel, KernelObject, Sandbox } from "./kernel.ts";
+import type { Kernel, KernelEvent, KernelObject, Sandbox } from "./kernel.ts";
 
 /** A Kernel in memory, with what a test needs to set the scene and to break it. */
 export interface FakeKernel extends Kernel {
@@ -110,7 +110,7 @@ export function createFakeKernel(): FakeKernel {
     },
     readSysctl: (name) => node.sysctls.read(name),
     writeSysctl: (name, value) => node.sysctls.write(name, value),
-    watch: (onChange, isIgnored) => watchers.watch(onChange, isIgnored),
+    watch: (onChange, apart) => watchers.watch(onChange, apart),
     [Symbol.dispose]: () => watchers.stop(),
   };
 }
@@ -132,7 +132,10 @@ function watchChanges(namespace: FakeNamespace) {
   namespace.onChange = (object, device, change) => {
     for (const watcher of watchers) watcher(object, device, change);
   };
-  const watch: Kernel["watch"] = (onChange, isIgnored = () => false) => {
+  const listen = (
+    onChange: (event: KernelEvent) => void,
+    isFor: (device: string) => boolean,
+  ): Disposable => {
     let [objects, devices] = [new Set<KernelObject>(), new Set<string>()];
     let changes: ObjectChange[] = [];
     const tell = (): void => {
@@ -141,7 +144,7 @@ function watchChanges(namespace: FakeNamespace) {
       if (watchers.has(watcher)) onChange(event);
     };
     const watcher: FakeNamespace["onChange"] = (object, device, change) => {
-      if (isIgnored(device)) return;
+      if (!isFor(device)) return;
       if (objects.size === 0) setImmediate(tell);
       objects.add(object);
       if (change === undefined) devices.add(device);
@@ -149,6 +152,12 @@ function watchChanges(namespace: FakeNamespace) {
     };
     watchers.add(watcher);
     return { [Symbol.dispose]: () => void watchers.delete(watcher) };
+  };
+  const watch: Kernel["watch"] = (onChange, apart) => {
+    const stack = new DisposableStack();
+    stack.use(listen(onChange, (device) => apart?.includes(device) !== true));
+    if (apart !== undefined) stack.use(listen(apart.onChange, apart.includes));
+    return stack;
   };
   return { watch, stop: () => watchers.clear() };
 }

@@ -122,15 +122,18 @@ export interface Kernel extends NetworkNamespace, Disposable {
 
   /**
    * Calls back, coalesced, after links, addresses, routes or neighbors of the namespace changed;
-   * `overflow` when notifications were lost and everything must be compared again. Nothing is said of
-   * links whose name `isIgnored`, nor of what is on them. Linux also tells of forwarding and reverse path
-   * filters that changed, and of the nftables table `fairlead` when another socket than this kernel's
-   * changed it, or may have.
+   * `overflow` when notifications were lost and everything must be compared again. Of links that are
+   * apart, and of what is on them, `apart` is told in its place, of an overflow too. Linux also tells of
+   * forwarding and reverse path filters that changed, and of the nftables table `fairlead` when another
+   * socket than this kernel's changed it, or may have.
    */
-  watch(
-    onChange: (event: KernelEvent) => void,
-    isIgnored?: (device: string) => boolean,
-  ): Disposable;
+  watch(onChange: (event: KernelEvent) => void, apart?: WatchApart): Disposable;
+}
+
+/** Links of which somebody else is told. */
+export interface WatchApart {
+  readonly includes: (device: string) => boolean;
+  readonly onChange: (event: KernelEvent) => void;
 }
 
 export type KernelObject = "link" | "address" | "route" | "neighbor" | "nftables" | "sysctl";

@@ -60,14 +60,16 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     forgetUdpFlows: (flows) => forgetUdpFlows(netfilterSocket(), flows),
     readSysctl: (name) => inside(() => readSysctl(name)),
     writeSysctl: (name, value) => inside(() => writeSysctl(name, value)),
-    watch: (onChange, isIgnored) => {
+    watch: (onChange, apart) => {
       using stack = new DisposableStack();
       const socket = openSocket({ groups: watchedGroups });
-      stack.use(watchSocket({ socket, onChange, isIgnored, links: () => network.links() }));
+      stack.use(watchSocket({ socket, onChange, apart, links: () => network.links() }));
       const ownPort = () => netfilter?.port;
       const open: SettingsWatch["open"] = (protocol, options) =>
         inside(() => openNetlink(protocol, { bufferOctets, ...options }));
-      stack.use(watchSettings({ open, onChange, table: nftTableName, ownPort }));
+      const nameOf = (index: number) => network.links().find((link) => link.index === index)?.name;
+      const table = nftTableName;
+      stack.use(watchSettings({ open, onChange, apart, nameOf, table, ownPort }));
       return stack.move();
     },
     [Symbol.dispose]: () => owned.dispose(),

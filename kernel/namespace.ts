@@ -66,7 +66,10 @@ export class LinuxNamespace implements NetworkNamespace {
     const index = filter.device === undefined ? undefined : indexOf(this.#socket, filter.device);
     if (filter.device !== undefined && index === undefined) return [];
     const decoded = families.flatMap((family) => this.#routesOf(family, filter, index));
-    const nameOf = this.#deviceNames(decoded);
+    const nameOf =
+      filter.device === undefined || index === undefined
+        ? this.#deviceNames(decoded)
+        : nameOfOne(index, filter.device);
     return decoded
       .flatMap((route) => {
         const device = nameOf(route);
@@ -133,6 +136,12 @@ export class LinuxNamespace implements NetworkNamespace {
     return this.#socket.dump(batchOf(write), decode);
   }
 }
+
+/** Of routes over one device, where all links need not be asked for. */
+const nameOfOne =
+  (index: number, name: IfName) =>
+  (route: DecodedRoute): IfName | undefined =>
+    route.index === index ? name : undefined;
 
 const isWanted = (route: Route, { protocol, table, device }: RouteFilter): boolean =>
   (protocol === undefined || route.protocol === protocol) &&

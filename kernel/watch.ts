@@ -5,11 +5,11 @@ import type { ObjectChange } from "../core/network-change.ts";
 import type { Link } from "../core/network.ts";
 import { familyFrom } from "./family.ts";
 import { bridgeFamily, decodeFdbEntry } from "./fdb.ts";
-import { onReadable } from "./ffi.ts";
-import type { KernelEvent, KernelObject } from "./kernel.ts";
+import type { KernelEvent, KernelObject, WatchApart } from "./kernel.ts";
 import { linkIndexOf, linkNameOf } from "./link.ts";
 import { decodeNeighborChange } from "./neighbor.ts";
 import type { NetlinkSocket } from "./netlink.ts";
+import { readNotifications } from "./notifications.ts";
 import type { Message } from "./received.ts";
 import { decodeRoute, deviceOfDiscarding, outputIndexOf } from "./route.ts";
 
@@ -40,13 +40,11 @@ const neighborRemoved: number = MessageType.DELNEIGH;
 /** More are not told one by one: who is told of so many reads everything faster. */
 const changesMax = 1024;
 
-/** Only notifications of links carry a name, so it learns which index is whose, and which nobody wants. */
+/** Only notifications of links carry a name, so it learns which index is whose. */
 class KnownDevices {
-  readonly #isIgnored: (name: string) => boolean;
   readonly #names: Map<number, IfName>;
 
-  constructor(isIgnored: (name: string) => boolean, links: readonly Link[]) {
-    this.#isIgnored = isIgnored;
+  constructor(links: readonly Link[]) {
     this.#names = new Map(links.map(({ name, index }) => [index, name]));
   }
 
@@ -60,17 +58,13 @@ class KnownDevices {
   nameOf(index: number): IfName | undefined {
     return this.#names.get(index);
   }
-
-  ignores(name: string | undefined): boolean {
-    return name !== undefined && this.#isIgnored(name);
-  }
 }
 
 export interface Watch {
   /** It has joined `watchedGroups`, and is closed with the watch. */
   readonly socket: NetlinkSocket;
   readonly onChange: (event: KernelEvent) => void;
-  readonly isIgnored?: ((device: string) => boolean) | undefined;
+  readonly apart?: WatchApart | undefined;
   /** All there are, once the socket has joined. */
   readonly links: () => readonly Link[];
 }
@@ -104,61 +98,50 @@ class Pending {
   }
 }
 
-/**
- * From the first notification to reading it: changes come several at once, and who has just changed
- * something for somebody answers first.
- */
-const gatherMs = 2;
-
 /** Tells of changes, all that came within two milliseconds at once. */
-export function watchSocket({ socket, onChange, isIgnored, links }: Watch): Disposable {
-  const devices = new KnownDevices(isIgnored ?? (() => false), links());
-  let next = new Pending();
-  let isLossUntold = false;
-  let gathering: NodeJS.Timeout | undefined;
-
-  const tell = (): void => {
-    const event = next.event();
-    next = new Pending();
-    onChange(event);
-  };
-  const read = (message: Message): void => {
+export function watchSocket({ socket, onChange, apart, links }: Watch): Disposable {
+  const devices = new KnownDevices(links());
+  const main = new Told(onChange);
+  const others = apart && new Told(apart.onChange);
+  const toldOf = (name: string | undefined): Told =>
+    others !== undefined && name !== undefined && apart?.includes(name) === true ? others : main;
+  const onMessage = (message: Message): void => {
     const object = objectOf.get(message.type);
     if (object === undefined) return;
     if (object === "link") {
       const name = linkNameOf(message);
       devices.learn(message);
-      if (!devices.ignores(name)) next.add(object, name, undefined);
+      toldOf(name).next.add(object, name, undefined);
       return;
     }
     const index = object === "route" ? outputIndexOf(message) : linkIndexOf(message);
     const name = devices.nameOf(index);
-    if (devices.ignores(name)) return;
-    next.add(object, name, object === "address" ? undefined : decodeChange(message, name));
+    const change = object === "address" ? undefined : decodeChange(message, name);
+    toldOf(name).next.add(object, name, change);
   };
-  const readAll = (): void => {
-    const { isLost, isEmpty } = socket.drain(read);
-    isLossUntold ||= isLost;
-    // Told when all is read, for until then the kernel goes on dropping: a comparison now would miss
-    // what is dropped after it.
-    if (isLossUntold && isEmpty) {
-      isLossUntold = false;
-      next.overflow = true;
-    }
-    polling.resume();
-    if (!next.isEmpty) tell();
+  const onRead = (isLost: boolean): void => {
+    main.tell(isLost);
+    others?.tell(isLost);
   };
-  const polling = onReadable(socket.fd, () => {
-    polling.pause();
-    gathering = setTimeout(readAll, gatherMs);
-  });
-  return {
-    [Symbol.dispose]: () => {
-      polling[Symbol.dispose]();
-      clearTimeout(gathering);
-      socket[Symbol.dispose]();
-    },
-  };
+  return readNotifications(socket, { onMessage, onRead });
+}
+
+/** Somebody who is told, and what next. */
+class Told {
+  readonly #onChange: (event: KernelEvent) => void;
+  next = new Pending();
+
+  constructor(onChange: (event: KernelEvent) => void) {
+    this.#onChange = onChange;
+  }
+
+  tell(isLost: boolean): void {
+    const { next } = this;
+    if (isLost) next.overflow = true;
+    if (next.isEmpty) return;
+    this.next = new Pending();
+    this.#onChange(next.event());
+  }
 }
 
 /** Undefined for what the lists of the namespace leave out too. */

@@ -90,3 +90,18 @@ test("tells of forwarding and of a device's filter, and not of new devices", asy
   await setTimeout(50);
   expect(watch.take()).not.toContain("sysctl");
 });
+
+test("tells somebody else of the filter of a device that is apart, by its name", async () => {
+  scene.kernel.apply(overlayChanges);
+  scene.addUnderlay(ifName("x0"));
+  const [main, apart]: string[][] = [[], []];
+  using _ = scene.kernel.watch(({ objects }) => main!.push(...objects), {
+    includes: (device) => device === "x0",
+    onChange: ({ objects, devices }) => {
+      if (objects.has("sysctl")) apart!.push(...devices);
+    },
+  });
+  scene.run!("sysctl", "-qw", "net.ipv4.conf.x0.rp_filter=2");
+  await expect.poll(() => apart).toEqual(["x0"]);
+  expect(main).not.toContain("sysctl");
+});

@@ -104,7 +104,7 @@ describe.each(kernels)("%s", (_name, openScene) => {
       await expect.poll(() => [...seen]).toEqual([overlay]);
     });
 
-    test("says nothing of what is ignored, nor of what is on it", async () => {
+    test("tells somebody else of links that are apart, and of what is on them", async () => {
       const pod = ifName("fl00000000000a");
       const addPod = (host: IfName, index: number): void => {
         using sandbox = kernel.openSandbox(path);
@@ -122,14 +122,21 @@ describe.each(kernels)("%s", (_name, openScene) => {
       };
       addPod(pod, 7000);
       let events = 0;
-      using _ = kernel.watch(
-        () => events++,
-        (name) => name.startsWith("fl0000"),
-      );
-      kernel.apply([{ kind: "remove-route", route: aRoute("10.9.9.9/32", pod) }]);
+      const apart: KernelEvent[] = [];
+      using _ = kernel.watch(() => events++, {
+        includes: (name) => name.startsWith("fl0000"),
+        onChange: (event) => apart.push(event),
+      });
+      const route = aRoute("10.9.9.9/32", pod);
+      kernel.apply([{ kind: "remove-route", route }]);
+      await expect
+        .poll(() => apart.flatMap(({ changes }) => (changes === "many" ? [] : changes)))
+        .toEqual([{ kind: "route-gone", item: route }]);
       addPod(ifName("fl00000000000b"), 7010);
       kernel.apply([{ kind: "remove-link", device: pod }]);
-      await setTimeout(50);
+      await expect
+        .poll(() => new Set(apart.flatMap(({ devices }) => [...devices])))
+        .toEqual(new Set(["fl00000000000b", pod]));
       expect(events).toBe(0);
       kernel.apply(overlayChanges);
       await expect.poll(() => events).toBeGreaterThan(0);

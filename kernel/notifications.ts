@@ -1,0 +1,48 @@
+// What comes on a socket that has joined multicast groups, a little of it at a time.
+import { onReadable } from "./ffi.ts";
+import type { NetlinkSocket } from "./netlink.ts";
+import type { Message } from "./received.ts";
+
+/**
+ * From the first notification to reading it: changes come several at once, a transaction has many, and
+ * who has just changed something for somebody answers first.
+ */
+const gatherMs = 2;
+
+export interface Notifications {
+  /** Valid while it is handed over. */
+  readonly onMessage: (message: Message) => void;
+  /**
+   * After some were read. `isLost`: others did not fit the socket's buffer. Told when all is read, for
+   * until then the kernel goes on dropping: a comparison before would miss what is dropped after it.
+   */
+  readonly onRead: (isLost: boolean) => void;
+}
+
+/** Reads all that came within two milliseconds at once. The socket is closed with it. */
+export function readNotifications(
+  socket: NetlinkSocket,
+  { onMessage, onRead }: Notifications,
+): Disposable {
+  let isLossUntold = false;
+  let gathering: NodeJS.Timeout | undefined;
+  const readAll = (): void => {
+    const { isLost, isEmpty } = socket.drain(onMessage);
+    isLossUntold ||= isLost;
+    const isTold = isLossUntold && isEmpty;
+    if (isTold) isLossUntold = false;
+    polling.resume();
+    onRead(isTold);
+  };
+  const polling = onReadable(socket.fd, () => {
+    polling.pause();
+    gathering = setTimeout(readAll, gatherMs);
+  });
+  return {
+    [Symbol.dispose]: () => {
+      polling[Symbol.dispose]();
+      clearTimeout(gathering);
+      socket[Symbol.dispose]();
+    },
+  };
+}
