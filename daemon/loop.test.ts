@@ -40,13 +40,20 @@ describe("ReconcileLoop", () => {
     expect(passes).toEqual(["0 news", "1000 resync", "2000 resync"]);
   });
 
-  test("rests four times as long as a pass took", () => {
+  test("rests four times as long as passes take, of which one alone may be long", () => {
     const { loop, passes } = start(() => true, 20);
-    loop.request("event");
+    for (let i = 0; i < 3; i++) {
+      loop.request("event");
+      vi.advanceTimersByTime(70);
+    }
+    expect(passes).toEqual(["0 event", "90 event", "190 event"]);
+    const once = start(() => true, 500);
+    once.loop.request("news");
     vi.advanceTimersByTime(1);
-    loop.request("event");
-    vi.advanceTimersByTime(200);
-    expect(passes).toEqual(["0 event", "100 event"]);
+    const endedAt = Date.now();
+    once.loop.request("news");
+    vi.advanceTimersByTime(10);
+    expect(once.passes.slice(1)).toEqual([`${endedAt + timing.pauseMs - 1} news`]);
   });
 
   test("backs off while passes fail, up to a bound, and goes back when one succeeds", () => {

@@ -25,6 +25,8 @@ export class ReconcileLoop implements Disposable {
   #reason: LoopReason = "resync";
   #endedAtMs = -Infinity;
   #durationMs = 0;
+  /** Of the pass before the last one. */
+  #durationBeforeMs = 0;
   #failures = 0;
   #isDisposed = false;
 
@@ -37,8 +39,9 @@ export class ReconcileLoop implements Disposable {
   /** Wants a pass. News ends a back-off, an event waits for it: failing passes cause events too. */
   request(reason: LoopReason): void {
     const { pauseMs, backoffMs, backoffMaxMs } = this.#timing;
-    // A pass over thousands of nodes may take longer than the pause: then it gets a fifth of the time.
-    const pause = Math.max(pauseMs, 4 * this.#durationMs);
+    // Passes over thousands of nodes may take longer than the pause: then they get a fifth of the time. One
+    // alone does not count, as the first is: what comes after it is mostly small.
+    const pause = Math.max(pauseMs, 4 * Math.min(this.#durationMs, this.#durationBeforeMs));
     const backoff =
       this.#failures === 0 || reason === "news"
         ? 0
@@ -60,6 +63,7 @@ export class ReconcileLoop implements Disposable {
     this.#dueAtMs = Infinity;
     const isDone = this.#pass(this.#reason);
     this.#endedAtMs = this.#clock.monotonicMs();
+    this.#durationBeforeMs = this.#durationMs;
     this.#durationMs = this.#endedAtMs - startedAtMs;
     this.#failures = isDone ? 0 : this.#failures + 1;
     if (isDone) this.#schedule(this.#endedAtMs + this.#timing.resyncMs, "resync");
