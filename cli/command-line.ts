@@ -63,6 +63,8 @@ function addDaemon(program: Command, context: CliContext): void {
     .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
     .action(async ({ config }: { config?: string }) => {
       requireRoot("run the daemon");
+      // It takes SIGHUP for its configuration's sake: one that comes too early must not end it.
+      process.on("SIGHUP", () => {});
       const { runDaemon } = await import("../daemon/main.ts");
       const configPath = config === undefined ? {} : { configPath: resolve(config) };
       // A daemon keeps no directory busy, and needs none that may go.

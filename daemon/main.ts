@@ -29,6 +29,8 @@ export interface DaemonOptions {
 export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<void> {
   optimiseEarly();
   using live = new LiveConfig({ path: configPath, where: configPath ?? paths.config });
+  // From the start on: without a listener the signal ends the process.
+  using _reloading = reloadAtHangUp(live);
   const config = live.current;
   const log = openLog(config);
   live.subscribe(({ log: { level } }) => {
@@ -42,7 +44,6 @@ export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<
       { live, paths, kernel, clock: systemClock, log },
       signal,
     );
-    using _reloading = reloadAtHangUp(live);
     live.follow(log);
     log.info({ uptimeMs: Math.round(performance.now()) }, "the daemon serves");
     if (!signal.aborted) await once(signal, "abort");

@@ -306,6 +306,14 @@ describe("fairlead daemon", () => {
     expect(machine.run("nft", "list", "ruleset")).not.toContain("pods to the outside");
   });
 
+  test("outlives a SIGHUP that comes before it serves", async () => {
+    const daemon = machine.startDaemon();
+    const lock = machine.path("/run/fairlead/daemon.lock");
+    await vi.waitFor(() => expect(existsSync(lock)).toBe(true), { ...waiting, interval: 1 });
+    daemon.kill("SIGHUP");
+    await machine.ready();
+  });
+
   test("ends when a configuration that was asked for is missing", async () => {
     const daemon = machine.startDaemon("/etc/fairlead/other.yaml");
     expect(await daemon.ended).toBe(1);
