@@ -1,5 +1,5 @@
 import type { CniHandlers } from "../core/cni/types.ts";
-import type { Change } from "../core/network.ts";
+import type { Finding } from "../core/finding.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
 import type { AttachContext } from "./context.ts";
@@ -7,7 +7,7 @@ import { del } from "./del.ts";
 import { ForgottenSweep } from "./forgotten-sweep.ts";
 import { gc } from "./gc.ts";
 import type { LeaseSweepOptions } from "./lease-sweep.ts";
-import { mend } from "./mend.ts";
+import { Mender } from "./mend.ts";
 import { createReaper } from "./reaper.ts";
 import { LeaseRestorer } from "./restore.ts";
 import { status } from "./status.ts";
@@ -24,8 +24,11 @@ export interface AttachHandlers extends CniHandlers {
   restoreLeases(signal: AbortSignal): Promise<number>;
   /** A sweep for while requests are served; each remembers what it has missed. */
   forgotten(options: LeaseSweepOptions): ForgottenSweep;
-  /** Puts back what somebody else took from the attachments at the node, and says what. */
-  mend(): readonly Change[];
+  /**
+   * Puts back what somebody else took from the attachments at the node, and says what: all of them, or
+   * those that have one of these host interfaces.
+   */
+  mend(devices?: Iterable<string>): readonly Finding[];
   /** For the first start after a reboot, likewise: leases of the network without a record are freed. */
   freeUnrecorded(network: string, signal: AbortSignal): Promise<number>;
 }
@@ -34,6 +37,7 @@ export interface AttachHandlers extends CniHandlers {
 export function createHandlers(context: AttachContext): AttachHandlers {
   const scope = { ...context, reaper: createReaper(context.kernel, context.log) };
   const restorer = new LeaseRestorer(scope);
+  const mender = new Mender(scope);
   return {
     add: (request, signal) => add(scope, request, signal),
     del: (request, signal) => del(scope, request, signal),
@@ -48,7 +52,7 @@ export function createHandlers(context: AttachContext): AttachHandlers {
     },
     restoreLeases: (signal) => restorer.run(signal),
     forgotten: (options) => new ForgottenSweep(scope, options),
-    mend: () => mend(scope),
+    mend: (devices) => mender.mend(devices),
     freeUnrecorded: (network, signal) => freeUnrecorded(scope, network, signal),
   };
 }

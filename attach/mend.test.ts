@@ -1,14 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { formatFound } from "../core/finding.ts";
 import { hostInterfaceName, routeProtocol } from "../core/names.ts";
+import type { Change } from "../core/network.ts";
 import type { FakeKernel } from "../kernel/fake.ts";
 import {
   aRequest,
   createFakeMachine,
   createNode,
+  facts,
   forever,
   type TestNode,
 } from "../test/attach/fixture.ts";
-import { ifName, mac } from "../test/support/builders.ts";
+import { ifName, ip, mac } from "../test/support/builders.ts";
 
 let kernel: FakeKernel;
 let node: TestNode;
@@ -33,7 +36,7 @@ test("puts the routes of a pod back", async () => {
   const before = state();
   expect(before.routes).toHaveLength(1);
   removeRoutes();
-  expect(node.handlers.mend().map(({ kind }) => kind)).toContain("add-route");
+  expect(node.handlers.mend().map(({ change }) => change.kind)).toContain("add-route");
   expect(state()).toEqual(before);
 });
 
@@ -42,6 +45,79 @@ test("sets an interface up again, with its routes and neighbors", async () => {
   const before = state();
   kernel.apply([{ kind: "set-link", device, settings: { isUp: false } }]);
   expect(state().routes).toEqual([]);
+  node.handlers.mend();
+  expect(state()).toEqual(before);
+});
+
+describe("looks closely at the interfaces that it is told of, and", () => {
+  const other = mac("02:00:00:00:00:99");
+  const neighbor = () => kernel.neighbors(device)[0]!;
+  const route = () => kernel.routes({ device })[0]!;
+
+  test.each([
+    ["a neighbor that is gone", () => [{ kind: "remove-neighbor", neighbor: neighbor() }]],
+    [
+      "a neighbor with another MAC",
+      () => [{ kind: "replace-neighbor", neighbor: { ...neighbor(), mac: other } }],
+    ],
+    ["a route that is gone", () => [{ kind: "remove-route", route: route() }]],
+    [
+      "a route that somebody made his",
+      () => [{ kind: "replace-route", route: { ...route(), protocol: 3 } }],
+    ],
+    ["another MAC", () => [{ kind: "set-link", device, settings: { mac: other } }]],
+    ["another MTU", () => [{ kind: "set-link", device, settings: { mtu: 1300 } }]],
+    ["a link that is down", () => [{ kind: "set-link", device, settings: { isUp: false } }]],
+  ] satisfies [string, () => Change[]][])("puts right %s", async (_, alter) => {
+    await node.handlers.add(aRequest(), forever);
+    const before = state();
+    kernel.apply(alter());
+    expect(state()).not.toEqual(before);
+    expect(node.handlers.mend(["fl00000000000a"])).toEqual([]);
+    expect(node.handlers.mend([device])).not.toEqual([]);
+    expect(state()).toEqual(before);
+    expect(node.handlers.mend([device])).toEqual([]);
+  });
+
+  test("says what it found, and what it did", async () => {
+    await node.handlers.add(aRequest(), forever);
+    kernel.apply([{ kind: "replace-neighbor", neighbor: { ...neighbor(), mac: other } }]);
+    const [finding] = node.handlers.mend([device]);
+    expect(formatFound(finding!)).toContain(`lladdr ${other}`);
+  });
+
+  test("leaves a route that somebody else has over another device", async () => {
+    await node.handlers.add(aRequest(), forever);
+    const taken = { ...route(), device: ifName("uplink"), protocol: 4 };
+    kernel.apply([
+      { kind: "remove-route", route: route() },
+      { kind: "add-route", route: taken },
+    ]);
+    expect(node.handlers.mend([device])).toEqual([]);
+    expect(kernel.routes({ device: ifName("uplink") })).toContainEqual(taken);
+  });
+
+  test("gives the routes the node's new address, and keeps that on record", async () => {
+    let { nodeAddresses } = facts;
+    const readdressed = createNode(kernel, { nodeFacts: () => ({ ...facts, nodeAddresses }) });
+    await readdressed.handlers.add(aRequest(), forever);
+    nodeAddresses = [ip("192.0.2.7")];
+    const [address] = nodeAddresses;
+    const uplink = ifName("uplink");
+    kernel.apply([
+      { kind: "add-address", address: { device: uplink, address: address!, prefixLength: 24 } },
+    ]);
+    expect(readdressed.handlers.mend([device])).toHaveLength(1);
+    expect(route().source).toBe("192.0.2.7");
+    expect(readdressed.records.read(key)?.wired?.wiring.nodeAddresses).toEqual(nodeAddresses);
+    readdressed[Symbol.dispose]();
+  });
+});
+
+test("looks closely at some of those that seem whole, others each time", async () => {
+  await node.handlers.add(aRequest(), forever);
+  const before = state();
+  kernel.apply([{ kind: "remove-neighbor", neighbor: kernel.neighbors(device)[0]! }]);
   node.handlers.mend();
   expect(state()).toEqual(before);
 });

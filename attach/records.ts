@@ -31,6 +31,8 @@ export type { AttachmentRecord, RecordedIpam, Wired } from "./record-file.ts";
 export interface RecordStore {
   /** The attachment's record; undefined when there is none, or none that can be read (logged). */
   read(key: AttachmentKey): AttachmentRecord | undefined;
+  /** The record of the attachment that has this host interface; undefined likewise. */
+  readOf(hostInterface: string): AttachmentRecord | undefined;
   /** Every record, and the files that are none. */
   list(): RecordList;
   /**
@@ -128,7 +130,15 @@ class RecordDirectory implements RecordStore {
   }
 
   read(key: AttachmentKey): AttachmentRecord | undefined {
-    const path = this.#pathOf(key, "json");
+    return this.#readAt(this.#pathOf(key, "json"));
+  }
+
+  readOf(hostInterface: string): AttachmentRecord | undefined {
+    const hash = hostInterface.slice(interfacePrefix.length);
+    return this.#readAt(`${this.#options.directory}/${hash}.json`);
+  }
+
+  #readAt(path: string): AttachmentRecord | undefined {
     const file = this.#load(path);
     if (file.kind === "record") return file.record;
     if (file.kind === "unreadable") {

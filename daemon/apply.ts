@@ -12,11 +12,10 @@ import { type Finding, findingOf, formatFound } from "../core/finding.ts";
 import { formatChange } from "../core/format-change.ts";
 import { nftTableName, vxlanDevice } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
+import type { RepairKind } from "../core/repair-ledger.ts";
 import type { RepairStatus } from "../core/status.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { observeNode } from "./observe.ts";
-
-export type AppliedKind = "link" | "address" | "neighbor" | "fdb" | "route" | "nftables" | "sysctl";
 
 /** More at once are only counted in log and ledger. */
 export const named = 16;
@@ -163,10 +162,10 @@ export const describeApplied = (applied: Applied): Pick<RepairStatus, "found" | 
     ? { found: applied.found, done: applied.what }
     : { found: formatFound(applied), done: formatChange(applied.change) };
 
-export const appliedKind = (applied: Applied): AppliedKind =>
+export const appliedKind = (applied: Applied): RepairKind =>
   "what" in applied ? applied.kind : changeKind(applied.change);
 
-export function changeKind({ kind }: Change): AppliedKind {
+export function changeKind({ kind }: Change): RepairKind {
   switch (kind) {
     case "add-veth":
     case "add-vxlan":

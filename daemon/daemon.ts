@@ -30,7 +30,7 @@ import { keepServing } from "./kept-socket.ts";
 import type { LiveConfig } from "./live-config.ts";
 import { formatMetrics } from "./metrics.ts";
 import { type LeaseCare, careForLeases } from "./lease-care.ts";
-import { mendNowAndThen } from "./mending.ts";
+import { Mending } from "./mending.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
 import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
@@ -96,13 +96,16 @@ export async function startDaemon(
   };
   const known = () => facts ?? knownFacts(paths);
   const onPass = (state: NodeState): void => {
+    const before = facts;
     facts = factsAfter(state, { config, bootId, known }) ?? facts;
     publish();
+    if (facts?.nodeAddresses.join() !== before?.nodeAddresses.join()) mending.lookAtAll();
     firstPass.resolve();
   };
-  const reconciler = stack.use(openReconciler(context, { source, ledger, onPass }));
+  const mending = stack.use(new Mending({ handlers, ledger, clock, log }));
+  const reconciler = stack.use(openReconciler(context, { source, ledger, onPass, mending }));
   stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
-  stack.use(mendNowAndThen(handlers, { reconciler, ledger, ...context }));
+  mending.start();
   await Promise.race([firstPass.promise, abortOf(signal)]);
   const care = stack.use(openLeaseCare(context, { ipam, handlers }));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
@@ -203,9 +206,9 @@ function openHandlers(
 
 function openReconciler(
   { config, paths, kernel, clock, log }: StartContext,
-  parts: Pick<ReconcilerOptions, "source" | "ledger" | "onPass">,
+  parts: Pick<ReconcilerOptions, "source" | "ledger" | "onPass"> & { readonly mending: Mending },
 ): Reconciler {
-  const { source } = parts;
+  const { source, mending } = parts;
   const { nodeName, network } = config;
   const records = openRecords({ directory: paths.attachments, clock, log });
   return new Reconciler({
@@ -218,6 +221,8 @@ function openReconciler(
     hostPorts: () => records.hostPortClaims(),
     podAddresses: () => records.podAddresses(network.name),
     rememberSysctl: (name, value) => rememberSysctl(paths.sysctls, name, value),
+    onPods: (event) => mending.notice(event),
+    onElsewhere: (event) => mending.noticeElsewhere(event),
     clock,
     log,
   });

@@ -112,6 +112,12 @@ const metrics: readonly Metric[] = [
     read: ({ reconcile }) => reconcile.comparisons,
   },
   {
+    name: "fairlead_reconcile_losses_total",
+    help: "Times that the kernel's notifications overflowed; each led to a comparison of everything.",
+    kind: "counter",
+    read: ({ reconcile }) => reconcile.losses,
+  },
+  {
     name: "fairlead_reconcile_failures_total",
     help: "Comparisons after which something was still missing.",
     kind: "counter",

@@ -8,16 +8,15 @@ import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
-import type { RepairLedger } from "../core/repair-ledger.ts";
+import type { RepairKind, RepairLedger } from "../core/repair-ledger.ts";
 import { routeKind } from "../core/object-kind.ts";
 import { RemovalGuard } from "../core/removal-guard.ts";
 import type { StatusProblem } from "../core/status.ts";
 import { Target } from "../core/target.ts";
-import type { KernelEvent } from "../kernel/kernel.ts";
+import type { KernelEvent, WatchApart } from "../kernel/kernel.ts";
 import {
   type ApplyContext,
   applyChanges,
-  type AppliedKind,
   appliedKind,
   type ApplyResult,
   applySettings,
@@ -35,12 +34,14 @@ export interface ReconcileCounters {
   passes: number;
   failures: number;
   /** Objects put back after somebody else changed them. */
-  readonly repairs: Record<AppliedKind, number>;
+  readonly repairs: Record<RepairKind, number>;
   /** Wall clock, milliseconds since 1970; undefined before the first pass. */
   lastAtMs: number | undefined;
   lastMs: number;
   /** Of everything; the other passes looked at single objects. */
   comparisons: number;
+  /** How often notifications were lost, after which everything was compared. */
+  losses: number;
 }
 
 /** Where the node stands after a pass. */
@@ -57,6 +58,9 @@ export interface ReconcilerOptions extends ApplyContext, PlannerOptions {
   /** How long the removal of most nodes together waits: core/removal-guard. */
   readonly removalGraceMs: number;
   readonly ledger: RepairLedger;
+  /** Told of what happens to pods' own interfaces, and of all that happens elsewhere. */
+  readonly onPods?: (event: KernelEvent) => void;
+  readonly onElsewhere?: (event: KernelEvent) => void;
   /** After each pass. */
   readonly onPass: (state: NodeState) => void;
   readonly clock: Clock;
@@ -81,14 +85,7 @@ const usualTiming: ReconcileTiming = {
 };
 
 export class Reconciler implements Disposable {
-  readonly counters: ReconcileCounters = {
-    passes: 0,
-    failures: 0,
-    comparisons: 0,
-    repairs: { link: 0, address: 0, neighbor: 0, fdb: 0, route: 0, nftables: 0, sysctl: 0 },
-    lastAtMs: undefined,
-    lastMs: 0,
-  };
+  readonly counters: ReconcileCounters;
   #options: ReconcilerOptions;
   readonly #timing: ReconcileTiming;
   readonly #resources = new DisposableStack();
@@ -115,6 +112,15 @@ export class Reconciler implements Disposable {
   constructor(options: ReconcilerOptions) {
     this.#options = options;
     this.#timing = options.timing ?? usualTiming;
+    this.counters = {
+      passes: 0,
+      failures: 0,
+      comparisons: 0,
+      losses: 0,
+      repairs: options.ledger.counts,
+      lastAtMs: undefined,
+      lastMs: 0,
+    };
     this.#planner = new Planner(options);
     this.#guard = new RemovalGuard(options.removalGraceMs);
     const { source, kernel, clock } = options;
@@ -122,7 +128,11 @@ export class Reconciler implements Disposable {
     this.#loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
     this.#resources.use(source.subscribe(() => this.#loop.request("news")));
     // Pods come and go with their own interfaces, which are no part of the plan.
-    this.#resources.use(kernel.watch((event) => this.#notice(event), isPodHostInterface));
+    const apart: WatchApart = {
+      includes: isPodHostInterface,
+      onChange: (event) => options.onPods?.(event),
+    };
+    this.#resources.use(kernel.watch((event) => this.#notice(event), apart));
     this.#loop.request("news");
   }
 
@@ -143,8 +153,11 @@ export class Reconciler implements Disposable {
   }
 
   /** Our own changes come back here too, and are as wanted. */
-  #notice({ objects, changes, devices, overflow }: KernelEvent): void {
+  #notice(event: KernelEvent): void {
+    const { objects, changes, devices, overflow } = event;
     const target = this.#target;
+    this.#options.onElsewhere?.(event);
+    if (overflow) this.counters.losses++;
     const underlay = target.plan?.local?.underlay.device;
     this.#mustLook ||= overflow || devices.size > 0;
     this.#mustSet ||= objects.has("nftables") || objects.has("sysctl");

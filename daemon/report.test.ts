@@ -27,6 +27,7 @@ const plan = planNode({
   missingNodeHint: "",
 });
 const counters = {
+  losses: 2,
   comparisons: 1,
   passes: 7,
   failures: 1,
