@@ -1,7 +1,8 @@
 // kubelet's side of the Container Runtime Interface: the few calls of runtime.v1 that make and end a
 // pod. Field numbers are those of k8s.io/cri-api, pkg/apis/runtime/v1/api.proto.
-import { openGrpc } from "../support/grpc.ts";
-import { encodeMessage, type Fields, Message } from "../support/protobuf.ts";
+import { connect } from "node:net";
+import { openGrpc } from "../../daemon/grpc/channel.ts";
+import { encodeMessage, type Fields, Message } from "../../daemon/grpc/protobuf.ts";
 
 export interface PodSandboxConfig {
   readonly name: string;
@@ -56,7 +57,7 @@ export interface ContainerConfig {
 const execTimeoutS = 10;
 
 export function openCri(socketPath: string): Cri {
-  const client = openGrpc(socketPath);
+  const client = openGrpc("http://localhost", { createConnection: () => connect(socketPath) });
   const call = async (method: string, request: Fields): Promise<Message> =>
     new Message(await client.call(`/runtime.v1.RuntimeService/${method}`, encodeMessage(request)));
   return {

@@ -1,0 +1,106 @@
+// A real etcd (Debian's etcd-server) of one member, on ports of this machine's loopback that are free.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { describeError } from "../../core/error.ts";
+import { EtcdClient } from "../../daemon/etcd/client.ts";
+
+export interface EtcdServer extends AsyncDisposable {
+  readonly endpoint: string;
+  /** As SIGKILL: what it has answered is on its disk. */
+  kill(): Promise<void>;
+  /** Does not answer until it is continued; its connections stay open. */
+  pause(): void;
+  continue(): void;
+  /** At the same port, with the same data. */
+  start(): Promise<void>;
+}
+
+export interface EtcdServerOptions {
+  /** Further arguments of etcd. */
+  readonly args?: readonly string[];
+  readonly scheme?: "http" | "https";
+  /** Resolves when it serves; default: when a key can be read without credentials. */
+  readonly isUp?: (endpoint: string) => Promise<void>;
+}
+
+const waitMs = 30_000;
+
+export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
+  const { scheme = "http", args = [], isUp = answers } = options;
+  const directory = mkdtempSync(join(tmpdir(), "fairlead-etcd-"));
+  const [client, peer] = [await freePort(), await freePort()];
+  const endpoint = `${scheme}://127.0.0.1:${client}`;
+  let child: ChildProcess | undefined;
+  const kill = async (): Promise<void> => {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, "exit");
+    child.kill("SIGKILL");
+    await exit;
+  };
+  const start = async (): Promise<void> => {
+    child = spawn(
+      "etcd",
+      [
+        `--data-dir=${directory}`,
+        "--logger=zap",
+        "--log-level=error",
+        `--listen-client-urls=${endpoint}`,
+        `--advertise-client-urls=${endpoint}`,
+        `--listen-peer-urls=http://127.0.0.1:${peer}`,
+        `--initial-advertise-peer-urls=http://127.0.0.1:${peer}`,
+        `--initial-cluster=default=http://127.0.0.1:${peer}`,
+        "--unsafe-no-fsync",
+        ...args,
+      ],
+      { stdio: ["ignore", "ignore", "inherit"] },
+    );
+    await isUp(endpoint);
+  };
+  await start();
+  return {
+    endpoint,
+    kill,
+    start,
+    pause: () => void child?.kill("SIGSTOP"),
+    continue: () => void child?.kill("SIGCONT"),
+    [Symbol.asyncDispose]: async () => {
+      await kill();
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+async function answers(endpoint: string): Promise<void> {
+  using client = new EtcdClient({ endpoints: [endpoint] });
+  await untilAnswered(() => client.get("none", AbortSignal.timeout(waitMs)));
+}
+
+export async function untilAnswered(ask: () => Promise<unknown>): Promise<void> {
+  const deadline = performance.now() + waitMs;
+  for (;;) {
+    try {
+      await ask();
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) {
+        throw new Error(`etcd does not answer: ${describeError(error)}`, { cause: error });
+      }
+      await setTimeout(50);
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
