@@ -3,6 +3,7 @@ import type { Log } from "../core/log.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import type { Kernel } from "../kernel/kernel.ts";
+import type { PairThread } from "../kernel/pair-thread.ts";
 import type { Reaper } from "./reaper.ts";
 import type { RecordStore } from "./records.ts";
 
@@ -22,6 +23,8 @@ export interface AttachContext {
    * gone; for the daemon, which lives on. `wait`: when it is gone; for a process that ends then.
    */
   readonly reap: "background" | "wait";
+  /** A thread to make the pair in, while other requests wait: otherwise, and where it is absent, none. */
+  readonly pairThread?: () => PairThread | undefined;
 }
 
 /** The context, with what the handlers of one process share. */

@@ -10,7 +10,7 @@ import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
 import { openHostPorts } from "./host-ports.ts";
-import { planAdd, planContents } from "./plan.ts";
+import { type AddPlan, planAdd, planContents } from "./plan.ts";
 import type { Wiring } from "./wiring.ts";
 
 export interface PairRequest {
@@ -49,8 +49,7 @@ export async function makePair(
         ? planAdd(request.key, chosen, sandbox.fd)
         : planContents(request.key, chosen);
     try {
-      scope.kernel.apply(plan.host);
-      applyInSandbox(sandbox, plan.sandbox, request.key.ifName);
+      await applyPlan(scope, plan, sandbox, request);
       if (plan.sandbox.some(isIpv6Change)) keepAddresses(scope, sandbox, request.key);
       openHostPorts(scope, request.key, chosen);
       await whenRunning(scope, request.key);
@@ -114,13 +113,40 @@ async function makeWay(
   );
 }
 
+/** In a thread where there is one to take it, which in the event loop takes no turn of its own. */
+async function applyPlan(
+  { kernel, pairThread }: AttachScope,
+  { host: node, sandbox: changes }: AddPlan,
+  sandbox: Sandbox,
+  { key, conf }: AttachmentRequest,
+): Promise<void> {
+  // Host ports are opened in the turn in which they were found free.
+  const thread = conf.portMappings === undefined ? pairThread?.() : undefined;
+  if (thread === undefined) {
+    kernel.apply(node);
+    applyInSandbox(sandbox, changes, key.ifName, () => sandbox.apply(changes));
+    return;
+  }
+  const outcome = await thread.make({ node, sandbox: changes, sandboxFd: sandbox.fd });
+  if (outcome.kind === "made") return;
+  if (outcome.batch === "node") throw outcome.error;
+  applyInSandbox(sandbox, changes, key.ifName, () => {
+    throw outcome.error;
+  });
+}
+
 /**
  * A sandbox with IPv6 switched off (disable_ipv6) refuses the addresses: it is switched on then, and
  * for `lo`, through which the pod reaches itself.
  */
-function applyInSandbox(sandbox: Sandbox, changes: readonly Change[], ifName: string): void {
+function applyInSandbox(
+  sandbox: Sandbox,
+  changes: readonly Change[],
+  ifName: string,
+  apply: () => void,
+): void {
   try {
-    sandbox.apply(changes);
+    apply();
   } catch (cause) {
     const refused = changes.filter(isIpv6Change);
     if (refused.length === 0 || !hasErrno(cause, "EACCES")) throw cause;

@@ -42,6 +42,7 @@ export class ConfigError extends Error {
  * kernel's own text (netlink extended ACK) where it gave one.
  */
 export class KernelError extends Error {
+  readonly operation: string;
   readonly errno: string;
   readonly kernelMessage: string;
 
@@ -51,6 +52,7 @@ export class KernelError extends Error {
       options,
     );
     this.name = "KernelError";
+    this.operation = operation;
     this.errno = errno;
     this.kernelMessage = kernelMessage;
   }

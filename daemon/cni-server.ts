@@ -15,6 +15,8 @@ export interface CniServerOptions {
   readonly socketPath: string;
   readonly handlers: ProgramHandlers;
   readonly log: Log;
+  /** Told with each request how many others wait for their turn. */
+  readonly onWaiting?: (count: number) => void;
   /** For tests, which cannot wait for the usual ones. */
   readonly deadlines?: CniDeadlines;
 }
@@ -31,7 +33,7 @@ const stopDeadlineMs = 3_000;
  * socket that a dead daemon left is replaced. Throws when a living one serves there.
  */
 export async function serveCni(options: CniServerOptions): Promise<AsyncDisposable> {
-  const { socketPath, log, deadlines = usualDeadlines } = options;
+  const { socketPath, log, onWaiting, deadlines = usualDeadlines } = options;
   // In turn for each program by itself: one never waits for the other.
   const handlers = {
     fairlead: inTurnByAttachment(options.handlers.fairlead),
@@ -41,7 +43,8 @@ export async function serveCni(options: CniServerOptions): Promise<AsyncDisposab
   const sockets = new Set<AcceptedSocket>();
   const requests = new Set<Promise<void>>();
 
-  const onConnection = (fd: number): void => {
+  const onConnection = (fd: number, waiting: number): void => {
+    onWaiting?.(waiting);
     // A close follows; that of a launcher that was killed is nothing to report.
     const socket = new AcceptedSocket(fd, (err) => log.debug({ err }, "CNI connection failed"));
     if (sockets.size >= connectionLimit) return socket.destroy();

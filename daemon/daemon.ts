@@ -34,6 +34,7 @@ import { Mending } from "./mending.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
 import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
+import { type PairMaking, openPairMaking } from "./pair-making.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
 import { readFileIfThere } from "./replace-file.ts";
 import { buildReport, type ReportInput } from "./report.ts";
@@ -84,7 +85,8 @@ export async function startDaemon(
   // One store for both programs: what one of them writes, the other need not read.
   const trackedAmong = (asked: readonly Ip[]) => context.kernel.trackedAmong(asked);
   const ipam = openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
-  const handlers = openHandlers(context, ipam, nodeFacts);
+  const pairs = stack.use(openPairMaking(log));
+  const handlers = openHandlers(context, { ipam, nodeFacts, pairs });
   const ipamHandlers = createIpamHandlers({ ipam, facts: nodeFacts, log });
   stack.defer(() => handlers.settled());
   const firstPass = Promise.withResolvers<void>();
@@ -104,7 +106,7 @@ export async function startDaemon(
   };
   const mending = stack.use(new Mending({ handlers, ledger, clock, log }));
   const reconciler = stack.use(openReconciler(context, { source, ledger, onPass, mending }));
-  stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId }, signal));
+  stack.use(await openCniSocket(context, { handlers, ipamHandlers, pairs, bootId }, signal));
   mending.start();
   await Promise.race([firstPass.promise, abortOf(signal)]);
   const care = stack.use(openLeaseCare(context, { ipam, handlers }));
@@ -187,10 +189,15 @@ function openLeaseCare(
   return careForLeases({ ...context, ...parts, graceMs });
 }
 
+interface AttachParts {
+  readonly ipam: Ipam;
+  readonly nodeFacts: () => NodeFacts;
+  readonly pairs: PairMaking;
+}
+
 function openHandlers(
   { paths, kernel, clock, log }: StartContext,
-  ipam: Ipam,
-  nodeFacts: () => NodeFacts,
+  { ipam, nodeFacts, pairs }: AttachParts,
 ): AttachHandlers {
   return createHandlers({
     kernel,
@@ -201,6 +208,7 @@ function openHandlers(
     random: systemRandom,
     log,
     reap: "background",
+    pairThread: () => pairs.thread(),
   });
 }
 
@@ -242,13 +250,14 @@ export const planSettings = ({ nodeName, network, dns }: Config): PlanSettings =
 interface CniServing {
   readonly handlers: AttachHandlers;
   readonly ipamHandlers: CniHandlers;
+  readonly pairs: PairMaking;
   readonly bootId: string;
 }
 
 /** Requests that are served without a daemon are let finish before the first sweep, and none begins. */
 async function openCniSocket(
   { config, paths, clock, log }: StartContext,
-  { handlers, ipamHandlers, bootId }: CniServing,
+  { handlers, ipamHandlers, pairs, bootId }: CniServing,
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
   const lock = { path: paths.attachLock, clock, deadlineMs: attachLockDeadlineMs };
@@ -259,7 +268,8 @@ async function openCniSocket(
   rememberBoot(boot);
   const path = paths.cniSocket;
   const programs = { fairlead: handlers, "fairlead-ipam": ipamHandlers };
-  const serve = () => serveCni({ socketPath: path, handlers: programs, log });
+  const serve = () =>
+    serveCni({ socketPath: path, handlers: programs, log, onWaiting: pairs.onWaiting });
   return await keepServing({ path, serve, log });
 }
 

@@ -2,13 +2,14 @@ import { Protocol } from "netlink/dist/constants.js";
 import { nftTableName } from "../core/names.ts";
 import { forgetUdpFlows, readUdpFlows, trackedAmong } from "./conntrack.ts";
 import { delegateTo } from "./delegate.ts";
-import type { Kernel, Sandbox } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
 import { LinuxNamespace } from "./namespace.ts";
-import { type NamespaceHandle, openNamespace, openOwnNamespace, runInNamespace } from "./netns.ts";
+import { openNamespace, openOwnNamespace, runInNamespace } from "./netns.ts";
 import type { NetlinkSocket } from "./netlink.ts";
 import { type NetlinkOptions, openNetlink } from "./open-netlink.ts";
 import { NftTables } from "./nft.ts";
 import { Reaper } from "./reaper.ts";
+import { openSandbox } from "./sandbox.ts";
 import { readSysctl, writeSysctl } from "./sysctl.ts";
 import { type SettingsWatch, watchSettings } from "./settings-watch.ts";
 import { watchSocket, watchedGroups } from "./watch.ts";
@@ -34,7 +35,8 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     options.namespace === undefined ? work() : runInNamespace(home, work);
   const openSocket = (options: NetlinkOptions = {}): NetlinkSocket =>
     inside(() => openNetlink(Protocol.ROUTE, { bufferOctets, ...options }));
-  const network = new LinuxNamespace(stack.use(openSocket()));
+  const routing = stack.use(openSocket());
+  const network = new LinuxNamespace(() => routing);
   const reaper = stack.use(new Reaper(openSocket));
   const owned = stack.move();
   let nft: NftTables | undefined;
@@ -72,21 +74,6 @@ export function openKernel(options: KernelOptions = {}): Kernel {
       stack.use(watchSettings({ open, onChange, apart, nameOf, table, ownPort }));
       return stack.move();
     },
-    [Symbol.dispose]: () => owned.dispose(),
-  };
-}
-
-function openSandbox(path: string): Sandbox {
-  using stack = new DisposableStack();
-  const namespace: NamespaceHandle = stack.use(openNamespace(path));
-  const socket = stack.use(runInNamespace(namespace, () => openNetlink(Protocol.ROUTE)));
-  const network = new LinuxNamespace(socket);
-  const owned = stack.move();
-  return {
-    fd: namespace.fd,
-    identity: namespace.identity,
-    ...delegateTo(network),
-    writeSysctl: (name, value) => runInNamespace(namespace, () => writeSysctl(name, value)),
     [Symbol.dispose]: () => owned.dispose(),
   };
 }

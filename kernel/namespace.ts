@@ -27,11 +27,15 @@ const anyFamily = 0;
 const families: readonly Family[] = [4, 6];
 
 export class LinuxNamespace implements NetworkNamespace {
-  readonly #socket: NetlinkSocket;
+  readonly #open: () => NetlinkSocket;
 
-  /** The socket stays the caller's, who closes it. */
-  constructor(socket: NetlinkSocket) {
-    this.#socket = socket;
+  /** Asked for the socket with every call; it stays the caller's, who closes it. */
+  constructor(socket: () => NetlinkSocket) {
+    this.#open = socket;
+  }
+
+  get #socket(): NetlinkSocket {
+    return this.#open();
   }
 
   apply(changes: readonly Change[]): void {

@@ -26,8 +26,8 @@ const longestPath = 108;
 export interface Listening {
   /** The path of the socket, at which nothing may be yet. */
   readonly path: string;
-  /** The connection is the callee's to close. */
-  readonly onConnection: (fd: number) => void;
+  /** The connection is the callee's to close. `waiting`: how many more have been taken by now. */
+  readonly onConnection: (fd: number, waiting: number) => void;
   /** No connection can be taken for now. */
   readonly onError: (error: KernelError) => void;
 }
@@ -44,12 +44,16 @@ export function listenAt({ path, onConnection, onError }: Listening): Disposable
     throw thrown;
   }
   let pause: NodeJS.Timeout | undefined;
+  let waiting = 0;
+  const handOver = (accepted: number): void => onConnection(accepted, --waiting);
   const acceptWaiting = (): void => {
     for (let count = 0; count < acceptedAtOnce; count++) {
       const accepted = systemCalls.accept(fd, sockNonblock | sockCloexec);
       // Not called here, where promises do not go on.
-      if (accepted >= 0) setImmediate(onConnection, accepted);
-      else if (!isPassing(accepted)) return waitAndSay(accepted);
+      if (accepted >= 0) {
+        waiting++;
+        setImmediate(handOver, accepted);
+      } else if (!isPassing(accepted)) return waitAndSay(accepted);
       else if (errnoName(accepted) === "EAGAIN") return;
     }
   };

@@ -30,6 +30,7 @@ const entries: Readonly<Record<string, string>> = {
   ipam: "ipam/main.ts",
   cli: "cli/main.ts",
   "dns-worker": "dns/worker.ts",
+  "pair-worker": "kernel/pair-worker.ts",
   "manifest-process": "daemon/source/manifest-process.ts",
 };
 

@@ -254,6 +254,20 @@ describe("the CNI server", () => {
     expect(replies.filter((r) => r !== "runLocally" && r.exitStatus === 0)).toHaveLength(300);
   });
 
+  test("says how many requests wait, and in the end that none does", async () => {
+    const counts: number[] = [];
+    const handlers = { fairlead: idle, "fairlead-ipam": idle };
+    const onWaiting = (count: number): void => void counts.push(count);
+    await using _server = await serveCni({ socketPath, handlers, log: silentLog, onWaiting });
+    // Connected within one turn of the event loop, so that the server finds them together.
+    const sockets = Array.from({ length: 5 }, () => connect(socketPath));
+    for (const socket of sockets) socket.end();
+    await Promise.all(sockets.map((socket) => buffer(socket).catch(() => {})));
+    expect(counts).toHaveLength(5);
+    expect(counts[0]).toBeGreaterThan(0);
+    expect(counts.at(-1)).toBe(0);
+  });
+
   test("tells the handler when it takes too long", async () => {
     await using _server = await serve({
       add: async (_, signal) => {
