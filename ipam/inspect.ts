@@ -17,7 +17,7 @@ export interface InspectOptions {
   readonly journals: string;
   readonly clock: Clock;
   readonly boot: BootClock;
-  /** Of freed addresses: how long they rest. */
+  /** How long freed addresses rest where no request of the network has said so. */
   readonly quarantineMs: number;
   readonly signal: AbortSignal;
 }
@@ -60,7 +60,7 @@ export async function inspectNetwork(
       cause,
     });
   }
-  memory.quarantine.expire(boot.elapsedMs(), quarantineMs);
+  memory.quarantine.expire(boot.elapsedMs(), memory.quarantineMs ?? quarantineMs);
   return memory;
 }
 

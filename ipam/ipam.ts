@@ -101,6 +101,8 @@ export interface SetUsage {
   /** How many addresses the set can give. */
   readonly size: bigint;
   readonly held: number;
+  /** Held though they are nobody's to have, reserved since or a gateway: not in `held`, nor in `size`. */
+  readonly heldBesides: number;
   /** In quarantine: freed, and given again now only because there is no other. */
   readonly resting: number;
 }
@@ -137,6 +139,8 @@ export interface ReserveRequest extends Offer {
 export interface Inventory {
   /** In the order of their addresses. */
   readonly leases: readonly DetailedLease[];
+  /** Held, though nobody knows by whom: no file of ours or host-local's, but a directory, say. */
+  readonly unreadable: readonly Ip[];
   /** In the order in which they were freed. */
   readonly resting: readonly RestingAddress[];
 }

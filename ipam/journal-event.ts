@@ -26,6 +26,8 @@ export interface LeaseDetails {
   readonly given: Moment;
   readonly sandbox?: SandboxName;
   readonly pod?: PodName;
+  /** How long the address is to rest when it is freed; absent: not known. */
+  readonly quarantineMs?: number;
 }
 
 /** Whether both are of one file, sandbox and boot. */
@@ -75,7 +77,7 @@ function fieldsOf(event: JournalEvent): readonly string[] {
     case "journal":
       return ["1", event.generation];
     case "given": {
-      const { owner, stamp, given, sandbox, pod } = event.details;
+      const { owner, stamp, given, sandbox, pod, quarantineMs } = event.details;
       return [
         event.addresses.join(" "),
         owner.containerId,
@@ -84,6 +86,7 @@ function fieldsOf(event: JournalEvent): readonly string[] {
         ...momentFields(given),
         sandbox ? `${sandbox.device} ${sandbox.inode} ${sandbox.path}` : absent,
         pod ? podField(pod) : absent,
+        quarantineMs === undefined ? absent : String(quarantineMs),
       ];
     }
     case "sticky":
@@ -124,7 +127,7 @@ export function parseEvent(line: string): JournalEvent | undefined {
 
 function parseGiven(fields: readonly string[]): JournalEvent | undefined {
   const [addressText = "", containerId, ifName, stampText = "", bootId, elapsed, wall] = fields;
-  const [, , , , , , , sandboxText = "", podText = ""] = fields;
+  const [, , , , , , , sandboxText = "", podText = "", quarantineText = ""] = fields;
   const addresses = parseAddresses(addressText);
   const [inode = "", modified = ""] = stampText.split(" ");
   const given = parseMoment(bootId, elapsed, wall);
@@ -139,6 +142,7 @@ function parseGiven(fields: readonly string[]): JournalEvent | undefined {
     given,
     ...(sandbox && { sandbox }),
     ...(pod && { pod }),
+    ...(/^\d+$/.test(quarantineText) && { quarantineMs: Number(quarantineText) }),
   };
   return { kind: "given", addresses, details };
 }

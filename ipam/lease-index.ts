@@ -62,6 +62,13 @@ export class LeaseIndex {
       .sort((a, b) => compareIps(a.address, b.address));
   }
 
+  /** What is held by nobody knows whom: its file cannot be read, or is none. */
+  unreadable(): readonly Ip[] {
+    return [...this.#files]
+      .flatMap(([address, { owner }]) => (owner === undefined ? [address] : []))
+      .sort(compareIps);
+  }
+
   #link(address: Ip, owner: Owner | undefined): void {
     if (owner === undefined) return;
     const key = formatOwner(owner);

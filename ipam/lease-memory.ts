@@ -27,6 +27,8 @@ export class LeaseMemory implements Holdings {
   readonly index = new LeaseIndex([]);
   readonly quarantine: Quarantine;
   lastReserved: Map<number, Ip> = new Map();
+  /** How long addresses of the network rest, as its last request said; undefined: not known. */
+  quarantineMs: number | undefined;
   readonly #clocks: Clocks;
   /** What the journal says was given: true of a lease whose file has the stamp. */
   readonly #given = new Map<Ip, LeaseDetails>();
@@ -57,6 +59,7 @@ export class LeaseMemory implements Holdings {
         else {
           this.#freed.delete(address);
           this.#given.set(address, event.details);
+          this.quarantineMs = event.details.quarantineMs ?? this.quarantineMs;
         }
       }
     }
@@ -132,6 +135,7 @@ export class LeaseMemory implements Holdings {
   inventory(): Inventory {
     const now = this.#clocks.boot.elapsedMs();
     return {
+      unreadable: this.index.unreadable(),
       leases: this.index.leases().map((lease) => {
         const details = this.details(lease.address);
         return details === undefined ? lease : { ...lease, details };

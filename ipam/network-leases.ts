@@ -12,9 +12,9 @@ import type {
   ReservedAddress,
   SetUsage,
 } from "./ipam.ts";
-import { type JournalEvent, type LeaseDetails, isSameGiving, isSaidOf } from "./journal-event.ts";
-import type { LeaseJournal } from "./journal.ts";
+import { type LeaseDetails, isSameGiving, isSaidOf } from "./journal-event.ts";
 import { type Clocks, LeaseMemory, momentOf } from "./lease-memory.ts";
+import type { LeaseNotes } from "./lease-notes.ts";
 import type { FileStamp, Owner } from "./lease.ts";
 import { type RangeSet, rangeOf } from "./range.ts";
 import { isOfEarlierBoot } from "./stale.ts";
@@ -31,7 +31,7 @@ import {
 export interface NetworkLeasesOptions {
   readonly network: string;
   readonly directory: LeaseDirectory;
-  readonly journal: LeaseJournal;
+  readonly notes: LeaseNotes;
   readonly clocks: Clocks;
   readonly log: Log;
   readonly tracking?: Tracking;
@@ -42,10 +42,6 @@ export interface NetworkLeasesOptions {
 export interface Order extends Omit<ReserveRequest, keyof Offer> {
   readonly sets: readonly RangeSet[];
 }
-
-// A line takes some 330 octets: written anew when two thirds of it say nothing any more.
-const leastCompacted = 128 << 10;
-const octetsPerLine = 1000;
 
 /**
  * The leases of one network: memory and disk kept the same. Every method is called with the
@@ -58,11 +54,15 @@ export class NetworkLeases {
   /** Of the directory as memory has it; undefined when it must be looked at. */
   #version: DirectoryVersion | undefined;
   #areFilesSeen = false;
-  #isJournalReported = false;
-  #quarantineMs = 0;
+  /** As the last request said. */
+  #quarantineMs: number | undefined;
 
   constructor(options: NetworkLeasesOptions) {
     this.#options = options;
+  }
+
+  get #notes(): LeaseNotes {
+    return this.#options.notes;
   }
 
   reserve(order: Order): readonly ReservedAddress[] {
@@ -137,9 +137,11 @@ export class NetworkLeases {
   /** Those of which connection tracking has nothing can be given; the others rest once more. */
   proveRested(most: number): number {
     const { tracking, clocks } = this.#options;
-    const quarantine = this.#memory?.quarantine;
-    if (tracking === undefined || quarantine === undefined) return 0;
-    quarantine.expire(clocks.boot.elapsedMs(), this.#quarantineMs);
+    const { quarantine } = this.#memory ?? {};
+    const quarantineMs = this.#quarantineMs ?? this.#memory?.quarantineMs;
+    // Before a request has said how long addresses rest, none has rested long enough.
+    if (!tracking || !quarantine || quarantineMs === undefined) return 0;
+    quarantine.expire(clocks.boot.elapsedMs(), quarantineMs);
     const addresses = quarantine.unproven(most);
     if (addresses.length === 0) return 0;
     const tracked = this.#trackedAmong(tracking, addresses);
@@ -164,7 +166,7 @@ export class NetworkLeases {
   #plan(order: Order, memory: LeaseMemory): Reservation {
     const { clocks, tracking, sticky } = this.#options;
     const { quarantine, index } = memory;
-    quarantine.expire(clocks.boot.elapsedMs(), this.#quarantineMs);
+    quarantine.expire(clocks.boot.elapsedMs(), order.quarantineMs ?? 0);
     const held = index.heldBy(order.key);
     const preferred = order.isSticky === true ? sticky.of(order.pod) : [];
     const demand = { ...order, held, preferred };
@@ -221,7 +223,7 @@ export class NetworkLeases {
     // Read until nothing changed meanwhile: reclaiming is such a change, so twice is usual then.
     for (let attempt = 0; ; attempt++) {
       const version = directory.version();
-      this.#hear(memory);
+      this.#notes.hear(memory);
       const content = directory.read(memory.files(), thoroughness);
       const { reclaimed } = content;
       if (reclaimed.length > 0) {
@@ -231,29 +233,12 @@ export class NetworkLeases {
         );
       }
       const freed = memory.look(content);
-      if (freed.length > 0) this.#noteFreed(freed, "by another program");
+      if (freed.length > 0)
+        this.#notes.freed(freed, "by another program", momentOf(this.#options.clocks));
       const isStill = version === directory.version();
       if (isStill) this.#version = directory.mark();
       if (isStill || attempt === 2) return memory;
     }
-  }
-
-  // What cannot be read of the journal costs details, never an address.
-  #hear(memory: LeaseMemory): void {
-    const { journal, network, log } = this.#options;
-    const { path } = journal;
-    try {
-      const news = journal.news();
-      memory.hear(news);
-      if (news.unreadable === 0 || this.#isJournalReported) return;
-      const lines = news.unreadable;
-      log.warn({ network, path, lines }, "the journal of leases has lines that say nothing");
-    } catch (cause) {
-      if (this.#isJournalReported) return;
-      const problem = describeError(cause);
-      log.warn({ network, path, problem }, "cannot read the journal of leases");
-    }
-    this.#isJournalReported = true;
   }
 
   // True when all is written; false when an address was taken meanwhile, then nothing is.
@@ -288,7 +273,7 @@ export class NetworkLeases {
     try {
       return directory.withOwnerFile(ownerOf(order), ({ stamp, giveName }) => {
         const addresses = added.map(({ address }) => address);
-        const details = this.#noteGiven(addresses, this.#detailsOf(order, stamp));
+        const details = this.#notes.given(addresses, this.#detailsOf(order, stamp));
         isComplete = addresses.every((address) => {
           const isCreated = giveName(address);
           if (isCreated) created.push(address);
@@ -311,11 +296,12 @@ export class NetworkLeases {
     }
   }
 
-  #detailsOf({ key, sandbox, pod }: Order, stamp: FileStamp): LeaseDetails {
+  #detailsOf({ key, sandbox, pod, quarantineMs = 0 }: Order, stamp: FileStamp): LeaseDetails {
     return {
       owner: { containerId: key.containerId, ifName: key.ifName },
       stamp,
       given: momentOf(this.#options.clocks),
+      quarantineMs,
       ...(sandbox && { sandbox }),
       ...(pod && { pod }),
     };
@@ -330,7 +316,7 @@ export class NetworkLeases {
       if (file === undefined) continue;
       const details = this.#detailsOf(order, file.stamp);
       if (known !== undefined && isSaidOf(known, details)) continue;
-      const noted = this.#noteGiven([address], details);
+      const noted = this.#notes.given([address], details);
       if (noted !== undefined) memory.held(address, file, noted);
     }
   }
@@ -341,8 +327,8 @@ export class NetworkLeases {
     const { directory, clocks } = this.#options;
     const memory = this.#current();
     this.#version = undefined;
-    this.#noteFreed(addresses, why);
     const now = momentOf(clocks);
+    this.#notes.freed(addresses, why, now);
     const failures: unknown[] = [];
     for (const address of addresses) {
       try {
@@ -354,46 +340,13 @@ export class NetworkLeases {
     }
     this.#version = directory.mark();
     if (failures.length > 0) throw failures[0];
-    this.#compact(memory);
-  }
-
-  #noteGiven(addresses: readonly Ip[], details: LeaseDetails): LeaseDetails | undefined {
-    return this.#append({ kind: "given", addresses, details }) ? details : undefined;
-  }
-
-  #noteFreed(addresses: readonly Ip[], why: string): void {
-    this.#append({ kind: "freed", addresses, why, freed: momentOf(this.#options.clocks) });
-  }
-
-  // A lease without its line is like another program's: DEL and GC free it.
-  #append(event: JournalEvent): boolean {
-    const { journal, network, log } = this.#options;
-    try {
-      journal.append(event);
-      return true;
-    } catch (cause) {
-      const problem = describeError(cause);
-      log.warn({ network, path: journal.path, problem }, "cannot write to the journal of leases");
-      return false;
-    }
-  }
-
-  // In DEL, never in ADD: it is synced, which takes milliseconds.
-  #compact(memory: LeaseMemory): void {
-    const { journal, network, log } = this.#options;
-    if (journal.size < leastCompacted + memory.lines * octetsPerLine) return;
-    try {
-      journal.replace(memory.events());
-    } catch (cause) {
-      const problem = describeError(cause);
-      log.warn({ network, path: journal.path, problem }, "cannot write the journal of leases anew");
-    }
+    this.#notes.compact(memory);
   }
 
   #forget(): void {
     this.#memory = undefined;
     this.#version = undefined;
-    this.#options.journal.forget();
+    this.#notes.forget();
   }
 }
 

@@ -195,4 +195,18 @@ describe("quarantine", () => {
     expect(await ipam.proveRested(1, never)).toBe(1);
     expect((await ipam.inventory("mynet", never)).resting).toEqual([]);
   });
+
+  test("goes on in a process that has not been asked for an address yet", async () => {
+    const first = machine.open();
+    for (const id of ["a", "b"]) await reserve(first, id, rest);
+    await first.release(key("a"), never);
+    const ipam = machine.open(tracking("asked to"));
+    const resting = async () => (await ipam.inventory("mynet", never)).resting.length;
+    expect(await resting()).toBe(1);
+    expect(await ipam.proveRested(9, never)).toBe(0);
+    expect(await resting()).toBe(1);
+    machine.pass(quarantineMs);
+    expect(await ipam.proveRested(9, never)).toBe(1);
+    expect(await resting()).toBe(0);
+  });
 });

@@ -2,7 +2,7 @@
 // may still be about. Pure: time is milliseconds since the boot, which never jumps.
 import { type Ip, familyOf, ipToBigInt } from "../core/address.ts";
 import { type Taken, takenAddresses } from "./address-set.ts";
-import { type RangeSet, rangeOf } from "./range.ts";
+import { type RangeSet, exclusionOf, rangeOf } from "./range.ts";
 
 /** More freed addresses than this are not remembered: the oldest are as good as never given. */
 const mostRemembered = 65_536;
@@ -78,10 +78,13 @@ export class Quarantine {
     yield* this.#resting;
   }
 
-  /** How many of the set's addresses rest. */
+  /** How many of the addresses that the set can give rest. */
   count(set: RangeSet): number {
     let count = 0;
-    for (const address of this.resting()) if (rangeOf(set, address) !== undefined) count++;
+    for (const address of this.resting()) {
+      const range = rangeOf(set, address);
+      if (range && exclusionOf(range, ipToBigInt(address)) === undefined) count++;
+    }
     return count;
   }
 

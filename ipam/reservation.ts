@@ -10,6 +10,7 @@ import {
   type Exclusion,
   type Range,
   type RangeSet,
+  type Stretch,
   formatSet,
   givable,
   rangeOf,
@@ -197,10 +198,17 @@ export function usageOf(
   set: RangeSet,
   { taken, quarantine }: Pick<Holdings, "taken" | "quarantine">,
 ): SetUsage {
-  let held = 0;
-  for (const range of set) {
-    for (const { first, last } of givable(range))
-      held += taken[range.family].countBetween(first, last);
-  }
-  return { ranges: formatSet(set), size: setSize(set), held, resting: quarantine.count(set) };
+  const takenIn = (range: Range, { first, last }: Stretch): number =>
+    taken[range.family].countBetween(first, last);
+  const sum = (counts: readonly number[]): number => counts.reduce((all, one) => all + one, 0);
+  const held = sum(
+    set.flatMap((range) => givable(range).map((stretch) => takenIn(range, stretch))),
+  );
+  return {
+    ranges: formatSet(set),
+    size: setSize(set),
+    held,
+    heldBesides: sum(set.map((range) => takenIn(range, range))) - held,
+    resting: quarantine.count(set),
+  };
 }

@@ -1,17 +1,14 @@
 // A lease whose file was lost, by hand or by a torn write, while its attachment lives: written again.
-import { describeError } from "../core/error.ts";
-import type { Log } from "../core/log.ts";
 import type { LeaseDirectory } from "./directory.ts";
 import type { Lease, LostLease, Restoration, TakenAddress } from "./ipam.ts";
-import type { LeaseJournal } from "./journal.ts";
 import { type Clocks, momentOf } from "./lease-memory.ts";
+import type { LeaseNotes } from "./lease-notes.ts";
 import { type Owner, validityOf } from "./lease.ts";
 
 interface RestoreParts {
   readonly directory: LeaseDirectory;
-  readonly journal: LeaseJournal;
+  readonly notes: LeaseNotes;
   readonly clocks: Clocks;
-  readonly log: Log;
 }
 
 /**
@@ -21,7 +18,7 @@ interface RestoreParts {
 export function restoreLease(
   { key, addresses, sandbox, pod }: LostLease,
   leases: readonly Lease[],
-  { directory, journal, clocks, log }: RestoreParts,
+  { directory, notes, clocks }: RestoreParts,
 ): Restoration {
   const owner: Owner = { containerId: key.containerId, ifName: key.ifName };
   const isOwn = validityOf([owner]);
@@ -35,16 +32,9 @@ export function restoreLease(
   return directory.withOwnerFile(owner, ({ stamp, giveName }) => {
     const given = momentOf(clocks);
     const details = { owner, stamp, given, ...(sandbox && { sandbox }), ...(pod && { pod }) };
-    try {
-      journal.append({ kind: "given", addresses: lost, details });
-    } catch (cause) {
-      // A lease without its line is like another program's.
-      const { path } = journal;
-      const problem = describeError(cause);
-      log.warn({ network: key.network, path, problem }, "cannot write to the journal of leases");
-    }
+    notes.given(lost, details);
     // Whoever keeps the network in memory sees that the directory has changed, and reads the line.
-    journal.forget();
+    notes.forget();
     const restored = lost.filter(giveName);
     const unreadable = lost.filter((address) => !restored.includes(address));
     return { restored, taken: [...taken, ...unreadable.map((address) => ({ address }))] };

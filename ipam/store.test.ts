@@ -379,11 +379,12 @@ test("usage() counts without the gateway", async () => {
   await add(ipam, key("a"), { ranges: both });
   put("10.1.2.1", "odd\r\neth0");
   expect(await ipam.usage("mynet", { ranges: both }, never)).toEqual([
-    { ranges: "10.1.2.1-10.1.2.6 of 10.1.2.0/29", size: 5n, held: 1, resting: 0 },
+    { ranges: "10.1.2.1-10.1.2.6 of 10.1.2.0/29", size: 5n, held: 1, heldBesides: 1, resting: 0 },
     {
       ranges: "fd00::1-fd00::ffff:ffff:ffff:ffff of fd00::/64",
       size: (1n << 64n) - 2n,
       held: 1,
+      heldBesides: 0,
       resting: 0,
     },
   ]);

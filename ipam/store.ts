@@ -27,6 +27,7 @@ import type {
   SetUsage,
 } from "./ipam.ts";
 import { LeaseJournal } from "./journal.ts";
+import { LeaseNotes } from "./lease-notes.ts";
 import { NetworkLeases } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
 import { restoreLease } from "./restore.ts";
@@ -58,7 +59,7 @@ export const openIpam = (options: IpamOptions): Ipam => new LeaseStore(options);
 
 interface OpenNetwork {
   readonly directory: LeaseDirectory;
-  readonly journal: LeaseJournal;
+  readonly notes: LeaseNotes;
   readonly leases: NetworkLeases;
 }
 
@@ -139,7 +140,7 @@ class LeaseStore implements Ipam {
 
   async inventory(name: string, signal: AbortSignal): Promise<Inventory> {
     const network = this.#open(name);
-    if (!network.directory.exists()) return { leases: [], resting: [] };
+    if (!network.directory.exists()) return { leases: [], unreadable: [], resting: [] };
     return this.#locked(network, signal, () => network.leases.inventory());
   }
 
@@ -169,9 +170,8 @@ class LeaseStore implements Ipam {
   }
 
   async restore(lost: LostLease, signal: AbortSignal): Promise<Restoration> {
-    const { clock, log = silentLog } = this.#options;
-    const { directory, journal, leases } = this.#open(lost.key.network);
-    const parts = { directory, journal, clocks: { clock, boot: this.#boot }, log };
+    const { directory, notes, leases } = this.#open(lost.key.network);
+    const parts = { directory, notes, clocks: { clock: this.#options.clock, boot: this.#boot } };
     return this.#locked({ directory }, signal, () => restoreLease(lost, leases.leases(), parts));
   }
 
@@ -224,9 +224,10 @@ class LeaseStore implements Ipam {
       const clocks = { clock, boot };
       const { tracking } = this.#options;
       const sticky = new StickyAddresses(new LeaseJournal(join(this.#stickies, name), writes), log);
-      const parts = { network: name, directory, journal, sticky, clocks, log };
+      const notes = new LeaseNotes({ network: name, journal, log });
+      const parts = { network: name, directory, notes, sticky, clocks, log };
       const options = tracking === undefined ? parts : { ...parts, tracking };
-      return { directory, journal, leases: new NetworkLeases(options) };
+      return { directory, notes, leases: new NetworkLeases(options) };
     });
   }
 

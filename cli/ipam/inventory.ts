@@ -24,6 +24,8 @@ export interface ShowPlaces {
 /** One pool and family of the node, with what is needed to draw it. */
 export interface ShownPool extends PoolStatus {
   readonly set: RangeSet;
+  /** Held, and reserved since: in `reserved`, not in `held`. */
+  readonly heldBesides: number;
 }
 
 export interface ShownNetwork {
@@ -32,6 +34,8 @@ export interface ShownNetwork {
   /** Of the daemon's network only: of another the ranges are not known. */
   readonly pools: readonly ShownPool[];
   readonly leases: readonly DetailedLease[];
+  /** Held, though nobody knows by whom. */
+  readonly unreadable: readonly Ip[];
   readonly quarantined: readonly RestingAddress[];
 }
 
@@ -65,13 +69,14 @@ export async function collect(
       quarantineMs: 1000 * (facts?.quarantineSeconds ?? defaultQuarantineSeconds),
       signal,
     });
-    const { leases, resting } = memory.inventory();
+    const { leases, unreadable, resting } = memory.inventory();
     const pools = facts === undefined || network !== own ? [] : poolsOf(facts);
     networks.push({
       network,
       directory: join(root, network),
       pools: pools.map(({ name, set }) => poolStatus(name, set, usageOf(set, memory), report)),
       leases,
+      unreadable,
       quarantined: resting,
     });
   }
@@ -119,7 +124,7 @@ const poolsOf = (facts: NodeFacts): readonly { readonly name: string; readonly s
 function poolStatus(
   name: string,
   set: RangeSet,
-  { size, held, resting }: ReturnType<typeof usageOf>,
+  { size, held, heldBesides, resting }: ReturnType<typeof usageOf>,
   report: StatusReport | undefined,
 ): ShownPool {
   const family = set[0]?.family ?? 4;
@@ -134,5 +139,5 @@ function poolStatus(
     reserved: Number(reservedCount(set)),
   };
   // The daemon also knows what connection tracking still has; the files what came since it looked.
-  return { ...seen, quarantined: Math.max(resting, told?.quarantined ?? 0), set };
+  return { ...seen, quarantined: Math.max(resting, told?.quarantined ?? 0), set, heldBesides };
 }

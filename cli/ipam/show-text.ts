@@ -19,8 +19,12 @@ export function formatInventory(shown: Shown, columns: number): string {
 }
 
 function formatNetwork(shown: ShownNetwork, columns: number): string {
-  const { network, directory, pools, leases, quarantined } = shown;
-  const counts = `${leases.length} held, ${quarantined.length} in quarantine`;
+  const { network, directory, pools, leases, unreadable, quarantined } = shown;
+  const counts = [
+    `${leases.length} held`,
+    ...(unreadable.length === 0 ? [] : [`${unreadable.length} unreadable`]),
+    `${quarantined.length} in quarantine`,
+  ].join(", ");
   const pooled: Rows = [
     ["POOL", "FAMILY", "SIZE", "HELD", "QUARANTINE", "FREE", "RESERVED"],
     ...pools.map((pool) => [
@@ -30,14 +34,16 @@ function formatNetwork(shown: ShownNetwork, columns: number): string {
       `${pool.held} (${percent(pool)} %)`,
       String(pool.quarantined),
       formatCount(Math.max(0, pool.size - pool.held - pool.quarantined)),
-      formatCount(pool.reserved),
+      `${formatCount(pool.reserved)}${pool.heldBesides === 0 ? "" : ` (${pool.heldBesides} held)`}`,
     ]),
   ];
   return [
     `network ${network}, ${directory}: ${counts}\n`,
     pools.length === 0 ? "" : `\n${formatTable(pooled, indent)}`,
     ...pools.flatMap((pool) => formatBlocks(pool, shown, columns)),
-    leases.length === 0 ? "" : `\n${formatTable(leaseRows(leases, pools), indent)}`,
+    leases.length + unreadable.length === 0
+      ? ""
+      : `\n${formatTable([...leaseRows(leases, pools), ...unreadableRows(shown)], indent)}`,
   ].join("");
 }
 
@@ -46,13 +52,13 @@ const percent = ({ held, size }: ShownPool): number =>
 
 function formatBlocks(
   { pool, set }: ShownPool,
-  { leases, quarantined }: ShownNetwork,
+  { leases, unreadable, quarantined }: ShownNetwork,
   columns: number,
 ): readonly string[] {
   return set.map((range) => {
     const { perCharacter, lines } = drawBlock({
       range,
-      held: leases.map(({ address }) => address),
+      held: [...leases.map(({ address }) => address), ...unreadable],
       quarantined: quarantined.map(({ address }) => address),
       width: columns - indent.length,
     });
@@ -79,6 +85,17 @@ function leaseRows(leases: readonly DetailedLease[], pools: readonly ShownPool[]
     ]),
   ];
 }
+
+// Not a file, or not one that says whose the address is: nobody gets it.
+const unreadableRows = ({ unreadable, pools }: ShownNetwork): Rows =>
+  unreadable.map((address) => [
+    "-",
+    address,
+    poolOf(pools, address) ?? "-",
+    "unreadable",
+    "-",
+    "-",
+  ]);
 
 function podOf({ details }: DetailedLease): string | undefined {
   const pod = details?.pod;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { formatNodeFacts } from "../../core/node-facts.ts";
 import { paths as usualPaths } from "../../core/paths.ts";
+import type { ReserveRequest } from "../../ipam/ipam.ts";
 import { openIpam } from "../../ipam/store.ts";
 import { systemBootClock } from "../../kernel/boot-clock.ts";
 import { systemClock } from "../../kernel/clock.ts";
@@ -135,6 +136,76 @@ test("show draws pools, leases and what rests, and changes nothing", async () =>
         quarantined: [{ address: "10.244.1.3", pool: "default", freedSeconds: 0 }],
       },
       { network: "cbr0", pools: [], leases: [{ address: "10.88.0.2", ifName: "" }] },
+    ],
+  });
+});
+
+test("show counts what is reserved and held, what is unreadable, and no rest that does not apply", async () => {
+  const { paths, ipam, collect: collected, writeFacts } = scene();
+  writeFacts();
+  const reserve = (network: string, range: string, more: Partial<ReserveRequest> = {}) =>
+    ipam.reserve(
+      {
+        key: key("c1", "eth0", network),
+        ranges: [subnet(range)],
+        requestedIps: [],
+        ...more,
+      },
+      never,
+    );
+  const rest = { quarantineMs: 60_000 };
+  const freed = { ...rest, key: key("c2", "eth0", "fairlead"), requestedIps: [ip("10.244.1.5")] };
+  await reserve("fairlead", "10.244.1.0/27", { ...rest, requestedIps: [ip("10.244.1.4")] });
+  await reserve("fairlead", "10.244.1.0/27", freed);
+  await ipam.release(freed.key, never);
+  mkdirSync(join(paths.leases, "fairlead/10.244.1.20"));
+  // As the plugin reserves under host-local's name, and as it does with a longer rest.
+  await reserve("cbr0", "10.88.0.0/24");
+  await ipam.release(key("c1", "eth0", "cbr0"), never);
+  await reserve("storage", "10.7.0.0/24", { quarantineMs: 3_600_000 });
+  await ipam.release(key("c1", "eth0", "storage"), never);
+  const shown = await collected();
+  const text = formatInventory(shown, 80).replaceAll(paths.leases, "DIR");
+  expect(text.replaceAll(/20\d\d-[\d-]+T[\d:]+Z/g, "TIME")).toMatchInlineSnapshot(`
+    "network fairlead, DIR/fairlead: 1 held, 1 unreadable, 1 in quarantine
+
+      POOL     FAMILY  SIZE  HELD     QUARANTINE  FREE  RESERVED
+      default  IPv4    27    1 (3 %)  0           26    2 (1 held)
+      default  IPv6    2^64  0 (0 %)  0           2^64  0
+      db       IPv4    13    0 (0 %)  0           13    0
+
+      10.244.1.0/27 of default
+      --..#x..............#..........-
+
+      fd00::/64 of default, 2^56 a character
+      ................................................................
+      ................................................................
+      ................................................................
+      ................................................................
+
+      10.250.1.0/28 of db
+      --.............-
+
+      POD  ADDRESS      POOL     CONTAINER   INTERFACE  SINCE
+      -    10.244.1.4   default  c1          eth0       TIME
+      -    10.244.1.20  default  unreadable  -          -
+
+    network cbr0, DIR/cbr0: 0 held, 0 in quarantine
+
+    network storage, DIR/storage: 0 held, 1 in quarantine
+
+    # held  + some held  ~ quarantine  x reserved  - not a pod's  . free
+    "
+  `);
+  expect(JSON.parse(JSON.stringify(toJson(shown)))).toMatchObject({
+    networks: [
+      {
+        network: "fairlead",
+        unreadable: ["10.244.1.20"],
+        pools: [{ held: 1, heldBesides: 1 }, {}, {}],
+      },
+      { network: "cbr0", quarantined: [] },
+      { network: "storage", quarantined: [{ address: "10.7.0.2" }] },
     ],
   });
 });
