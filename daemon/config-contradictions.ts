@@ -9,6 +9,7 @@ import {
 import { defaultPool } from "../core/pool.ts";
 import { specialNetworks } from "../core/special-networks.ts";
 import type { ConfigFile } from "./config-schema.ts";
+import type { ReadablePart } from "./readable-part.ts";
 import type { Problem } from "./validate.ts";
 import { formatPath, formatValue, type Path, type YamlDocument } from "./yaml-file.ts";
 
@@ -23,10 +24,47 @@ interface PodNetwork {
 
 export function contradictions(file: ConfigFile, document: YamlDocument): readonly Problem[] {
   const problems: Problem[] = [];
-  const report: Report = (path, value, expected) => {
+  findContradictions(file, (path, value, expected) => {
     const message = `Cannot use ${formatPath(path)} ${formatValue(value)}: expected ${expected}`;
     problems.push({ line: document.lineOf(path), message });
+  });
+  return problems;
+}
+
+/** Those of a file of which a part cannot be read: none that rests on a default in place of that. */
+export function contradictionsInPart(
+  { value, isLeftOut, original }: ReadablePart<ConfigFile>,
+  document: YamlDocument,
+): readonly Problem[] {
+  const { network, dns } = value;
+  const lengths = network.nodePrefixLength;
+  const known = {
+    ...value,
+    network: {
+      ...network,
+      podCIDRs: isLeftOut(["network", "podCIDRs"]) ? [] : network.podCIDRs,
+      // The longest fit any network.
+      nodePrefixLength: {
+        ipv4: isLeftOut(["network", "nodePrefixLength", "ipv4"]) ? 32 : lengths.ipv4,
+        ipv6: isLeftOut(["network", "nodePrefixLength", "ipv6"]) ? 128 : lengths.ipv6,
+      },
+    },
+    dns: { ...dns, domain: isLeftOut(["dns", "domain"]) ? noDomain : dns.domain },
   };
+  const problems: Problem[] = [];
+  findContradictions(known, (path, found, expected) => {
+    const at = original(path);
+    if (isLeftOut(at)) return;
+    const message = `Cannot use ${formatPath(at)} ${formatValue(found)}: expected ${expected}`;
+    problems.push({ line: document.lineOf(at), message });
+  });
+  return problems;
+}
+
+/** No name lies in it. */
+const noDomain = "/";
+
+function findContradictions(file: ConfigFile, report: Report): void {
   const { network, dns } = file;
   const podNetworks = podNetworksOf(network);
   checkPrefixLengths(network, report);
@@ -54,7 +92,6 @@ export function contradictions(file: ConfigFile, document: YamlDocument): readon
     report(["dns", "addresses", i], address, `an address outside ${around.key} ${around.cidr}`);
   });
   checkSiteNames(dns, report);
-  return problems;
 }
 
 // The cluster's names come first: what else is said of them would never be heard.

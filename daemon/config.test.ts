@@ -269,4 +269,42 @@ metrics: { listen: "[::1]:9999" }
   line 5: Cannot use dns.ttl -1: expected a whole number from 0 to 3600`,
     );
   });
+
+  test("names values that do not fit together also where others cannot be read", () => {
+    expect(
+      messageOf(`network:
+  podCIDRs: [10.244.0.0/16]
+  serviceCIDRs: [nonsense, 10.244.8.0/24]
+  pools:
+    - { cidrs: [10.245.0.0/16] }
+    - { name: db, cidrs: [10.244.128.0/17, 10.250.0.0/16] }
+    - { name: db, cidrs: [10.251.0.0/16], nodePrefixLength: { ipv4: 12 } }
+  mtu: 5
+dns:
+  addresses: [10.250.0.10]
+`),
+    ).toBe(
+      `${where}: 8 problems
+  line 3: Cannot use network.serviceCIDRs[0] "nonsense": expected a network such as 10.244.0.0/16, without host bits
+  line 3: Cannot use network.serviceCIDRs[1] "10.244.8.0/24": expected a network outside podCIDRs 10.244.0.0/16
+  line 5: Cannot find network.pools[0].name: expected up to 63 lower-case letters, digits and -
+  line 6: Cannot use network.pools[1].cidrs[0] "10.244.128.0/17": expected a network outside podCIDRs 10.244.0.0/16
+  line 7: Cannot use network.pools[2].nodePrefixLength.ipv4 12: expected 16 or more, as in 10.251.0.0/16
+  line 7: Cannot use network.pools[2].name "db": expected a name of its own for each pool
+  line 8: Cannot use network.mtu 5: expected a whole number from 576 to 65535
+  line 10: Cannot use dns.addresses[0] "10.250.0.10": expected an address outside pool db 10.250.0.0/16`,
+    );
+  });
+
+  test.each([
+    // The default of what cannot be read contradicts nobody.
+    "network: { podCIDRs: [10.0.0.0/33], serviceCIDRs: [10.244.8.0/24] }",
+    "network: { podCIDRs: [10.243.0.0/16], serviceCIDRs: x, pools: [{ name: a, cidrs: [10.95.0.0/16] }] }",
+    "network: { nodePrefixLength: { ipv4: x }, pools: [{ name: a, cidrs: [10.95.0.0/26] }], serviceCIDRs: [] }",
+    "dns: { domain: a b, stubs: { cluster.local: [192.0.2.1] } }",
+    "network: 5",
+    "- 1",
+  ])("says of %j only what cannot be read", (text) => {
+    expect(messageOf(text)).toMatch(/^[^\n]*:1: Cannot use [^\n]*$/);
+  });
 });

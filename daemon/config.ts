@@ -10,7 +10,8 @@ import type { Pool } from "../core/pool.ts";
 import type { CacheSettings } from "../dns/cache.ts";
 import type { SiteNamesText } from "../dns/site-names.ts";
 import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
-import { contradictions } from "./config-contradictions.ts";
+import { contradictions, contradictionsInPart } from "./config-contradictions.ts";
+import { readablePart } from "./readable-part.ts";
 import { checkKeys, type Problem, validate } from "./validate.ts";
 import { parseYaml, type YamlDocument } from "./yaml-file.ts";
 
@@ -116,7 +117,12 @@ function parseConfigFile(text: string, where: string): ConfigFile {
   }
   problems.push(...checkKeys(configSchema, document, document.value));
   const checked = validate(configSchema, document, document.value);
-  if (checked.kind === "invalid") throw configError(where, [...problems, ...checked.problems]);
+  if (checked.kind === "invalid") {
+    const readable = readablePart(configSchema, document);
+    problems.push(...checked.problems);
+    if (readable !== undefined) problems.push(...contradictionsInPart(readable, document));
+    throw configError(where, problems);
+  }
   problems.push(...contradictions(checked.value, document));
   if (problems.length > 0) throw configError(where, problems);
   return checked.value;

@@ -11,7 +11,12 @@ export interface Problem {
 
 export type Validated<T> =
   | { readonly kind: "valid"; readonly value: T }
-  | { readonly kind: "invalid"; readonly problems: readonly Problem[] };
+  /** `paths`: of what was not accepted, or is missing; below the value that was checked. */
+  | {
+      readonly kind: "invalid";
+      readonly problems: readonly Problem[];
+      readonly paths: readonly Path[];
+    };
 
 export interface ValidateOptions {
   /** Where the checked value is in the document. */
@@ -42,7 +47,7 @@ export function validate<T>(
         : `Cannot use ${key === "" ? "" : `${key} `}${formatValue(found)}${subject}: expected ${expected ?? "something else"}`;
     return { line: document.lineOf(at), message };
   });
-  return { kind: "invalid", problems };
+  return { kind: "invalid", problems, paths: result.issues.map(pathOf) };
 }
 
 /**
