@@ -19,6 +19,8 @@ import {
   wholeNumber,
 } from "../core/schema.ts";
 import { defaultCacheSettings } from "../dns/cache.ts";
+import { defaultForwardSettings, type Upstream } from "../dns/options.ts";
+import { parseUpstream, upstreamForms } from "../dns/upstream-text.ts";
 
 /** An address with a port: `127.0.0.1:9440`, `[::1]:9440`. */
 export interface Listen {
@@ -31,12 +33,6 @@ export function parseListen(text: string): Listen | undefined {
   const address = parseIp(match?.[1] ?? match?.[2] ?? "");
   const port = Number(match?.[3]);
   return address === undefined || !(port >= 1 && port <= 65_535) ? undefined : { address, port };
-}
-
-/** A resolver: with a port, or on 53. */
-function parseUpstream(text: string): Listen | undefined {
-  const address = parseIp(text);
-  return address === undefined ? parseListen(text) : { address, port: 53 };
 }
 
 // CNI specification 1.1.0, "Network configuration format", name.
@@ -67,12 +63,10 @@ const addressSpans = v.array(
   "a list of addresses, ranges and networks",
 );
 
-const upstreamList = v.array(
-  parsed<Listen>(parseUpstream, "an address, address:port or [address]:port"),
-);
+const upstreamList = v.array(parsed<Upstream>(parseUpstream, upstreamForms));
 const automaticUpstreams = v.literal(
   "auto",
-  "auto or a list of addresses, each with a port where it is not 53",
+  "auto or a list of addresses, each with a port where it is not 53, and tls:// before it for TLS",
 );
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -177,6 +171,8 @@ const rewriteEnd = parsed(
   "a name, or *. and a domain",
 );
 
+const shareForms = "a number from 0 to 1";
+
 const dnsCache = v.object({
   // Less than a few answers would be no cache; 0 is none.
   maxBytes: v.optional(wholeNumber(0, 2 ** 30), defaultCacheSettings.maxBytes),
@@ -184,6 +180,19 @@ const dnsCache = v.object({
   minTtl: v.optional(wholeNumber(0, 3600), defaultCacheSettings.minTtl),
   maxNegativeTtl: v.optional(wholeNumber(0, 10_800), defaultCacheSettings.maxNegativeTtl),
   maxStale: v.optional(wholeNumber(0, 604_800), defaultCacheSettings.maxStale),
+});
+
+const dnsForward = v.object({
+  mixCase: v.optional(flag, defaultForwardSettings.mixCase),
+  ca: v.optional(directory),
+});
+
+const dnsLog = v.object({
+  share: v.optional(
+    v.pipe(v.number(shareForms), v.minValue(0, shareForms), v.maxValue(1, shareForms)),
+    0,
+  ),
+  perSecond: v.optional(wholeNumber(1, 1000), 50),
 });
 
 const dns = v.object({
@@ -197,9 +206,12 @@ const dns = v.object({
     v.lazy((input) => (Array.isArray(input) ? upstreamList : automaticUpstreams)),
     "auto",
   ),
+  forward: v.optional(dnsForward, {}),
+  log: v.optional(dnsLog, {}),
   cache: v.optional(dnsCache, {}),
   stubs: v.optional(v.record(dnsNameSchema, upstreamsOfStub, "a mapping"), {}),
   hosts: v.optional(v.record(dnsNameSchema, addressesOfHost, "a mapping"), {}),
+  ttls: v.optional(v.record(dnsNameSchema, wholeNumber(0, 86_400), "a mapping"), {}),
   rewrite: v.optional(v.record(rewriteEnd, rewriteEnd, "a mapping"), {}),
 });
 

@@ -38,6 +38,8 @@ describe("parseConfig()", () => {
         pods: "insecure",
         addresses: ["10.96.0.10"],
         upstreams: "auto",
+        forward: { mixCase: false },
+        log: { share: 0, perSecond: 50 },
         cache: {
           maxBytes: 16_777_216,
           maxTtl: 3600,
@@ -45,7 +47,7 @@ describe("parseConfig()", () => {
           maxNegativeTtl: 1800,
           maxStale: 86_400,
         },
-        site: { stubs: {}, hosts: {}, rewrite: {} },
+        site: { stubs: {}, hosts: {}, rewrite: {}, ttls: {} },
       },
       metrics: { listen: { address: "127.0.0.1", port: 9440 } },
       log: { level: "info" },
@@ -213,11 +215,11 @@ metrics: { listen: "[::1]:9999" }
     ],
     [
       "dns: { upstreams: [192.0.2.1, 192.0.2.300] }",
-      `:1: Cannot use dns.upstreams[1] "192.0.2.300": expected an address, address:port or [address]:port`,
+      `:1: Cannot use dns.upstreams[1] "192.0.2.300": expected an address, address:port or [address]:port, or tls:// before one of them and #name behind it`,
     ],
     [
       "dns: { upstreams: none }",
-      `:1: Cannot use dns.upstreams "none": expected auto or a list of addresses, each with a port where it is not 53`,
+      `:1: Cannot use dns.upstreams "none": expected auto or a list of addresses, each with a port where it is not 53, and tls:// before it for TLS`,
     ],
     [
       "dns: { stubs: { corp.example: [] } }",

@@ -8,6 +8,8 @@ import type { IfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import type { Pool } from "../core/pool.ts";
 import type { CacheSettings } from "../dns/cache.ts";
+import type { Upstream } from "../dns/options.ts";
+import type { QueryLogSettings } from "../dns/query-log.ts";
 import type { SiteNamesText } from "../dns/site-names.ts";
 import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
 import { contradictions, contradictionsInPart } from "./config-contradictions.ts";
@@ -73,7 +75,13 @@ export interface DnsConfig {
   readonly ttl: number;
   readonly pods: ConfigFile["dns"]["pods"];
   readonly addresses: readonly Ip[];
-  readonly upstreams: "auto" | readonly Listen[];
+  readonly upstreams: "auto" | readonly Upstream[];
+  readonly forward: {
+    readonly mixCase: boolean;
+    /** The file of the authorities that are trusted; absent: the machine's. */
+    readonly caPath?: string;
+  };
+  readonly log: QueryLogSettings;
   readonly cache: CacheSettings;
   readonly site: SiteNamesText;
 }
@@ -176,8 +184,18 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
     pods: file.dns.pods,
     addresses: file.dns.addresses,
     upstreams: file.dns.upstreams,
+    forward: {
+      mixCase: file.dns.forward.mixCase,
+      ...(file.dns.forward.ca !== undefined && { caPath: file.dns.forward.ca }),
+    },
+    log: file.dns.log,
     cache: file.dns.cache,
-    site: { stubs: file.dns.stubs, hosts: file.dns.hosts, rewrite: file.dns.rewrite },
+    site: {
+      stubs: file.dns.stubs,
+      hosts: file.dns.hosts,
+      rewrite: file.dns.rewrite,
+      ttls: file.dns.ttls,
+    },
   },
   metrics: file.metrics,
   log: file.log,

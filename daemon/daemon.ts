@@ -42,7 +42,7 @@ import { openFileSource } from "./source/file-source.ts";
 import type { Source } from "./source/source.ts";
 import { serveStatus } from "./status.ts";
 import { rememberSysctl } from "./sysctl-record.ts";
-import { findUpstreams, type Upstreams } from "./upstreams.ts";
+import { findUpstreams, forwardSettings, silentUpstreams, type Upstreams } from "./upstreams.ts";
 
 export interface DaemonContext {
   readonly live: LiveConfig;
@@ -133,7 +133,7 @@ export async function startDaemon(
       attachments: countRecords(paths.attachments),
       uptimeMs: clock.monotonicMs() - startedAtMs,
     });
-  stack.use(await serveReports(context, { report, reconciler, files }));
+  stack.use(await serveReports(context, { report, reconciler, files, dns: dns?.server }));
   isServing = true;
   publish();
   return stack.move();
@@ -153,12 +153,13 @@ interface Reporting {
   readonly report: () => StatusReport;
   readonly reconciler: Reconciler;
   readonly files: NodeFiles;
+  readonly dns: DnsServer | undefined;
 }
 
 /** To `fairlead status`, probes and Prometheus. */
 async function serveReports(
   { config, paths, log }: StartContext,
-  { report, reconciler, files }: Reporting,
+  { report, reconciler, files, dns }: Reporting,
 ): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
   const path = paths.statusSocket;
@@ -168,6 +169,7 @@ async function serveReports(
       report: report(),
       reconcile: reconciler.counters,
       fileRepairs: files.repairs,
+      ...(dns && { dns }),
       residentBytes: process.memoryUsage.rss(),
       cpuSeconds: (process.cpuUsage().user + process.cpuUsage().system) / 1e6,
     });
@@ -304,6 +306,8 @@ async function openDns(
       ttl: dns.ttl,
       pods: dns.pods,
       upstreams: upstreams.upstreams,
+      forward: forwardSettings(dns.forward),
+      ...(dns.log.share > 0 && { queryLog: dns.log }),
       cache: dns.cache,
       site: siteNamesOf(dns.site),
       clients: [...podNetworks(network), ...dns.addresses.map(hostCidr), ...loopback],
@@ -320,8 +324,10 @@ async function openDns(
   const report = () => ({
     counters: server.counters(),
     listening: server.listening(),
-    ...upstreams,
+    upstreams: upstreams.upstreams,
+    warnings: [...upstreams.warnings, ...silentUpstreams(server, usedUpstreams())],
   });
+  const usedUpstreams = () => [...upstreams.upstreams, ...Object.values(dns.site.stubs).flat()];
   return { server, report, follow, stack: stack.move() };
 }
 

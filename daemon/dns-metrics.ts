@@ -1,6 +1,7 @@
 // The resolver's metrics, named after CoreDNS's with our prefix: coredns_cache_hits_total is
 // fairlead_dns_cache_hits_total, so that a dashboard needs one replacement.
 import type { StatusReport } from "../core/status.ts";
+import type { UpstreamReading } from "../dns/server.ts";
 import type { Metric, Sample } from "./metrics.ts";
 
 type Kind = Metric["kind"];
@@ -20,6 +21,16 @@ const samplesOf = (
     const value = dns.counters[counter];
     return value === undefined ? [] : [{ value, labels }];
   });
+
+const ofUpstreams =
+  (samples: (reading: UpstreamReading) => readonly Sample[]): Metric["read"] =>
+  ({ dns }) =>
+    (dns?.upstreams() ?? []).flatMap((reading) =>
+      samples(reading).map(({ value, labels }) => ({
+        value,
+        labels: { to: reading.upstream, ...labels },
+      })),
+    );
 
 export const dnsMetrics: readonly Metric[] = [
   {
@@ -46,7 +57,52 @@ export const dnsMetrics: readonly Metric[] = [
           .map((counter) => [counter, { rcode: counter.slice("answers".length) }]),
       ),
   },
-  one("counter", "forward_requests_total", "forwarded", "Queries passed to an upstream."),
+  {
+    name: "fairlead_dns_forward_requests_total",
+    help: "Queries to upstreams, by upstream.",
+    kind: "counter",
+    labels: ["to"],
+    read: ofUpstreams(({ requests }) => [{ value: requests }]),
+  },
+  {
+    name: "fairlead_dns_forward_responses_total",
+    help: "Answers of upstreams, by upstream and rcode; none: there was no answer.",
+    kind: "counter",
+    labels: ["to", "rcode"],
+    read: ofUpstreams(({ responses }) =>
+      Object.entries(responses)
+        .filter(([, value]) => value > 0)
+        .map(([rcode, value]) => ({ value, labels: { rcode } })),
+    ),
+  },
+  {
+    name: "fairlead_dns_forward_up",
+    help: "1 while an upstream answers, 0 while it is asked last and probed.",
+    kind: "gauge",
+    labels: ["to"],
+    read: ofUpstreams(({ problem }) => [{ value: Number(problem === undefined) }]),
+  },
+  {
+    name: "fairlead_dns_forward_healthcheck_failures_total",
+    help: "Probes of a failed upstream that it did not answer.",
+    kind: "counter",
+    labels: ["to"],
+    read: ofUpstreams(({ probeFailures }) => [{ value: probeFailures }]),
+  },
+  {
+    name: "fairlead_dns_forward_conn_cache_hits_total",
+    help: "Queries over TCP or TLS that found a connection open.",
+    kind: "counter",
+    labels: ["to"],
+    read: ofUpstreams(({ connections }) => [{ value: connections.reused }]),
+  },
+  {
+    name: "fairlead_dns_forward_conn_cache_misses_total",
+    help: "Connections opened for a query over TCP or TLS.",
+    kind: "counter",
+    labels: ["to"],
+    read: ofUpstreams(({ connections }) => [{ value: connections.opened }]),
+  },
   one("counter", "refused_total", "refused", "Queries from outside the networks that may ask."),
   one("counter", "dropped_total", "dropped", "Messages left without an answer."),
   one("counter", "errors_total", "errors", "Answers that could not be made or sent."),

@@ -1,7 +1,9 @@
 // Prometheus metrics, all named fairlead_*, made from what is known anyway when somebody asks.
 import { Counter, Gauge, Registry } from "prom-client";
 import type { StatusReport } from "../core/status.ts";
+import { dnsHistograms, type DnsTraffic } from "./dns-histograms.ts";
 import { dnsMetrics } from "./dns-metrics.ts";
+import { formatHistogram } from "./histogram-text.ts";
 import type { ReconcileCounters } from "./reconcile.ts";
 
 export interface MetricFacts {
@@ -9,6 +11,8 @@ export interface MetricFacts {
   readonly reconcile: ReconcileCounters;
   /** How often node.json or the conflist was put back. */
   readonly fileRepairs: number;
+  /** Absent: there is no resolver. */
+  readonly dns?: DnsTraffic;
   readonly residentBytes: number;
   readonly cpuSeconds: number;
 }
@@ -165,5 +169,6 @@ export async function formatMetrics(facts: MetricFacts): Promise<string> {
       for (const { value, labels } of samples) counter.inc(labels ?? {}, value);
     }
   }
-  return registry.metrics();
+  const histograms = facts.dns === undefined ? [] : dnsHistograms(facts.dns);
+  return (await registry.metrics()) + histograms.map(formatHistogram).join("");
 }

@@ -10,6 +10,8 @@ import { createFakeSource } from "../test/support/source.ts";
 import { parseConfig } from "./config.ts";
 import { planSettings } from "./daemon.ts";
 import { formatMetrics } from "./metrics.ts";
+import { SharedTraffic } from "../dns/traffic.ts";
+import { SharedUpstreamStats } from "../dns/upstream-stats.ts";
 import { buildReport, type ReportInput } from "./report.ts";
 
 const config = parseConfig("", "test", { nodeName: "node-a" });
@@ -166,6 +168,45 @@ describe("buildReport()", () => {
       { area: "dns", message: "Cannot answer on 10.96.0.10 yet: it is not bound" },
     ]);
   });
+});
+
+test("formatMetrics() has the resolver's histograms, and each upstream for itself", async () => {
+  const upstreams = new SharedUpstreamStats();
+  upstreams.of("192.0.2.53:53").countRequest();
+  upstreams.of("192.0.2.53:53").countAnswer(3, 30);
+  upstreams.of("tls://192.0.2.54:853").countRequest();
+  upstreams.of("tls://192.0.2.54:853").countFailure(1000);
+  upstreams.of("tls://192.0.2.54:853").setUp(false, "it is gone");
+  const traffic = new SharedTraffic();
+  traffic.count("udp", 0.06, 60);
+  traffic.count("udp", 30, 1500);
+  const text = await formatMetrics({
+    report: buildReport(input()),
+    reconcile: counters,
+    fileRepairs: 0,
+    dns: { traffic: () => traffic.read(), upstreams: () => upstreams.read() },
+    residentBytes: 1,
+    cpuSeconds: 1,
+  });
+  expect(text.split("\n")).toEqual(
+    expect.arrayContaining([
+      "# TYPE fairlead_dns_request_duration_seconds histogram",
+      'fairlead_dns_request_duration_seconds_bucket{proto="udp",le="0.00005"} 0',
+      'fairlead_dns_request_duration_seconds_bucket{proto="udp",le="0.0001"} 1',
+      'fairlead_dns_request_duration_seconds_bucket{proto="udp",le="0.032"} 2',
+      'fairlead_dns_request_duration_seconds_bucket{proto="udp",le="+Inf"} 2',
+      'fairlead_dns_request_duration_seconds_sum{proto="udp"} 0.03006',
+      'fairlead_dns_request_duration_seconds_count{proto="tcp"} 0',
+      'fairlead_dns_response_size_bytes_bucket{proto="udp",le="100"} 1',
+      'fairlead_dns_response_size_bytes_sum{proto="udp"} 1560',
+      'fairlead_dns_forward_requests_total{to="192.0.2.53:53"} 1',
+      'fairlead_dns_forward_responses_total{to="192.0.2.53:53",rcode="NXDOMAIN"} 1',
+      'fairlead_dns_forward_responses_total{to="tls://192.0.2.54:853",rcode="none"} 1',
+      'fairlead_dns_forward_up{to="192.0.2.53:53"} 1',
+      'fairlead_dns_forward_up{to="tls://192.0.2.54:853"} 0',
+      'fairlead_dns_forward_request_duration_seconds_count{to="192.0.2.53:53"} 1',
+    ]),
+  );
 });
 
 test("formatMetrics() is Prometheus' text, every name ours", async () => {

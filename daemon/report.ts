@@ -2,8 +2,9 @@ import type { Ip } from "../core/address.ts";
 import type { RepairLedger } from "../core/repair-ledger.ts";
 import type { PoolStatus, StatusProblem, StatusReport, SweepStatus } from "../core/status.ts";
 import { version } from "../core/version.ts";
-import type { DnsCounters } from "../dns/server.ts";
-import type { Config, Listen } from "./config.ts";
+import type { DnsCounters, Upstream } from "../dns/server.ts";
+import { formatUpstream } from "../dns/upstream-text.ts";
+import type { Config } from "./config.ts";
 import type { NodeState, ReconcileCounters } from "./reconcile.ts";
 import type { Source } from "./source/source.ts";
 
@@ -21,7 +22,7 @@ export interface ReportInput {
     | {
         readonly counters: DnsCounters;
         readonly listening: readonly Ip[];
-        readonly upstreams: readonly Listen[];
+        readonly upstreams: readonly Upstream[];
         readonly warnings: readonly string[];
       }
     | undefined;
@@ -113,7 +114,11 @@ function dnsStatus({ config, dns }: ReportInput): StatusReport["dns"] {
     isEnabled,
     addresses,
     domain,
-    upstreams: (dns?.upstreams ?? []).map(({ address, port }) => `${address}#${port}`),
+    upstreams: (dns?.upstreams ?? []).map((upstream) =>
+      upstream.tls === undefined
+        ? `${upstream.address}#${upstream.port}`
+        : formatUpstream(upstream),
+    ),
     counters: dns === undefined ? {} : flatten(dns.counters),
   };
 }

@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { ip } from "../test/support/builders.ts";
-import { findUpstreams, type UpstreamInput } from "./upstreams.ts";
+import { SharedUpstreamStats } from "../dns/upstream-stats.ts";
+import {
+  findUpstreams,
+  forwardSettings,
+  silentUpstreams,
+  type UpstreamInput,
+} from "./upstreams.ts";
 
 const find = (files: Readonly<Record<string, string>>, more: Partial<UpstreamInput> = {}) => {
   const { upstreams, warnings } = findUpstreams({
@@ -58,4 +64,23 @@ describe("findUpstreams()", () => {
     ]);
     expect(find({}, { configured: [] })).toEqual([[], []]);
   });
+});
+
+describe("forwardSettings()", () => {
+  test.each([
+    ["/nowhere/ca.pem", /Cannot use \/nowhere\/ca\.pem: ENOENT.*Expected certificates in PEM/],
+    [import.meta.filename, /Cannot use .*upstreams\.test\.ts: .*Expected certificates in PEM/],
+  ])("names the file of authorities that cannot be used: %s", (caPath, problem) => {
+    expect(() => forwardSettings({ mixCase: false, caPath })).toThrow(problem);
+  });
+});
+
+test("silentUpstreams() names those that are used and have failed", () => {
+  const stats = new SharedUpstreamStats();
+  stats.of("192.0.2.53:53").setUp(false, "no answer within 1000 ms");
+  stats.of("192.0.2.54:53").setUp(true);
+  stats.of("192.0.2.55:53").setUp(false, "no longer asked");
+  const used = ["192.0.2.53", "192.0.2.54"].map((address) => ({ address: ip(address), port: 53 }));
+  const server = { upstreams: () => stats.read() };
+  expect(silentUpstreams(server, used)).toEqual(["no answer within 1000 ms"]);
 });

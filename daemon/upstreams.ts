@@ -1,11 +1,16 @@
 // Which resolvers the node itself uses: where names outside the cluster are asked for.
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { type Ip, parseIp } from "../core/address.ts";
+import { ConfigError, toError } from "../core/error.ts";
 import { parseResolvConf } from "../core/resolv-conf.ts";
-import type { Listen } from "./config-schema.ts";
+import type { DnsServer, ForwardSettings, Upstream } from "../dns/server.ts";
+import { formatUpstream } from "../dns/upstream-text.ts";
+import type { Config } from "./config.ts";
 
 export interface UpstreamInput {
   /** `dns.upstreams` */
-  readonly configured: "auto" | readonly Listen[];
+  readonly configured: "auto" | readonly Upstream[];
   /** Addresses on which we answer ourselves: asking them would ask us again. */
   readonly own: readonly Ip[];
   /** The text of a file; undefined when there is none. */
@@ -13,7 +18,7 @@ export interface UpstreamInput {
 }
 
 export interface Upstreams {
-  readonly upstreams: readonly Listen[];
+  readonly upstreams: readonly Upstream[];
   readonly warnings: readonly string[];
 }
 
@@ -26,7 +31,7 @@ const mostAutomatic = 3;
 
 export function findUpstreams({ configured, own, readFile }: UpstreamInput): Upstreams {
   const warnings: string[] = [];
-  const isOther = (source: string) => (upstream: Listen) => {
+  const isOther = (source: string) => (upstream: Upstream) => {
     if (upstream.port !== 53 || !own.includes(upstream.address)) return true;
     warnings.push(`Left out the upstream ${upstream.address} of ${source}: it is our own address`);
     return false;
@@ -53,3 +58,30 @@ function automatic(readFile: UpstreamInput["readFile"]): readonly [string, reado
   const behind = nameserversIn(behindStubPath);
   return behind.length > 0 ? [behindStubPath, behind] : [resolvConfPath, usual];
 }
+
+/** Throws ConfigError for a file of authorities that cannot be used. */
+export function forwardSettings({ mixCase, caPath }: Config["dns"]["forward"]): ForwardSettings {
+  if (caPath === undefined) return { mixCase };
+  try {
+    const ca = readFileSync(caPath, "utf8");
+    // OpenSSL takes what it can read of a list and says nothing of the rest: at least the first is one.
+    void new X509Certificate(ca);
+    return { mixCase, ca };
+  } catch (thrown) {
+    const problem = `Cannot use ${caPath}: ${toError(thrown).message}. Expected certificates in PEM`;
+    throw new ConfigError("dns.forward.ca", problem, { cause: thrown });
+  }
+}
+
+/** What status says of those of `used` that failed and have not answered since. */
+export const silentUpstreams = (
+  server: Pick<DnsServer, "upstreams">,
+  used: readonly Upstream[],
+): readonly string[] => {
+  const texts = new Set(used.map(formatUpstream));
+  return server
+    .upstreams()
+    .flatMap(({ upstream, problem }) =>
+      problem !== undefined && texts.has(upstream) ? [problem] : [],
+    );
+};

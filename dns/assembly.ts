@@ -11,14 +11,18 @@ import { rewriteHandler } from "./rewrite.ts";
 import { routeHandler } from "./route.ts";
 import { noSiteNames } from "./site-names.ts";
 import { specialNames } from "./special-names.ts";
+import type { SharedUpstreamStats } from "./upstream-stats.ts";
+import { formatUpstream } from "./upstream-text.ts";
 import type { Zone } from "./zone.ts";
+import { ttlHandler, ttlLookup } from "./zone-ttl.ts";
 
 export interface Parts {
-  readonly options: Pick<DnsOptions, "addresses" | "port" | "ttl" | "site" | "cache">;
+  readonly options: Pick<DnsOptions, "addresses" | "port" | "ttl" | "site" | "cache" | "forward">;
   readonly zone: Zone;
   readonly clock: Clock;
   readonly random: Random;
   readonly counters: SharedCounters;
+  readonly upstreamStats: SharedUpstreamStats;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
@@ -26,33 +30,48 @@ export interface Parts {
 /** The handlers in their order, over these upstreams, with an empty cache: others may answer otherwise. */
 export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve {
   const { options, zone, clock, random, counters } = parts;
-  const { stubs, hosts, rewrites } = options.site ?? noSiteNames;
+  const { stubs, hosts, rewrites, ttls } = options.site ?? noSiteNames;
   const cache = cacheHandler({ settings: options.cache ?? defaultCacheSettings, clock, counters });
   const upstreams = usable(parts, configured);
+  const shorten = ttlHandler(ttls);
   const routes = stubs.map((stub) => ({
     domain: stub.domain,
-    resolve: chain([cache, forwardTo(parts, usable(parts, stub.upstreams))]),
+    resolve: chain([cache, shorten, forwardTo(parts, usable(parts, stub.upstreams))]),
   }));
   return chain([
     rewriteHandler(rewrites),
     zoneHandler(zone, random),
-    hostsHandler(hosts, options.ttl),
+    hostsHandler(hosts, options.ttl, ttlLookup(ttls)),
     routeHandler(routes),
     specialNames(upstreams.length > 0),
     cache,
+    shorten,
     forwardTo(parts, upstreams),
   ]);
 }
 
 const forwardTo = (
-  { clock, random, counters, log, signal }: Parts,
+  { options: { forward }, clock, random, counters, upstreamStats, log, signal }: Parts,
   upstreams: readonly Upstream[],
-): Handler => forwardHandler({ upstreams, clock, random, counters, log, signal });
+): Handler =>
+  forwardHandler({
+    upstreams,
+    clock,
+    random,
+    counters,
+    stats: upstreamStats,
+    log,
+    signal,
+    ...(forward && { settings: forward }),
+  });
 
 function usable({ options, log }: Parts, configured: readonly Upstream[]): readonly Upstream[] {
   const upstreams = withoutOwn(configured, options);
   for (const upstream of configured.filter((upstream) => !upstreams.includes(upstream))) {
-    log.warn({ ...upstream }, "Upstream is this resolver itself and is not used");
+    log.warn(
+      { upstream: formatUpstream(upstream) },
+      "Upstream is this resolver itself and is not used",
+    );
   }
   return upstreams;
 }

@@ -3,11 +3,8 @@ import type { Clock, Random } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { SharedCounters } from "./counters.ts";
 import {
-  type Edns,
   ExtendedError,
   type Message,
-  maxUdpOctets,
-  Opcode,
   Rcode,
   RecordClass,
   RecordType,
@@ -15,10 +12,11 @@ import {
 } from "./message.ts";
 import { answerChain, lastNameOf, soaFor } from "./answer-chain.ts";
 import { keyOf, spelledAs } from "./cache.ts";
-import { foldName } from "./name.ts";
-import type { Upstream } from "./options.ts";
+import { defaultForwardSettings, type ForwardSettings, type Upstream } from "./options.ts";
 import { type Answer, authoritative, failure, type Handler, type Query } from "./resolver.ts";
-import { type Exchange, exchangeTcp, exchangeUdp } from "./upstream.ts";
+import { rejectsEdns, UpstreamClient } from "./upstream-client.ts";
+import { SharedUpstreamStats } from "./upstream-stats.ts";
+import { formatUpstream } from "./upstream-text.ts";
 
 export interface ForwardLimits {
   /** For one upstream, one time. */
@@ -45,20 +43,12 @@ export interface ForwardOptions {
   readonly counters: SharedCounters;
   readonly log: Log;
   readonly signal: AbortSignal;
+  readonly settings?: ForwardSettings;
+  /** Default: counted for nobody. */
+  readonly stats?: SharedUpstreamStats;
   readonly limits?: Partial<ForwardLimits>;
 }
 
-/** What is remembered of an upstream, so that not every query pays for its faults again. */
-interface UpstreamState {
-  readonly upstream: Upstream;
-  /** Asked after the others until then. */
-  downUntilMs: number;
-  /** Asked without EDNS until then. */
-  plainUntilMs: number;
-}
-
-const downMs = 5_000;
-const plainMs = 600_000;
 /** How often the list is gone through for one query. */
 const maxRounds = 3;
 
@@ -88,18 +78,19 @@ export function forwardHandler(options: ForwardOptions): Handler {
 class Forwarder {
   readonly #options: ForwardOptions;
   readonly #limits: ForwardLimits;
-  readonly #states: readonly UpstreamState[];
+  readonly #clients: readonly UpstreamClient[];
   readonly #inFlight = new Map<string, Promise<Message | undefined>>();
   #waiting = 0;
 
   constructor(options: ForwardOptions) {
     this.#options = options;
     this.#limits = { ...defaultForwardLimits, ...options.limits };
-    this.#states = options.upstreams.map((upstream) => ({
-      upstream,
-      downUntilMs: -Infinity,
-      plainUntilMs: -Infinity,
-    }));
+    const { upstreams, settings = defaultForwardSettings, ...rest } = options;
+    const stats = options.stats ?? new SharedUpstreamStats();
+    this.#clients = upstreams.map((upstream) => {
+      const counts = stats.of(formatUpstream(upstream));
+      return new UpstreamClient({ ...rest, upstream, settings, counts });
+    });
   }
 
   async forward(query: Query): Promise<Answer> {
@@ -138,88 +129,27 @@ class Forwarder {
   async #ask(query: Query): Promise<Message | undefined> {
     const { clock } = this.#options;
     const deadlineMs = clock.monotonicMs() + this.#limits.totalMs;
-    const failed = new Map<UpstreamState, Message>();
+    const failed = new Map<UpstreamClient, Message>();
+    for (const client of this.#clients) client.noteDemand();
     for (let round = 0; round < maxRounds; round++) {
-      for (const state of this.#inOrder().filter((state) => !failed.has(state))) {
+      for (const client of this.#inOrder().filter((client) => !failed.has(client))) {
         const leftMs = deadlineMs - clock.monotonicMs();
         if (leftMs <= 0 || this.#options.signal.aborted) return lastOf(failed);
-        const answer = await this.#askOne(state, query, Math.min(leftMs, this.#limits.tryMs));
+        const answer = await client.ask(query, Math.min(leftMs, this.#limits.tryMs));
         if (answer === undefined) continue;
         if (answer.rcode === Rcode.NOERROR || answer.rcode === Rcode.NXDOMAIN) return answer;
-        failed.set(state, answer);
+        failed.set(client, answer);
       }
     }
     return lastOf(failed);
   }
 
-  #inOrder(): UpstreamState[] {
-    const nowMs = this.#options.clock.monotonicMs();
-    const up = this.#states.filter(({ downUntilMs }) => downUntilMs <= nowMs);
-    return [...up, ...this.#states.filter((state) => !up.includes(state))];
-  }
-
-  async #askOne(
-    state: UpstreamState,
-    query: Query,
-    timeoutMs: number,
-  ): Promise<Message | undefined> {
-    const { clock, log, signal } = this.#options;
-    try {
-      const isPlain = state.plainUntilMs > clock.monotonicMs();
-      const answer = await this.#exchange(state.upstream, query, { timeoutMs, isPlain });
-      if (state.downUntilMs !== -Infinity)
-        log.info({ ...state.upstream }, "Upstream answers again");
-      state.downUntilMs = -Infinity;
-      if (isPlain || !rejectsEdns(answer)) return answer;
-      state.plainUntilMs = clock.monotonicMs() + plainMs;
-      return await this.#exchange(state.upstream, query, { timeoutMs, isPlain: true });
-    } catch (err) {
-      if (state.downUntilMs === -Infinity && !signal.aborted) {
-        log.warn({ err, ...state.upstream }, "Upstream does not answer");
-      }
-      state.downUntilMs = clock.monotonicMs() + downMs;
-      return undefined;
-    }
-  }
-
-  async #exchange(
-    upstream: Upstream,
-    query: Query,
-    how: { readonly timeoutMs: number; readonly isPlain: boolean },
-  ): Promise<Message> {
-    const message = this.#queryMessage(query, how.isPlain);
-    const { signal } = this.#options;
-    const exchange: Exchange = { upstream, query: message, timeoutMs: how.timeoutMs, signal };
-    const answer = await exchangeUdp(exchange);
-    return answer === "use-tcp" ? exchangeTcp(exchange) : answer;
-  }
-
-  #queryMessage({ question, checkingDisabled, dnssecOk }: Query, isPlain: boolean): Message {
-    const edns: Edns = { udpSize: maxUdpOctets, version: 0, dnssecOk, options: [] };
-    return {
-      id: this.#options.random.below(0x1_0000),
-      isResponse: false,
-      opcode: Opcode.query,
-      authoritative: false,
-      truncated: false,
-      recursionDesired: true,
-      recursionAvailable: false,
-      authenticData: false,
-      checkingDisabled,
-      rcode: Rcode.NOERROR,
-      questions: [{ ...question, name: foldName(question.name) }],
-      answers: [],
-      authorities: [],
-      additionals: [],
-      ...(!isPlain && { edns }),
-    };
+  #inOrder(): UpstreamClient[] {
+    return this.#clients.toSorted((a, b) => Number(b.isUp) - Number(a.isUp));
   }
 }
 
-const rejectsEdns = ({ rcode }: Message): boolean =>
-  rcode === Rcode.FORMERR || rcode === Rcode.NOTIMP || rcode === Rcode.BADVERS;
-
-const lastOf = (failed: ReadonlyMap<UpstreamState, Message>): Message | undefined =>
+const lastOf = (failed: ReadonlyMap<UpstreamClient, Message>): Message | undefined =>
   [...failed.values()].at(-1);
 
 /**

@@ -6,7 +6,11 @@ import { authoritative, emptyZoneSoa, type Handler, type Query } from "./resolve
 import { reverseNameOf } from "./reverse.ts";
 
 /** Names with addresses, as an /etc/hosts would have them, and the reverse names of those addresses. */
-export function hostsHandler(hosts: readonly HostEntry[], ttl: number): Handler {
+export function hostsHandler(
+  hosts: readonly HostEntry[],
+  usualTtl: number,
+  ttlOf: (name: Name) => number | undefined = () => undefined,
+): Handler {
   const addresses = new Map(hosts.map((host) => [foldName(host.name), host.addresses]));
   // As in /etc/hosts, the first name that has the address is its name.
   const names = new Map<Name, Name>();
@@ -19,6 +23,7 @@ export function hostsHandler(hosts: readonly HostEntry[], ttl: number): Handler 
     const name = foldName(query.question.name);
     const data = dataOf(query.question.type, addresses.get(name), names.get(name));
     if (data === undefined) return next(query);
+    const ttl = ttlOf(name) ?? usualTtl;
     const soa = data.length === 0 ? [emptyZoneSoa(name, ttl)] : [];
     return authoritative(
       Rcode.NOERROR,

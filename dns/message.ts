@@ -40,6 +40,8 @@ export const Rcode = {
   REFUSED: 5,
   /** Extended: only in a message with EDNS. */
   BADVERS: 16,
+  /** RFC 7873 section 8. */
+  BADCOOKIE: 23,
 } as const;
 
 /** RFC 8914 section 4: why an answer is as it is. */
@@ -54,7 +56,7 @@ export const ExtendedError = {
 } as const;
 
 /** EDNS option codes. */
-export const EdnsOptionCode = { extendedError: 15 } as const;
+export const EdnsOptionCode = { cookie: 10, padding: 12, extendedError: 15 } as const;
 
 export interface Question {
   readonly name: Name;

@@ -2,6 +2,7 @@ import type { Cidr, Ip } from "../core/address.ts";
 import type { Log } from "../core/log.ts";
 import type { CacheSettings } from "./cache.ts";
 import type { Name } from "./name.ts";
+import type { QueryLogSettings } from "./query-log.ts";
 import type { SiteNames } from "./site-names.ts";
 
 /** What answers `<dashed address>.<namespace>.pod.<domain>`: see dns/README.md. */
@@ -10,7 +11,25 @@ export type PodNames = "insecure" | "verified" | "disabled";
 export interface Upstream {
   readonly address: Ip;
   readonly port: number;
+  /** Asked over TLS (RFC 7858), never otherwise. */
+  readonly tls?: {
+    /** The name that its certificate must be for; without it the certificate must have the address. */
+    readonly serverName?: string;
+  };
 }
+
+/** How upstreams are asked, all of them. */
+export interface ForwardSettings {
+  /**
+   * Letters of the name asked in random case, which the answer must repeat: a forger has more to guess
+   * (draft-vixie-dnsext-dns0x20). An upstream that does not keep the case is asked in lower case.
+   */
+  readonly mixCase: boolean;
+  /** PEM: whose certificates are trusted over TLS; absent: the authorities that the machine trusts. */
+  readonly ca?: string;
+}
+
+export const defaultForwardSettings: ForwardSettings = { mixCase: false };
 
 /** Names in the domain are asked of these alone. */
 export interface Stub {
@@ -21,6 +40,12 @@ export interface Stub {
 export interface HostEntry {
   readonly name: Name;
   readonly addresses: readonly Ip[];
+}
+
+/** Seconds, of the answers for all names in the domain: our own, and at most that of others'. */
+export interface ZoneTtl {
+  readonly domain: Name;
+  readonly seconds: number;
 }
 
 /** A name that stands for another, or a domain whose names stand for those of another. */
@@ -42,6 +67,10 @@ export interface DnsOptions {
   readonly pods: PodNames;
   /** Asked in this order for names outside the domain; none: such names are refused. */
   readonly upstreams: readonly Upstream[];
+  /** Default: {@link defaultForwardSettings}. */
+  readonly forward?: ForwardSettings;
+  /** Absent: no query is logged. */
+  readonly queryLog?: QueryLogSettings;
   /** What the site adds; default: nothing. */
   readonly site?: SiteNames;
   /** Default: {@link defaultCacheSettings}. */

@@ -6,11 +6,16 @@ import { ConfigError, toError } from "../core/error.ts";
 import { type DnsCounters, SharedCounters } from "./counters.ts";
 import { joinName, parseName } from "./name.ts";
 import type { DnsOptions, Upstream } from "./options.ts";
+import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts";
+import { SharedUpstreamStats, type UpstreamReading } from "./upstream-stats.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { ZoneFeed } from "./zone-feed.ts";
 
 export type { DnsCounters } from "./counters.ts";
-export type { DnsOptions, PodNames, Upstream } from "./options.ts";
+export type { DnsOptions, ForwardSettings, PodNames, Upstream } from "./options.ts";
+export type { HistogramReading } from "./histogram.ts";
+export type { TrafficReading, Transport } from "./traffic.ts";
+export type { UpstreamReading } from "./upstream-stats.ts";
 
 export interface DnsServer extends AsyncDisposable {
   /** Hands over the cluster's newest state. Returns at once; only the newest is kept. */
@@ -18,6 +23,10 @@ export interface DnsServer extends AsyncDisposable {
   /** Asks these from now on; questions on their way are still answered by those before. */
   useUpstreams(upstreams: readonly Upstream[]): void;
   counters(): DnsCounters;
+  /** Durations and sizes of answers. */
+  traffic(): Readonly<Record<Transport, TrafficReading>>;
+  /** Each upstream that was used since the start. */
+  upstreams(): readonly UpstreamReading[];
   /** The addresses now bound, of those configured. */
   listening(): readonly Ip[];
 }
@@ -49,6 +58,8 @@ const stopMs = 2_000;
 class ThreadedDnsServer implements DnsServer {
   #options: DnsOptions;
   readonly #counters = new SharedCounters();
+  readonly #traffic = new SharedTraffic();
+  readonly #upstreamStats = new SharedUpstreamStats();
   readonly #feed: ZoneFeed;
   readonly #listening = new Set<Ip>();
   readonly #tried = new Set<Ip>();
@@ -93,6 +104,14 @@ class ThreadedDnsServer implements DnsServer {
     return { ...this.#counters.read(), restarts: this.#restarts };
   }
 
+  traffic(): Readonly<Record<Transport, TrafficReading>> {
+    return this.#traffic.read();
+  }
+
+  upstreams(): readonly UpstreamReading[] {
+    return this.#upstreamStats.read();
+  }
+
   listening(): readonly Ip[] {
     return this.#options.addresses.filter((address) => this.#listening.has(address));
   }
@@ -129,7 +148,12 @@ class ThreadedDnsServer implements DnsServer {
   /** Resolves when the worker ends because it was told to, rejects when it ends otherwise. */
   #runWorker(onTried: () => void): Promise<void> {
     const { log: _, workerUrl, ...plain } = this.#options;
-    const start: WorkerStart = { ...plain, counters: this.#counters.buffer };
+    const start: WorkerStart = {
+      ...plain,
+      counters: this.#counters.buffer,
+      traffic: this.#traffic.buffer,
+      upstreamStats: this.#upstreamStats.buffer,
+    };
     const url = workerUrl ?? new URL("./worker.ts", import.meta.url);
     const worker = new Worker(url, { workerData: start, name: "fairlead-dns" });
     const { promise, resolve, reject } = Promise.withResolvers<void>();

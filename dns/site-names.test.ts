@@ -22,6 +22,7 @@ const site = siteNamesOf({
     "deep.old.example": "y",
     "*.bare.example": "*.z",
   },
+  ttls: { "corp.example": 60, "lab.corp.example": 5 },
 });
 
 test("a rewritten name is asked for as another, and answered as itself", async () => {

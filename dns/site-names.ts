@@ -2,7 +2,7 @@
 import type { Ip } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
 import { type Name, parseName } from "./name.ts";
-import type { HostEntry, Rewrite, Stub, Upstream } from "./options.ts";
+import type { HostEntry, Rewrite, Stub, Upstream, ZoneTtl } from "./options.ts";
 
 /** As in `fairlead.yaml`. Each name has been checked to be one. */
 export interface SiteNamesText {
@@ -12,17 +12,20 @@ export interface SiteNamesText {
   readonly hosts: Readonly<Record<string, readonly Ip[]>>;
   /** From a name to another, or from `*.domain` to `*.domain`. */
   readonly rewrite: Readonly<Record<string, string>>;
+  /** By domain, seconds. */
+  readonly ttls: Readonly<Record<string, number>>;
 }
 
 export interface SiteNames {
   readonly stubs: readonly Stub[];
   readonly hosts: readonly HostEntry[];
   readonly rewrites: readonly Rewrite[];
+  readonly ttls: readonly ZoneTtl[];
 }
 
-export const noSiteNames: SiteNames = { stubs: [], hosts: [], rewrites: [] };
+export const noSiteNames: SiteNames = { stubs: [], hosts: [], rewrites: [], ttls: [] };
 
-export const siteNamesOf = ({ stubs, hosts, rewrite }: SiteNamesText): SiteNames => ({
+export const siteNamesOf = ({ stubs, hosts, rewrite, ttls }: SiteNamesText): SiteNames => ({
   stubs: Object.entries(stubs).map(([domain, upstreams]) => ({
     domain: nameOf(domain),
     upstreams,
@@ -33,6 +36,7 @@ export const siteNamesOf = ({ stubs, hosts, rewrite }: SiteNamesText): SiteNames
     from: nameOf(withoutStar(from)),
     to: nameOf(withoutStar(to)),
   })),
+  ttls: Object.entries(ttls).map(([domain, seconds]) => ({ domain: nameOf(domain), seconds })),
 });
 
 const below = "*.";

@@ -6,6 +6,8 @@ import type { ZoneUpdate } from "./zone-feed.ts";
 /** What the worker is started with: the options that can be cloned, and the shared counters. */
 export interface WorkerStart extends Omit<DnsOptions, "log" | "workerUrl"> {
   readonly counters: SharedArrayBuffer;
+  readonly traffic: SharedArrayBuffer;
+  readonly upstreamStats: SharedArrayBuffer;
 }
 
 export type ToWorker =

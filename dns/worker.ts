@@ -13,8 +13,13 @@ import { parseName } from "./name.ts";
 import type { Resolve } from "./resolver.ts";
 import { createResponder } from "./responder.ts";
 import { serveAddress } from "./socket.ts";
+import { observedResponder } from "./observed-responder.ts";
+import { QueryLog, type QueryLogSettings } from "./query-log.ts";
+import { SharedTraffic } from "./traffic.ts";
+import { SharedUpstreamStats } from "./upstream-stats.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { Zone } from "./zone.ts";
+import { ttlLookup } from "./zone-ttl.ts";
 
 const clock: Clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
 // Ids of queries must not be guessable (RFC 5452).
@@ -28,18 +33,34 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   invariant(domain !== undefined, "the main thread has checked the domain");
 
   const counters = new SharedCounters(start.counters);
+  const traffic = new SharedTraffic(start.traffic);
+  const upstreamStats = new SharedUpstreamStats(start.upstreamStats);
   const zone = new Zone({
     domain,
     ttl: start.ttl,
+    ttlOf: ttlLookup(start.site?.ttls ?? []),
     pods: start.pods,
     nameservers: start.addresses,
   });
   const { signal } = stop;
-  const parts: Parts = { options: start, zone, clock, random, counters, log, signal };
+  const parts: Parts = {
+    options: start,
+    zone,
+    clock,
+    random,
+    counters,
+    upstreamStats,
+    log,
+    signal,
+  };
   let resolver = assemble(parts, start.upstreams);
   const resolve: Resolve = (query) => resolver(query);
   const isAllowed = clientFilter(start.clients);
-  const respond = createResponder({ resolve, isAllowed, counters, log });
+  const respond = observedResponder(createResponder({ resolve, isAllowed, counters, log }), {
+    traffic,
+    clock,
+    ...(start.queryLog && { queryLog: queryLog(start.queryLog, post) }),
+  });
 
   port.on("message", (message: ToWorker) => {
     if (message.kind === "stop") {
@@ -68,6 +89,12 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   }
   port.close();
 }
+
+/** Bounded by itself, and not by what faults may fill. */
+const queryLog = (settings: QueryLogSettings, post: (message: FromWorker) => void): QueryLog =>
+  new QueryLog(settings, clock, (fields, message) =>
+    post({ kind: "log", level: "info", fields, message }),
+  );
 
 type LogLine = Extract<FromWorker, { kind: "log" }>;
 

@@ -19,6 +19,8 @@ export interface ZoneOptions {
   readonly domain: Name;
   /** Seconds. */
   readonly ttl: number;
+  /** Other TTLs for names, folded, of some domains. */
+  readonly ttlOf?: (name: Name) => number | undefined;
   readonly pods: PodNames;
   /** The addresses of `ns.dns.<domain>`: where this resolver is asked. */
   readonly nameservers: readonly Ip[];
@@ -88,15 +90,15 @@ export class Zone {
     if (alias !== undefined && labels.length === 2) return this.#aliasAnswer(question, alias);
     const found = this.#find(tree, labels, service);
     if (found === "unready") return { kind: "unready" };
-    if (found === undefined) return { kind: "nxdomain", soa: this.#soa(this.#domain) };
-    const ttl = tree === "dns-version" ? versionTtl : this.#options.ttl;
+    if (found === undefined) return { kind: "nxdomain", soa: this.#soa(this.#domain, name) };
+    const ttl = tree === "dns-version" ? versionTtl : this.#ttlOf(name);
     const answers = recordsOf(question, rotate(found.get(question.type) ?? [], random), ttl);
     if (answers.length > 0) {
       return { kind: "records", answers, additionals: this.#glue(answers, service) };
     }
     // A headless service's slice of the family asked for may still be to come.
     if (!this.#isInSync && service?.isHeadless) return { kind: "unready" };
-    return { kind: "nodata", soa: this.#soa(this.#domain) };
+    return { kind: "nodata", soa: this.#soa(this.#domain, name) };
   }
 
   #find(
@@ -127,7 +129,7 @@ export class Zone {
 
   #apex(): RecordSets {
     return new Map<number, readonly RecordData[]>([
-      [RecordType.SOA, [this.#soaData()]],
+      [RecordType.SOA, [this.#soaData(this.#ttlOf(this.#domain))]],
       [RecordType.NS, [{ kind: "name", name: this.#nameserver }]],
     ]);
   }
@@ -172,9 +174,9 @@ export class Zone {
       return { kind: mayBeOurs ? "unready" : "outside" };
     }
     // The SOA claims this one name and nothing beside it: the tree around it is another's.
-    if (question.type !== RecordType.PTR) return { kind: "nodata", soa: this.#soa(name) };
+    if (question.type !== RecordType.PTR) return { kind: "nodata", soa: this.#soa(name, name) };
     const data = names.map((target): RecordData => ({ kind: "name", name: target }));
-    const answers = recordsOf(question, rotate(data, random), this.#options.ttl);
+    const answers = recordsOf(question, rotate(data, random), this.#ttlOf(name));
     return { kind: "records", answers, additionals: [] };
   }
 
@@ -183,7 +185,7 @@ export class Zone {
       name: question.name,
       type: RecordType.CNAME,
       class: RecordClass.IN,
-      ttl: this.#options.ttl,
+      ttl: this.#ttlOf(foldName(question.name)),
       data: { kind: "name", name: target },
     };
     return { kind: "alias", record, target };
@@ -191,7 +193,6 @@ export class Zone {
 
   // The addresses of the hosts that SRV and NS records name.
   #glue(answers: readonly ResourceRecord[], service: IndexedService | undefined): ResourceRecord[] {
-    const { ttl } = this.#options;
     const glue: ResourceRecord[] = [];
     const done = new Set<Name>();
     for (const { data } of answers) {
@@ -201,7 +202,7 @@ export class Zone {
       const sets = this.#addressesAt(target, service);
       for (const type of [RecordType.A, RecordType.AAAA]) {
         const owner = { name: target, type, class: RecordClass.IN };
-        glue.push(...recordsOf(owner, sets.get(type) ?? [], ttl));
+        glue.push(...recordsOf(owner, sets.get(type) ?? [], this.#ttlOf(target)));
       }
     }
     return glue;
@@ -213,14 +214,19 @@ export class Zone {
     return (labels && recordsAt(service.records, labels)) ?? noRecords;
   }
 
-  #soa(owner: Name): ResourceRecord {
-    const { ttl } = this.#options;
-    const data = this.#soaData();
+  #ttlOf(name: Name): number {
+    return this.#options.ttlOf?.(name) ?? this.#options.ttl;
+  }
+
+  // With a negative answer about `name`.
+  #soa(owner: Name, name: Name): ResourceRecord {
+    const ttl = this.#ttlOf(name);
+    const data = this.#soaData(ttl);
     return { name: owner, type: RecordType.SOA, class: RecordClass.IN, ttl, data };
   }
 
   // The minimum is how long a negative answer may be kept (RFC 2308): as long as a positive one.
-  #soaData(): RecordData {
+  #soaData(ttl: number): RecordData {
     return {
       kind: "soa",
       primary: this.#nameserver,
@@ -229,7 +235,7 @@ export class Zone {
       refresh: 7200,
       retry: 1800,
       expire: 86_400,
-      minimum: this.#options.ttl,
+      minimum: ttl,
     };
   }
 }

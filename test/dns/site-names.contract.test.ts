@@ -35,6 +35,12 @@ describe("the site's names", () => {
       },
       hosts: { "printer.corp.example": [ip("192.0.2.7")] },
       rewrite: { "old.example": "web.prod.svc.cluster.local", "*.old.example": "*.example.com" },
+      ttls: {
+        "corp.example": 7,
+        "prod.svc.cluster.local": 11,
+        "db.prod.svc.cluster.local": 3,
+        "96.10.in-addr.arpa": 13,
+      },
     });
     server = await startTestDns({ upstreams: [world.upstream], site });
     server.publish(fixtureSnapshot());
@@ -61,6 +67,18 @@ describe("the site's names", () => {
     expect((await ask("printer.corp.example", "AAAA")).authorities).toEqual(["SOA"]);
     const reverse = await ask("7.2.0.192.in-addr.arpa", "PTR");
     expect(reverse.answers).toEqual(["PTR printer.corp.example"]);
+  });
+
+  test.each([
+    ["an upstream's, at most", "ttl.corp.example", "A", 7],
+    ["a host's", "printer.corp.example", "A", 7],
+    ["a cluster name's", "web.prod.svc.cluster.local", "A", 11],
+    ["a more specific one's", "db.prod.svc.cluster.local", "A", 3],
+    ["a reverse name's", "1.1.96.10.in-addr.arpa", "PTR", 13],
+    ["all others'", "web.dev.svc.cluster.local", "A", 30],
+  ])("a domain has a TTL of its own: %s", async (_, name, type, ttl) => {
+    const { ttls } = await ask(name, type);
+    expect(new Set(ttls)).toEqual(new Set([ttl]));
   });
 
   test("a rewritten name has what the other has, in the cluster or outside", async () => {

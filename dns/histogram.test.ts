@@ -1,0 +1,27 @@
+import { expect, test } from "vitest";
+import { Histogram } from "./histogram.ts";
+
+const values = (bounds: readonly number[]): BigInt64Array =>
+  new BigInt64Array(new SharedArrayBuffer(8 * Histogram.length(bounds)));
+
+test("Histogram counts a value at each bound that it does not pass, as Prometheus' le does", () => {
+  const bounds = [0.001, 0.01, 0.1];
+  const histogram = new Histogram(bounds, values(bounds));
+  for (const value of [0.0005, 0.001, 0.02, 5]) histogram.observe(value);
+  expect(histogram.read()).toEqual({
+    buckets: [
+      { atMost: 0.001, count: 2 },
+      { atMost: 0.01, count: 2 },
+      { atMost: 0.1, count: 3 },
+    ],
+    count: 4,
+    sum: 5.0215,
+  });
+});
+
+test("two over the same memory are one", () => {
+  const shared = values([1]);
+  new Histogram([1], shared).observe(0.25);
+  new Histogram([1], shared).observe(2);
+  expect(new Histogram([1], shared).read()).toMatchObject({ count: 2, sum: 2.25 });
+});
