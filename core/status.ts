@@ -74,7 +74,7 @@ export interface PeerStatus {
 }
 
 export interface SourceStatus {
-  readonly kind: "file";
+  readonly kind: "file" | "etcd";
   /** Where it reads. */
   readonly location: string;
   readonly revision: number;

@@ -65,6 +65,12 @@ function openDocument(document: Document.Parsed, lines: LineCounter): YamlDocume
   };
 }
 
+/** Plain data that came as JSON: it has no lines. */
+export const documentOf = (value: unknown): YamlDocument => ({
+  value: withoutNulls(value),
+  lineOf: () => 1,
+});
+
 function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls);
   if (!isRecord(value)) return value;

@@ -34,7 +34,7 @@ test("formatNodes(3) says what the demo's manifests say", () => {
 test("formatNodes() of the most nodes is valid and names each once", () => {
   const generated = parseManifest(formatNodes(100));
   if (generated.kind !== "valid") throw new Error(JSON.stringify(generated.problems[0]));
-  const names = generated.objects.map(({ value }) => value.object.name);
+  const names = generated.objects.map(({ key }) => key.replace("Node ", ""));
   expect([new Set(names).size, names[25], names[26], names[99]]).toEqual([
     100,
     "node-z",

@@ -202,8 +202,10 @@ export class EtcdClient implements Disposable {
 
   #judge(error: unknown, connection: Connection): unknown {
     if (!(error instanceof GrpcError)) return error;
-    if (isUnreachable(error)) this.#drop(connection);
-    return new EtcdError(`etcd at ${connection.endpoint}: ${error.reason}`, error.code);
+    const isGone = isUnreachable(error);
+    if (isGone) this.#drop(connection);
+    const hint = isGone ? this.#hint() : "";
+    return new EtcdError(`etcd at ${connection.endpoint}: ${error.reason}${hint}`, error.code);
   }
 
   #drop(connection: Connection): void {
@@ -240,9 +242,12 @@ export class EtcdClient implements Disposable {
         failures.push(`${endpoint}: ${reason}`);
       }
     }
-    const own = certificateProblem(this.#settings, Date.now());
-    const hint = own === undefined ? "" : ` (${own})`;
-    throw new EtcdError(`Cannot reach etcd at ${failures.join("; ")}${hint}`, code);
+    throw new EtcdError(`Cannot reach etcd at ${failures.join("; ")}${this.#hint()}`, code);
+  }
+
+  #hint(): string {
+    const problem = certificateProblem(this.#settings, Date.now());
+    return problem === undefined ? "" : ` (${problem})`;
   }
 
   async #connectTo(endpoint: string): Promise<Connection> {

@@ -159,6 +159,8 @@ class Http2Channel implements GrpcChannel {
     } catch (error) {
       throw new GrpcError(method, grpcCode.unavailable, this.#why(describeError(error)));
     }
+    // Whoever reads the stream learns of it; it may also come when nobody does any more.
+    stream.on("error", () => undefined);
     stream.write(frame(request));
     return stream;
   }
@@ -190,7 +192,7 @@ class Http2Channel implements GrpcChannel {
   }
 
   #why(reason: string): string {
-    return this.#failure === undefined ? reason : describeError(this.#failure);
+    return withoutNoise(this.#failure === undefined ? reason : describeError(this.#failure));
   }
 
   #ping(): void {
@@ -204,6 +206,10 @@ class Http2Channel implements GrpcChannel {
     }
   }
 }
+
+/** Of OpenSSL's many words, of which some differ each time, those that say what was wrong. */
+const withoutNoise = (reason: string): string =>
+  /SSL routines:[^:]*:([^:]+):/.exec(reason)?.[1] ?? reason;
 
 /** Percent-encoded (gRPC over HTTP2, "Status-Message"). */
 function decodeReason(header: unknown): string {

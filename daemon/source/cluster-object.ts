@@ -1,6 +1,7 @@
 // One Kubernetes object as its file has it → the cluster model, or what is wrong with it.
 import type * as v from "valibot";
 import { familyOf, type Ip, parseIp } from "../../core/address.ts";
+import type { Attachment } from "../../core/cluster/attachment.ts";
 import type {
   Endpoint,
   EndpointSlice,
@@ -12,6 +13,7 @@ import type {
 import { poolAnnotation } from "../../core/pool.ts";
 import { type Problem, validate } from "../validate.ts";
 import { formatPath, formatValue, isRecord, type Path, type YamlDocument } from "../yaml-file.ts";
+import { attachmentSchema, attachmentVersion } from "./attachment-object.ts";
 import {
   endpointSliceSchema,
   namespaceSchema,
@@ -26,7 +28,8 @@ export type ClusterObject =
   | { readonly kind: "Namespace"; readonly object: Namespace }
   | { readonly kind: "Service"; readonly object: Service }
   | { readonly kind: "EndpointSlice"; readonly object: EndpointSlice }
-  | { readonly kind: "Pod"; readonly object: Pod };
+  | { readonly kind: "Pod"; readonly object: Pod }
+  | { readonly kind: "Attachment"; readonly object: Attachment };
 
 export type ReadObject =
   | { readonly kind: "object"; readonly value: ClusterObject }
@@ -43,7 +46,12 @@ export interface Place {
 
 /** Kind/namespace/name: two objects with the same key are the same object. */
 export const clusterObjectKey = ({ kind, object }: ClusterObject): string =>
-  "namespace" in object ? `${kind} ${object.namespace}/${object.name}` : `${kind} ${object.name}`;
+  objectKeyOf(kind, "id" in object ? { name: object.id } : object);
+
+export const objectKeyOf = (
+  kind: string,
+  { namespace, name }: { readonly namespace?: string; readonly name: string },
+): string => (namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`);
 
 export function readClusterObject(place: Place): ReadObject {
   const { value } = place;
@@ -70,6 +78,11 @@ export function readClusterObject(place: Place): ReadObject {
       return read(place, podSchema, (pod) => ({ kind: "Pod", object: toPod(pod) }));
     case "discovery.k8s.io/v1 EndpointSlice":
       return readEndpointSlice(place);
+    case `${attachmentVersion} Attachment`:
+      return read(place, attachmentSchema, ({ metadata, spec }) => ({
+        kind: "Attachment",
+        object: { id: metadata.name, ...spec },
+      }));
     default:
       return { kind: "ignored", what: `${apiVersion} ${kind}` };
   }

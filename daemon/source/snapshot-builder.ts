@@ -1,4 +1,5 @@
 // Snapshots one after another: each kind of object is copied only when one of it has changed.
+import type { Attachment } from "../../core/cluster/attachment.ts";
 import {
   type EndpointSlice,
   type Namespace,
@@ -16,6 +17,7 @@ export class SnapshotBuilder {
   readonly #services = new Kind<Service>();
   readonly #endpointSlices = new Kind<EndpointSlice>();
   readonly #pods = new Kind<Pod>();
+  readonly #attachments = new Kind<Attachment>();
 
   put({ kind, object }: ClusterObject): void {
     switch (kind) {
@@ -29,6 +31,8 @@ export class SnapshotBuilder {
         return this.#endpointSlices.put(objectKey(object.namespace, object.name), object);
       case "Pod":
         return this.#pods.put(objectKey(object.namespace, object.name), object);
+      case "Attachment":
+        return this.#attachments.put(object.id, object);
     }
   }
 
@@ -44,10 +48,13 @@ export class SnapshotBuilder {
         return this.#endpointSlices.remove(objectKey(object.namespace, object.name));
       case "Pod":
         return this.#pods.remove(objectKey(object.namespace, object.name));
+      case "Attachment":
+        return this.#attachments.remove(object.id);
     }
   }
 
   build(revision: number, isInSync: boolean): Snapshot {
+    const attachments = this.#attachments.all();
     return {
       revision,
       isInSync,
@@ -56,6 +63,7 @@ export class SnapshotBuilder {
       services: this.#services.all(),
       endpointSlices: this.#endpointSlices.all(),
       pods: this.#pods.all(),
+      ...(attachments.size > 0 && { attachments }),
     };
   }
 }

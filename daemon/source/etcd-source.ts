@@ -1,0 +1,216 @@
+// The cluster from etcd: Kubernetes' objects under a prefix, listed once and then watched.
+import { setTimeout } from "node:timers/promises";
+import type { Random } from "../../core/clock.ts";
+import { describeError } from "../../core/error.ts";
+import type { Log } from "../../core/log.ts";
+import { Backoff, type BackoffTiming } from "../backoff.ts";
+import { type EtcdClient, EtcdError } from "../etcd/client.ts";
+import { type EtcdKeys, keysUnder, objectAt } from "../etcd/keys.ts";
+import type { Event, KeyValue } from "../etcd/messages.ts";
+import { ObjectSet } from "./object-set.ts";
+import type { Source, SourceState } from "./source.ts";
+import { StateFeed } from "./state-feed.ts";
+
+export interface EtcdSourceOptions {
+  /** Stays the caller's. */
+  readonly client: EtcdClient;
+  /** Without a slash at its end. */
+  readonly prefix: string;
+  readonly random: Random;
+  readonly log: Log;
+  readonly member?: Membership;
+  readonly retry?: BackoffTiming;
+}
+
+/** What this node is in the cluster, where it is one of its nodes. */
+export interface Membership {
+  /** Objects that this node tells of itself, `Node node-a`: what the store has of them is passed over. */
+  readonly isOwn: (object: string) => boolean;
+  /** Those that it knows better than the store. */
+  readonly own: () => ReadonlyMap<string, object>;
+  /** Before it has found its place, the snapshot is not complete. */
+  readonly isSettled: () => boolean;
+  readonly problems: () => readonly string[];
+  /** Calls back after any of these has changed. */
+  readonly subscribe: (listener: () => void) => Disposable;
+  /** Before each list: throws where the prefix is another cluster's. */
+  readonly check: (signal: AbortSignal) => Promise<void>;
+}
+
+const usualRetry: BackoffTiming = { firstMs: 100, mostMs: 5000 };
+
+/** Starts reading; the first complete list is the first change that subscribers see. */
+export const openEtcdSource = (options: EtcdSourceOptions): Source => new EtcdSource(options);
+
+class EtcdSource implements Source {
+  readonly kind = "etcd";
+  readonly location: string;
+  readonly #options: EtcdSourceOptions;
+  readonly #keys: EtcdKeys;
+  readonly #objects = new ObjectSet();
+  readonly #feed: StateFeed;
+  readonly #stop = new AbortController();
+  readonly #backoff: Backoff;
+  readonly #resources = new DisposableStack();
+  /** Own objects that are in the set. */
+  #own: ReadonlyMap<string, object> = new Map();
+  /** The revision up to which all is known; undefined: a complete list is due. */
+  #revision: bigint | undefined;
+  #isListed = false;
+  /** Why the newest is not known. */
+  #failure: string | undefined;
+
+  constructor(options: EtcdSourceOptions) {
+    this.#options = options;
+    this.#keys = keysUnder(options.prefix);
+    this.location = `${options.client.location} ${options.prefix}`;
+    this.#feed = this.#resources.use(new StateFeed(() => this.#look(), options.log));
+    this.#backoff = new Backoff(options.retry ?? usualRetry, options.random);
+    const { member } = options;
+    if (member !== undefined) this.#resources.use(member.subscribe(() => this.#takeOwn()));
+    void this.#run();
+  }
+
+  state(): SourceState {
+    return this.#feed.state;
+  }
+
+  subscribe(listener: (state: SourceState) => void): Disposable {
+    return this.#feed.subscribe(listener);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop.abort();
+    this.#resources.dispose();
+  }
+
+  async #run(): Promise<void> {
+    const { client, log } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const revision = this.#revision ?? (await this.#list());
+        await this.#follow(revision);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof EtcdError && error.isCompacted) {
+          this.#revision = undefined;
+          log.info(
+            { location: this.location },
+            "etcd has forgotten what came since: reading all anew",
+          );
+        } else this.#fail(describeError(error));
+      }
+      // Another endpoint may know more than one that breaks off what it has begun.
+      client.moveOn();
+      await setTimeout(this.#backoff.next(), undefined, { signal }).catch(() => {});
+    }
+  }
+
+  async #list(): Promise<bigint> {
+    const { client, member } = this.#options;
+    const { signal } = this.#stop;
+    await member?.check(signal);
+    const present = new Set<string>(this.#own.keys());
+    // Put when all of them are there: half a list would be a cluster that never was.
+    const found: KeyValue[] = [];
+    let revision = 0n;
+    for await (const page of client.pages(this.#keys.objects, signal)) {
+      if (revision === 0n) ({ revision } = page.header);
+      for (const entry of page.entries) found.push(entry);
+    }
+    for (const entry of found) {
+      const object = this.#objectAt(entry.key);
+      if (object === undefined) continue;
+      present.add(object);
+      this.#put(object, entry.value);
+    }
+    this.#objects.retain(present);
+    this.#isListed = true;
+    this.#revision = revision;
+    this.#succeed();
+    return revision;
+  }
+
+  async #follow(revision: bigint): Promise<void> {
+    const { client } = this.#options;
+    const answers = client.watch(this.#keys.objects, revision + 1n, this.#stop.signal);
+    for await (const answer of answers) {
+      if (answer.compactRevision > 0n) {
+        this.#revision = undefined;
+        return;
+      }
+      if (answer.isCanceled) throw new Error(`etcd ended the watch: ${answer.cancelReason}`);
+      for (const event of answer.events) this.#apply(event);
+      // Of a revision in pieces the rest would be lost with the connection.
+      if (!answer.isFragment && !answer.isCreated) this.#revision = answer.header.revision;
+      this.#succeed();
+    }
+    throw new Error("etcd ended the watch");
+  }
+
+  #apply(event: Event): void {
+    const object = this.#objectAt(event.kind === "put" ? event.entry.key : event.key);
+    if (object === undefined) return;
+    if (event.kind === "put") this.#put(object, event.entry.value);
+    else this.#objects.remove(object);
+  }
+
+  /** Undefined for what is not the store's to say. */
+  #objectAt(key: string): string | undefined {
+    const object = objectAt(key, this.#keys);
+    return object === undefined || this.#options.member?.isOwn(object) === true
+      ? undefined
+      : object;
+  }
+
+  #put(object: string, text: string): void {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      value = undefined;
+    }
+    this.#objects.put(object, value);
+  }
+
+  #takeOwn(): void {
+    const own = this.#options.member?.own() ?? new Map<string, object>();
+    for (const object of this.#own.keys()) if (!own.has(object)) this.#objects.remove(object);
+    for (const [object, value] of own) this.#objects.put(object, value);
+    this.#own = own;
+    this.#feed.expect();
+  }
+
+  #succeed(): void {
+    this.#backoff.succeed();
+    this.#failure = undefined;
+    this.#feed.expect();
+  }
+
+  #fail(reason: string): void {
+    const { prefix } = this.#options;
+    const consequence = this.#isListed
+      ? "what was read last stays in force"
+      : "nothing of the cluster is known yet";
+    this.#failure = `Cannot read the cluster from ${this.location}: ${reason} (${consequence})`;
+    this.#options.log.debug({ prefix, problem: reason }, "etcd");
+    this.#feed.expect();
+  }
+
+  #look() {
+    const { member } = this.#options;
+    const { problems } = this.#objects;
+    return {
+      isInSync: this.#isListed && problems.length === 0 && member?.isSettled() !== false,
+      problems: [
+        ...(this.#failure === undefined ? [] : [this.#failure]),
+        ...(member?.problems() ?? []),
+        ...problems,
+      ],
+      // Before the first list there is nothing to be told but problems.
+      hasChanged: this.#objects.takeChange(),
+      snapshot: this.#objects.snapshot.bind(this.#objects),
+    };
+  }
+}
