@@ -48,7 +48,8 @@ describe("add()", () => {
               ],
               "search": [
                   "svc.cluster.local",
-                  "cluster.local"
+                  "cluster.local",
+                  "fairlead.cluster.local"
               ]
           },
           "interfaces": [
@@ -93,6 +94,7 @@ describe("add()", () => {
       "shop.svc.cluster.local",
       "svc.cluster.local",
       "cluster.local",
+      "fairlead.cluster.local",
     ]);
     expect(kernel.link(hostInterfaceName(request.key))?.alias).toBe("fairlead:shop/cart-0");
     expect(node.records.read(request.key)?.pod).toEqual({ namespace: "shop", name: "cart-0" });

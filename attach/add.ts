@@ -102,6 +102,7 @@ async function attach(
     : undefined;
   const assignment = await reserveAddresses(scope, request, record, signal);
   const { addresses } = assignment;
+  void scope.announcer.withhold(addresses);
   const wiring = {
     ...bare,
     addresses,
@@ -123,6 +124,7 @@ async function attach(
     onChosen: (chosen) =>
       scope.records.write({ ...record, wired: { wiring: chosen, dns, ...given } }),
   });
+  await scope.announcer.announce({ ...record, wired: { wiring: made, dns, ...given } });
   return resultOf(key, netns, made, dns);
 }
 
@@ -160,6 +162,7 @@ async function resultIfWhole(
   const { key, netns } = request;
   const problems = await problemsOf(scope, { request, previous, sandbox }, signal);
   if (previous.wired !== undefined && problems.length === 0) {
+    await scope.announcer.announce({ ...previous, wired: previous.wired });
     return resultOf(key, netns, previous.wired.wiring, previous.wired.dns);
   }
   scope.log.info({ ...key, netns, problems }, "an earlier attachment is not whole: made again");

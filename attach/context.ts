@@ -1,3 +1,4 @@
+import type { Announcer } from "./announcer.ts";
 import type { Clock, Random } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
@@ -15,6 +16,7 @@ export interface AttachContext {
   readonly records: RecordStore;
   /** Throws CniError tryAgainLater, naming the daemon, while nothing is known of the node. */
   readonly nodeFacts: () => NodeFacts;
+  readonly announcer: Announcer;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

@@ -53,6 +53,7 @@ export async function takeApart(
   scope: AttachScope,
   { key, record, release, reap }: Detachment,
 ): Promise<void> {
+  await scope.announcer.withdraw(key);
   closeHostPorts(scope, record);
   // A lease that was asked for over the interface is given back over it.
   const isFirst = record !== undefined && needsInterface(record.ipam.type);

@@ -8,11 +8,9 @@ import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { missing } from "./observe.ts";
-import type { AttachmentRecord, Wired } from "./records.ts";
+import type { AttachmentRecord, WiredRecord } from "./records.ts";
 import { isSameNamespace } from "./sandbox.ts";
 import { type WiredEnd, type Wiring, wire } from "./wiring.ts";
-
-export type WiredRecord = AttachmentRecord & { readonly wired: Wired };
 
 /**
  * Puts both ends right when the pod's interface has this MAC by now, and keeps it on

@@ -41,6 +41,9 @@ export interface Wired {
   readonly given?: string;
 }
 
+/** Of an attachment that has its addresses. */
+export type WiredRecord = AttachmentRecord & { readonly wired: Wired };
+
 const recordVersion = 1;
 const count = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 

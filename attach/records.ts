@@ -26,7 +26,7 @@ import { type LockWait, openLock, tryLock } from "../kernel/flock.ts";
 import type { FileLock } from "../kernel/kernel.ts";
 import { type AttachmentRecord, type RecordFile, formatRecord, readRecord } from "./record-file.ts";
 
-export type { AttachmentRecord, RecordedIpam, Wired } from "./record-file.ts";
+export type { AttachmentRecord, RecordedIpam, Wired, WiredRecord } from "./record-file.ts";
 
 export interface RecordStore {
   /** The attachment's record; undefined when there is none, or none that can be read (logged). */

@@ -69,7 +69,7 @@ export const podInterfaceOf = (
 /**
  * The pod's resolver: what the runtime says, else the configuration, else its IPAM plugin, else the
  * node, each for all of it. The node's has the search path of the pod's namespace in front, where the
- * runtime told it.
+ * runtime told it, and its network's behind.
  */
 export function podDns(request: AttachmentRequest, facts: NodeFacts, ipamDns?: Dns): Dns {
   const { runtimeDns, dns = {} } = request.conf;
@@ -80,5 +80,7 @@ export function podDns(request: AttachmentRequest, facts: NodeFacts, ipamDns?: D
   if (nameservers.length === 0) return {};
   const namespace = request.args.get("K8S_POD_NAMESPACE") ?? "";
   const own = namespace === "" || domain === "" ? [] : [`${namespace}.svc.${domain}`];
-  return { nameservers, search: [...own, ...search], options };
+  // Pods that nothing but their network names find one another by it.
+  const network = domain === "" ? [] : [`${request.key.network}.${domain}`];
+  return { nameservers, search: [...own, ...search, ...network], options };
 }

@@ -201,6 +201,7 @@ const dns = v.object({
   ttl: v.optional(wholeNumber(0, 3600), 5),
   pods: v.optional(oneOf(["insecure", "verified", "disabled"]), "insecure"),
   addresses: v.optional(v.array(ipSchema, "a list of addresses"), ["10.96.0.10"]),
+  autopath: v.optional(flag, true),
   upstreams: v.optional(
     // A list is checked element by element, so that a message names the wrong one.
     v.lazy((input) => (Array.isArray(input) ? upstreamList : automaticUpstreams)),

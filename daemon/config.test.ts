@@ -37,6 +37,7 @@ describe("parseConfig()", () => {
         ttl: 5,
         pods: "insecure",
         addresses: ["10.96.0.10"],
+        autopath: true,
         upstreams: "auto",
         forward: { mixCase: false },
         log: { share: 0, perSecond: 50 },

@@ -82,6 +82,8 @@ export interface DnsConfig {
     readonly caPath?: string;
   };
   readonly log: QueryLogSettings;
+  /** Whether pods' search lists are walked for them. */
+  readonly autopath: boolean;
   readonly cache: CacheSettings;
   readonly site: SiteNamesText;
 }
@@ -183,6 +185,7 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
     ttl: file.dns.ttl,
     pods: file.dns.pods,
     addresses: file.dns.addresses,
+    autopath: file.dns.autopath,
     upstreams: file.dns.upstreams,
     forward: {
       mixCase: file.dns.forward.mixCase,

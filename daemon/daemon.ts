@@ -1,7 +1,7 @@
 // The parts of the daemon, wired: each over the ones before it, and stopped in the reverse order.
 import { readdirSync, readFileSync } from "node:fs";
 import { openAttachLock } from "../attach/lock.ts";
-import { type AttachHandlers, createHandlers } from "../attach/handlers.ts";
+import { type AttachContext, type AttachHandlers, createHandlers } from "../attach/handlers.ts";
 import { openRecords } from "../attach/records.ts";
 import { hostCidr, type Ip, parseCidr } from "../core/address.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
@@ -14,6 +14,7 @@ import type { Paths } from "../core/paths.ts";
 import { RepairLedger } from "../core/repair-ledger.ts";
 import type { StatusReport } from "../core/status.ts";
 import { type DnsServer, startDns } from "../dns/server.ts";
+import { PodBook } from "../dns/pod-book.ts";
 import { siteNamesOf } from "../dns/site-names.ts";
 import { createIpamHandlers } from "../ipam/handlers.ts";
 import type { Ipam } from "../ipam/ipam.ts";
@@ -36,6 +37,7 @@ import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 import { type PairMaking, openPairMaking } from "./pair-making.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
+import { announcerTo, knowAttachments, liftingGiven } from "./pod-names.ts";
 import { readFileIfThere } from "./replace-file.ts";
 import { buildReport, type ReportInput } from "./report.ts";
 import { openFileSource } from "./source/file-source.ts";
@@ -86,8 +88,9 @@ export async function startDaemon(
   const trackedAmong = (asked: readonly Ip[]) => context.kernel.trackedAmong(asked);
   const ipam = openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
   const pairs = stack.use(openPairMaking(log));
-  const handlers = openHandlers(context, { ipam, nodeFacts, pairs });
-  const ipamHandlers = createIpamHandlers({ ipam, facts: nodeFacts, log });
+  const book = new PodBook();
+  const handlers = openHandlers(context, { ipam, nodeFacts, announcer: announcerTo(book), pairs });
+  const ipamHandlers = liftingGiven(createIpamHandlers({ ipam, facts: nodeFacts, log }), book);
   stack.defer(() => handlers.settled());
   const firstPass = Promise.withResolvers<void>();
   const bootId = readFileSync(paths.bootId, "utf8").trim();
@@ -112,7 +115,7 @@ export async function startDaemon(
   const care = stack.use(openLeaseCare(context, { ipam, handlers }));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
-  const dns = await openDns(context, source);
+  const dns = await openDns(context, source, book);
   if (dns !== undefined) stack.use(dns.stack);
   live.subscribe((next) => {
     reconciler.use(planSettings(next));
@@ -191,21 +194,18 @@ function openLeaseCare(
   return careForLeases({ ...context, ...parts, graceMs });
 }
 
-interface AttachParts {
-  readonly ipam: Ipam;
-  readonly nodeFacts: () => NodeFacts;
+interface AttachParts extends Pick<AttachContext, "ipam" | "nodeFacts" | "announcer"> {
   readonly pairs: PairMaking;
 }
 
 function openHandlers(
   { paths, kernel, clock, log }: StartContext,
-  { ipam, nodeFacts, pairs }: AttachParts,
+  { pairs, ...parts }: AttachParts,
 ): AttachHandlers {
   return createHandlers({
+    ...parts,
     kernel,
-    ipam,
     records: openRecords({ directory: paths.attachments, clock, log }),
-    nodeFacts,
     clock,
     random: systemRandom,
     log,
@@ -284,8 +284,9 @@ interface RunningDns {
 }
 
 async function openDns(
-  { config, log }: StartContext,
+  { config, paths, clock, log }: StartContext,
   source: Source,
+  podBook: PodBook,
 ): Promise<RunningDns | undefined> {
   const { dns, network } = config;
   if (!dns.isEnabled) return undefined;
@@ -298,6 +299,8 @@ async function openDns(
   // Pods and other nodes' overlay addresses, and the node itself: it asks from the address it asks at.
   const loopback = ["127.0.0.0/8", "::1/128"].flatMap((text) => parseCidr(text) ?? []);
   await using stack = new AsyncDisposableStack();
+  const records = openRecords({ directory: paths.attachments, clock, log });
+  stack.use(knowAttachments({ book: podBook, records, clock, log }));
   const server = stack.use(
     await startDns({
       addresses: dns.addresses,
@@ -308,6 +311,8 @@ async function openDns(
       upstreams: upstreams.upstreams,
       forward: forwardSettings(dns.forward),
       ...(dns.log.share > 0 && { queryLog: dns.log }),
+      autopath: dns.autopath,
+      podBook,
       cache: dns.cache,
       site: siteNamesOf(dns.site),
       clients: [...podNetworks(network), ...dns.addresses.map(hostCidr), ...loopback],

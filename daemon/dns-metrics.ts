@@ -103,6 +103,7 @@ export const dnsMetrics: readonly Metric[] = [
     labels: ["to"],
     read: ofUpstreams(({ connections }) => [{ value: connections.opened }]),
   },
+  one("counter", "autopath_success_total", "searchWalks", "Search lists walked for a pod."),
   one("counter", "refused_total", "refused", "Queries from outside the networks that may ask."),
   one("counter", "dropped_total", "dropped", "Messages left without an answer."),
   one("counter", "errors_total", "errors", "Answers that could not be made or sent."),

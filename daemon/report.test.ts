@@ -40,6 +40,7 @@ const counters = {
 const dnsCounters = {
   queries: { udp: 5, tcp: 1 },
   responses: { NOERROR: 4 },
+  searchWalks: 0,
   forwarded: 1,
   refused: 0,
   dropped: 0,
@@ -127,6 +128,7 @@ describe("buildReport()", () => {
           udpQueries: 5,
           tcpQueries: 1,
           answersNOERROR: 4,
+          searchWalks: 0,
           forwarded: 1,
           refused: 0,
           dropped: 0,

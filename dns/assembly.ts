@@ -6,9 +6,13 @@ import type { SharedCounters } from "./counters.ts";
 import { forwardHandler, withoutOwn } from "./forward.ts";
 import { hostsHandler } from "./local-names.ts";
 import type { DnsOptions, Upstream } from "./options.ts";
+import type { Name } from "./name.ts";
+import { networkNamesHandler, networkReverseHandler } from "./network-names.ts";
+import type { PodDirectory } from "./pod-directory.ts";
 import { chain, type Handler, type Resolve, zoneHandler } from "./resolver.ts";
 import { rewriteHandler } from "./rewrite.ts";
 import { routeHandler } from "./route.ts";
+import { searchWalkHandler } from "./search-walk.ts";
 import { noSiteNames } from "./site-names.ts";
 import { specialNames } from "./special-names.ts";
 import type { SharedUpstreamStats } from "./upstream-stats.ts";
@@ -17,7 +21,11 @@ import type { Zone } from "./zone.ts";
 import { ttlHandler, ttlLookup } from "./zone-ttl.ts";
 
 export interface Parts {
-  readonly options: Pick<DnsOptions, "addresses" | "port" | "ttl" | "site" | "cache" | "forward">;
+  readonly options: Pick<
+    DnsOptions,
+    "addresses" | "port" | "ttl" | "site" | "cache" | "forward" | "autopath"
+  >;
+  readonly pods: PodDirectory;
   readonly zone: Zone;
   readonly clock: Clock;
   readonly random: Random;
@@ -29,8 +37,15 @@ export interface Parts {
 
 /** The handlers in their order, over these upstreams, with an empty cache: others may answer otherwise. */
 export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve {
-  const { options, zone, clock, random, counters } = parts;
+  const { options, pods, zone, clock, random, counters } = parts;
+  const { ttl } = options;
   const { stubs, hosts, rewrites, ttls } = options.site ?? noSiteNames;
+  const ttlOfSite = ttlLookup(ttls);
+  const names = {
+    pods,
+    ttlOf: (name: Name) => ttlOfSite(name) ?? ttl,
+    soa: (name: Name) => zone.soa(name),
+  };
   const cache = cacheHandler({ settings: options.cache ?? defaultCacheSettings, clock, counters });
   const upstreams = usable(parts, configured);
   const shorten = ttlHandler(ttls);
@@ -39,9 +54,12 @@ export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve
     resolve: chain([cache, shorten, forwardTo(parts, usable(parts, stub.upstreams))]),
   }));
   return chain([
+    ...(options.autopath === false ? [] : [searchWalkHandler({ pods, ttl, counters })]),
     rewriteHandler(rewrites),
+    networkNamesHandler(names),
     zoneHandler(zone, random),
-    hostsHandler(hosts, options.ttl, ttlLookup(ttls)),
+    networkReverseHandler(names),
+    hostsHandler(hosts, ttl, ttlOfSite),
     routeHandler(routes),
     specialNames(upstreams.length > 0),
     cache,

@@ -5,6 +5,7 @@ const names = [
   "refused",
   "dropped",
   "errors",
+  "searchWalks",
   "cacheHits",
   "cacheMisses",
   "cacheStale",
@@ -42,6 +43,8 @@ export interface DnsCounters {
   readonly responses: Readonly<Record<string, number>>;
   /** Queries passed to an upstream, after coalescing. */
   readonly forwarded: number;
+  /** First questions of a pod's search walk that were answered with what it was looking for. */
+  readonly searchWalks: number;
   /** Queries refused because of where they came from. */
   readonly refused: number;
   /** Messages left without an answer: too short, or themselves answers. */
@@ -99,6 +102,7 @@ export class SharedCounters {
       queries: { udp: value("udp"), tcp: value("tcp") },
       responses: Object.fromEntries(rcodes.map((name) => [name, value(name)])),
       forwarded: value("forwarded"),
+      searchWalks: value("searchWalks"),
       refused: value("refused"),
       dropped: value("dropped"),
       errors: value("errors"),

@@ -3,6 +3,7 @@ import type { Log } from "../core/log.ts";
 import type { CacheSettings } from "./cache.ts";
 import type { Name } from "./name.ts";
 import type { QueryLogSettings } from "./query-log.ts";
+import type { PodBook } from "./pod-book.ts";
 import type { SiteNames } from "./site-names.ts";
 
 /** What answers `<dashed address>.<namespace>.pod.<domain>`: see dns/README.md. */
@@ -71,6 +72,10 @@ export interface DnsOptions {
   readonly forward?: ForwardSettings;
   /** Absent: no query is logged. */
   readonly queryLog?: QueryLogSettings;
+  /** Whether a pod's search list is walked for it; default: yes. */
+  readonly autopath?: boolean;
+  /** This node's pods; default: none is known. */
+  readonly podBook?: PodBook;
   /** What the site adds; default: nothing. */
   readonly site?: SiteNames;
   /** Default: {@link defaultCacheSettings}. */

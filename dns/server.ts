@@ -8,6 +8,7 @@ import { joinName, parseName } from "./name.ts";
 import type { DnsOptions, Upstream } from "./options.ts";
 import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts";
 import { SharedUpstreamStats, type UpstreamReading } from "./upstream-stats.ts";
+import type { PodsUpdate } from "./pod-book.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { ZoneFeed } from "./zone-feed.ts";
 
@@ -52,6 +53,8 @@ const firstRestartMs = 100;
 const maxRestartMs = 10_000;
 /** A worker that ran for so long starts again with the shortest pause. */
 const stableMs = 60_000;
+/** For the worker to take an update of pods; then whoever waits goes on. */
+const podsMs = 100;
 /** For closing sockets; then the thread is ended. */
 const stopMs = 2_000;
 
@@ -70,11 +73,15 @@ class ThreadedDnsServer implements DnsServer {
   #sent: Snapshot | undefined;
   #isApplying = false;
   #restarts = 0;
+  /** Updates of pods on their way to the worker, by turn: who waits for each. */
+  readonly #waiting = new Map<number, () => void>();
+  #turn = 0;
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: DnsOptions) {
     this.#options = options;
     this.#feed = new ZoneFeed(options.pods === "verified");
+    options.podBook?.follow((update) => this.#sendPods(update));
   }
 
   /** Resolves when every address has been tried. Rejects when the first worker ends before that. */
@@ -147,7 +154,7 @@ class ThreadedDnsServer implements DnsServer {
 
   /** Resolves when the worker ends because it was told to, rejects when it ends otherwise. */
   #runWorker(onTried: () => void): Promise<void> {
-    const { log: _, workerUrl, ...plain } = this.#options;
+    const { log: _, podBook, workerUrl, ...plain } = this.#options;
     const start: WorkerStart = {
       ...plain,
       counters: this.#counters.buffer,
@@ -161,12 +168,14 @@ class ThreadedDnsServer implements DnsServer {
     this.#feed.reset();
     this.#sent = undefined;
     this.#isApplying = false;
+    if (podBook !== undefined) void this.#sendPods(podBook.complete());
     this.#sendNewest();
     worker.on("message", (message: FromWorker) => this.#receive(message, onTried));
     worker.on("error", reject);
     worker.on("exit", (code) => {
       this.#worker = undefined;
       this.#listening.clear();
+      for (const turn of this.#waiting.keys()) this.#endTurn(turn);
       if (this.#stop.signal.aborted) resolve();
       else reject(new Error(`Resolver thread ended with code ${code}`));
     });
@@ -178,6 +187,9 @@ class ThreadedDnsServer implements DnsServer {
       case "applied":
         this.#isApplying = false;
         this.#sendNewest();
+        return;
+      case "podsApplied":
+        this.#endTurn(message.turn);
         return;
       case "state":
         this.#tried.add(message.address);
@@ -198,6 +210,25 @@ class ThreadedDnsServer implements DnsServer {
     this.#isApplying = true;
     this.#sent = snapshot;
     this.#post({ kind: "update", update: this.#feed.next(snapshot) });
+  }
+
+  // Who makes a pod waits for its name, but for a busy thread only a moment.
+  #sendPods(update: PodsUpdate): Promise<void> {
+    if (this.#worker === undefined) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const turn = this.#turn++;
+    const late = setTimeout(() => this.#endTurn(turn), podsMs);
+    this.#waiting.set(turn, () => {
+      clearTimeout(late);
+      resolve();
+    });
+    this.#post({ kind: "pods", update, turn });
+    return promise;
+  }
+
+  #endTurn(turn: number): void {
+    this.#waiting.get(turn)?.();
+    this.#waiting.delete(turn);
   }
 
   #post(message: ToWorker): void {

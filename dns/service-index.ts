@@ -8,15 +8,20 @@ import {
   type ZoneService,
 } from "./service-records.ts";
 
+/** Whether no answer may name the address: it is a pod's that packets do not reach. */
+export type IsWithheld = (address: Ip) => boolean;
+
 /** A service under its name in the zone. Records are made when first asked for, and kept. */
 export class IndexedService {
   readonly source: ZoneService;
   readonly name: Name;
+  readonly #isWithheld: IsWithheld;
   #records: ServiceRecords | undefined;
 
-  constructor(source: ZoneService, name: Name) {
+  constructor(source: ZoneService, name: Name, isWithheld: IsWithheld) {
     this.source = source;
     this.name = name;
+    this.#isWithheld = isWithheld;
   }
 
   get isHeadless(): boolean {
@@ -25,19 +30,45 @@ export class IndexedService {
 
   /** Of 10,000 services, the pods of one node ask for few. */
   get records(): ServiceRecords {
-    return (this.#records ??= serviceRecords(this.source, this.name));
+    return (this.#records ??= serviceRecords(this.#withoutWithheld(), this.name));
+  }
+
+  /** Other endpoints are withheld now. */
+  forgetRecords(): void {
+    this.#records = undefined;
+  }
+
+  // As endpoints that are not ready.
+  #withoutWithheld(): ZoneService {
+    const { service, slices } = this.source;
+    const isNamed = (address: Ip): boolean => !this.#isWithheld(address);
+    const isAsItIs = slices.every(({ endpoints }) =>
+      endpoints.every(({ addresses }) => addresses.every(isNamed)),
+    );
+    if (isAsItIs) return this.source;
+    return {
+      service,
+      slices: slices.map(({ ports, endpoints }) => ({
+        ports,
+        endpoints: endpoints
+          .map((endpoint) => ({ ...endpoint, addresses: endpoint.addresses.filter(isNamed) }))
+          .filter(({ addresses }) => addresses.length > 0),
+      })),
+    };
   }
 }
 
 /** The services of a zone, found by name and by address. */
 export class ServiceIndex {
   readonly #domain: Name;
+  readonly #isWithheld: IsWithheld;
   readonly #services = new Map<string, IndexedService>();
   /** Address → keys of the services that have it, as cluster IP or as endpoint. */
   readonly #byAddress = new Map<Ip, readonly string[]>();
 
-  constructor(domain: Name) {
+  constructor(domain: Name, isWithheld: IsWithheld) {
     this.#domain = domain;
+    this.#isWithheld = isWithheld;
   }
 
   get(namespace: string, name: string): IndexedService | undefined {
@@ -46,9 +77,19 @@ export class ServiceIndex {
 
   /** Every name that the address has, each once. */
   namesOf(address: Ip): Name[] {
+    if (this.#isWithheld(address)) return [];
     const keys = this.#byAddress.get(address) ?? [];
     const services = keys.flatMap((key) => this.#services.get(key) ?? []);
     return [...new Set(services.flatMap((service) => namesWithin(service, address)))];
+  }
+
+  /** Whether these are withheld is another matter now. */
+  refresh(addresses: Iterable<Ip>): void {
+    for (const address of addresses) {
+      for (const key of this.#byAddress.get(address) ?? []) {
+        this.#services.get(key)?.forgetRecords();
+      }
+    }
   }
 
   /** Adds the service, or takes the place of what has its name. */
@@ -58,7 +99,7 @@ export class ServiceIndex {
     this.remove(key);
     const wire = joinName([name, namespace, "svc"], this.#domain);
     if (wire === undefined) return;
-    this.#services.set(key, new IndexedService(source, wire));
+    this.#services.set(key, new IndexedService(source, wire, this.#isWithheld));
     for (const address of addressesOf(source)) {
       this.#byAddress.set(address, [...(this.#byAddress.get(address) ?? []), key]);
     }

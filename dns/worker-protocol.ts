@@ -1,10 +1,11 @@
 import type { Ip } from "../core/address.ts";
 import type { LogFields } from "../core/log.ts";
 import type { DnsOptions, Upstream } from "./options.ts";
+import type { PodsUpdate } from "./pod-book.ts";
 import type { ZoneUpdate } from "./zone-feed.ts";
 
 /** What the worker is started with: the options that can be cloned, and the shared counters. */
-export interface WorkerStart extends Omit<DnsOptions, "log" | "workerUrl"> {
+export interface WorkerStart extends Omit<DnsOptions, "log" | "podBook" | "workerUrl"> {
   readonly counters: SharedArrayBuffer;
   readonly traffic: SharedArrayBuffer;
   readonly upstreamStats: SharedArrayBuffer;
@@ -14,11 +15,14 @@ export type ToWorker =
   | { readonly kind: "update"; readonly update: ZoneUpdate }
   /** Asked from now on. */
   | { readonly kind: "upstreams"; readonly upstreams: readonly Upstream[] }
+  | { readonly kind: "pods"; readonly update: PodsUpdate; readonly turn: number }
   | { readonly kind: "stop" };
 
 export type FromWorker =
   /** The update is in the answers; the next one may come. */
   | { readonly kind: "applied"; readonly revision: number }
+  /** So are the pods of this turn. */
+  | { readonly kind: "podsApplied"; readonly turn: number }
   | { readonly kind: "state"; readonly address: Ip; readonly isListening: boolean }
   | {
       readonly kind: "log";

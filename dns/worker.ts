@@ -10,6 +10,7 @@ import { assemble, type Parts } from "./assembly.ts";
 import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
 import { parseName } from "./name.ts";
+import { PodDirectory } from "./pod-directory.ts";
 import type { Resolve } from "./resolver.ts";
 import { createResponder } from "./responder.ts";
 import { serveAddress } from "./socket.ts";
@@ -35,16 +36,19 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   const counters = new SharedCounters(start.counters);
   const traffic = new SharedTraffic(start.traffic);
   const upstreamStats = new SharedUpstreamStats(start.upstreamStats);
+  const pods = new PodDirectory(domain);
   const zone = new Zone({
     domain,
     ttl: start.ttl,
     ttlOf: ttlLookup(start.site?.ttls ?? []),
     pods: start.pods,
     nameservers: start.addresses,
+    isWithheld: (address) => pods.isWithheld(address),
   });
   const { signal } = stop;
   const parts: Parts = {
     options: start,
+    pods,
     zone,
     clock,
     random,
@@ -69,6 +73,11 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     }
     if (message.kind === "upstreams") {
       resolver = assemble(parts, message.upstreams);
+      return;
+    }
+    if (message.kind === "pods") {
+      zone.refresh(pods.apply(message.update));
+      post({ kind: "podsApplied", turn: message.turn });
       return;
     }
     zone.apply(message.update);

@@ -12,7 +12,7 @@ import { foldName, joinName, labelsWithin, type Name } from "./name.ts";
 import type { PodNames } from "./options.ts";
 import { addressOfReverseName, privateReverseZoneOf } from "./reverse.ts";
 import { addressSets, type RecordSets, recordsAt } from "./service-records.ts";
-import { type IndexedService, ServiceIndex } from "./service-index.ts";
+import { type IndexedService, type IsWithheld, ServiceIndex } from "./service-index.ts";
 import type { ZoneUpdate } from "./zone-feed.ts";
 
 export interface ZoneOptions {
@@ -24,6 +24,8 @@ export interface ZoneOptions {
   readonly pods: PodNames;
   /** The addresses of `ns.dns.<domain>`: where this resolver is asked. */
   readonly nameservers: readonly Ip[];
+  /** Endpoints at these addresses count as not ready; default: none. */
+  readonly isWithheld?: IsWithheld;
 }
 
 export type ZoneAnswer =
@@ -63,7 +65,7 @@ export class Zone {
   constructor(options: ZoneOptions) {
     this.#options = options;
     this.#domain = foldName(options.domain);
-    this.#services = new ServiceIndex(this.#domain);
+    this.#services = new ServiceIndex(this.#domain, options.isWithheld ?? (() => false));
     this.#nameserver = joinName(["ns", "dns"], this.#domain) ?? this.#domain;
     this.#mailbox = joinName(["hostmaster"], this.#domain) ?? this.#domain;
   }
@@ -77,6 +79,16 @@ export class Zone {
     if (update.pods !== undefined) this.#pods = new Set(update.pods);
     this.#revision = update.revision;
     this.#isInSync = update.isInSync;
+  }
+
+  /** Whether endpoints at these addresses are withheld is another matter now. */
+  refresh(addresses: Iterable<Ip>): void {
+    this.#services.refresh(addresses);
+  }
+
+  /** For what a name of the domain, folded, has not. */
+  soa(name: Name): ResourceRecord {
+    return this.#soa(this.#domain, name);
   }
 
   /** What the cluster says about a question of class IN. Sets of several records start anywhere. */

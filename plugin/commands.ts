@@ -1,3 +1,4 @@
+import { silentAnnouncer } from "../attach/announcer.ts";
 import { type AttachContext, createHandlers } from "../attach/handlers.ts";
 import { withAttachLock } from "../attach/lock.ts";
 import { readNodeFacts } from "../kernel/node-facts.ts";
@@ -31,6 +32,7 @@ export function openCommands(log: Log): CniHandlers & Disposable {
     clock: systemClock,
     random: systemRandom,
     log,
+    announcer: silentAnnouncer,
     reap: "wait",
   };
   const lock = { path: paths.attachLock, clock: systemClock, deadlineMs: attachLockDeadlineMs };

@@ -1,5 +1,6 @@
 // `fairlead ipam gc`: ends at once what the daemon ends in its own time; works the same without one.
 import { setTimeout } from "node:timers/promises";
+import { silentAnnouncer } from "../../attach/announcer.ts";
 import type { Forgotten } from "../../attach/forgotten-sweep.ts";
 import { createHandlers } from "../../attach/handlers.ts";
 import type { LeaseSweepOptions } from "../../attach/lease-sweep.ts";
@@ -71,6 +72,7 @@ export async function collectForgotten(
     clock,
     random: systemRandom,
     log,
+    announcer: silentAnnouncer,
     reap: "wait",
   });
   const sweep = handlers.forgotten({

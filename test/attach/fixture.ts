@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { silentAnnouncer } from "../../attach/announcer.ts";
 import type { AttachContext } from "../../attach/context.ts";
 import { type AttachHandlers, createHandlers } from "../../attach/handlers.ts";
 import { type RecordStore, openRecords } from "../../attach/records.ts";
@@ -89,6 +90,7 @@ export function createNode(
     clock: systemClock,
     random: { below: (limit) => Math.floor(Math.random() * limit) },
     log: recorder,
+    announcer: silentAnnouncer,
     reap: "background",
     ...overrides,
   };

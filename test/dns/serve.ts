@@ -1,12 +1,16 @@
 // The resolver with the cases' cluster as a process, so that a test can put it into a namespace:
-// node serve.ts ADDRESS CLIENT-CIDR UPSTREAM-PORT. Prints "ready", and its counters for each line read.
+// node serve.ts ADDRESS CLIENT-CIDR UPSTREAM-PORT [POD-ADDRESS]. Prints "ready", and its counters for each line read.
 import { createInterface } from "node:readline";
 import { silentLog } from "../../core/log.ts";
+import { PodBook } from "../../dns/pod-book.ts";
 import { startDns } from "../../dns/server.ts";
 import { cidr, ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
+import { aPod } from "./pods.ts";
 
-const [address = "", clients = "", upstreamPort = ""] = process.argv.slice(2);
+const [address = "", clients = "", upstreamPort = "", pod] = process.argv.slice(2);
+const podBook = new PodBook();
+if (pod !== undefined) await podBook.announce(aPod("client", pod));
 await using server = await startDns({
   addresses: [ip(address)],
   port: 53,
@@ -15,6 +19,7 @@ await using server = await startDns({
   pods: "insecure",
   upstreams: [{ address: ip("127.0.0.1"), port: Number(upstreamPort) }],
   clients: [cidr(clients)],
+  podBook,
   log: silentLog,
 });
 server.publish(fixtureSnapshot());

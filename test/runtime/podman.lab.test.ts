@@ -77,7 +77,7 @@ test("containers on two nodes reach each other, and services by name", async () 
   expect(await far.output("exec", "client", "wget", "-qO-", url)).toBe("served by busybox");
   const resolvConf = await far.output("exec", "client", "cat", "/etc/resolv.conf");
   expect(resolvConf.split("\n").slice(0, 2)).toEqual([
-    "search svc.cluster.local cluster.local",
+    "search svc.cluster.local cluster.local fairlead.cluster.local",
     "nameserver 10.96.0.10",
   ]);
   expect(await far.output("exec", "client", "nslookup", "web.demo.svc.cluster.local")).toContain(

@@ -1,0 +1,127 @@
+// What this node knows of its pods, for the resolver: who asks, what a pod's names are, and which
+// addresses no answer may name. Main thread; the resolver's thread gets what changes.
+import type { Ip } from "../core/address.ts";
+import type { Attachment } from "../core/cluster/attachment.ts";
+
+/** What a pod's resolv.conf says, as far as the node knows it. */
+export interface SearchList {
+  /** In the order in which names are tried below them. */
+  readonly domains: readonly string[];
+  /** A name with so many dots is tried as it is first. */
+  readonly ndots: number;
+}
+
+/** An attachment as the resolver's thread has it: plain data, made to be cloned. */
+export interface PodEntry extends Omit<Attachment, "nodeName"> {
+  readonly search?: SearchList;
+}
+
+/** What brings a directory of pods from one state to the next. */
+export interface PodsUpdate {
+  /** What was known before is void. */
+  readonly isComplete: boolean;
+  readonly set: readonly PodEntry[];
+  /** By id. */
+  readonly removed: readonly string[];
+  /** No answer may name these from now on. */
+  readonly withheld: readonly Ip[];
+  /** These may be named again. */
+  readonly lifted: readonly Ip[];
+}
+
+/** Resolves when every answer from now on goes by the update, or nobody answers. */
+export type PodsFollower = (update: PodsUpdate) => Promise<void>;
+
+const nothing: PodsUpdate = { isComplete: false, set: [], removed: [], withheld: [], lifted: [] };
+
+/** More than the pods that a node ever had at one time; what was withheld longest ago is given up first. */
+const maxWithheld = 4096;
+
+/**
+ * An attachment that is being made is withheld, announced when it works, withdrawn before it ends. Its
+ * addresses stay withheld until somebody has them again: an endpoint slice names them for a while.
+ */
+export class PodBook {
+  readonly #entries = new Map<string, PodEntry>();
+  /** Oldest first. */
+  readonly #withheld = new Set<Ip>();
+  /** Their records are still there: what ended them is at work, or failed. */
+  readonly #withdrawn = new Set<string>();
+  #follower: PodsFollower | undefined;
+
+  /** Takes the place of another follower. */
+  follow(follower: PodsFollower): void {
+    this.#follower = follower;
+  }
+
+  complete(): PodsUpdate {
+    const set = [...this.#entries.values()];
+    return { isComplete: true, set, removed: [], withheld: [...this.#withheld], lifted: [] };
+  }
+
+  isWithheld(address: Ip): boolean {
+    return this.#withheld.has(address);
+  }
+
+  withhold(addresses: readonly Ip[]): Promise<void> {
+    const lifted: Ip[] = [];
+    for (const address of addresses) {
+      this.#withheld.delete(address);
+      this.#withheld.add(address);
+    }
+    for (const oldest of this.#withheld) {
+      if (this.#withheld.size <= maxWithheld) break;
+      this.#withheld.delete(oldest);
+      lifted.push(oldest);
+    }
+    return this.#tell({ withheld: addresses, lifted });
+  }
+
+  /** The addresses are somebody's who makes them work without us. */
+  lift(addresses: readonly Ip[]): Promise<void> {
+    const lifted = addresses.filter((address) => this.#withheld.delete(address));
+    return lifted.length === 0 ? Promise.resolve() : this.#tell({ lifted });
+  }
+
+  announce(entry: PodEntry): Promise<void> {
+    this.#withdrawn.delete(entry.id);
+    this.#entries.set(entry.id, entry);
+    const lifted = entry.addresses.filter((address) => this.#withheld.delete(address));
+    return this.#tell({ set: [entry], lifted });
+  }
+
+  /** An attachment that was never announced has nothing to withdraw but what is withheld already. */
+  withdraw(id: string): Promise<void> {
+    const entry = this.#entries.get(id);
+    this.#withdrawn.add(id);
+    if (entry === undefined) return Promise.resolve();
+    this.#entries.delete(id);
+    // Not those that another attachment has by now.
+    const others = new Set([...this.#entries.values()].flatMap(({ addresses }) => addresses));
+    const withheld = entry.addresses.filter((address) => !others.has(address));
+    for (const address of withheld) this.#withheld.add(address);
+    return this.#tell({ removed: [id], withheld });
+  }
+
+  /**
+   * Takes note of what was made and ended by others: of these entries those that are new, but for withdrawn
+   * ones, and of the attachments that exist at all, those that are gone.
+   */
+  refresh(entries: readonly PodEntry[], existing: ReadonlySet<string>): Promise<void> {
+    for (const id of this.#withdrawn) if (!existing.has(id)) this.#withdrawn.delete(id);
+    const set = entries.filter(({ id }) => !this.#entries.has(id) && !this.#withdrawn.has(id));
+    const gone = [...this.#entries.values()].filter(({ id }) => !existing.has(id));
+    if (set.length + gone.length === 0) return Promise.resolve();
+    for (const { id } of gone) this.#entries.delete(id);
+    for (const entry of set) this.#entries.set(entry.id, entry);
+    const had = new Set(set.flatMap(({ addresses }) => addresses));
+    const lost = gone.flatMap(({ addresses }) => addresses).filter((ip) => !had.has(ip));
+    for (const address of lost) this.#withheld.add(address);
+    const lifted = [...had].filter((address) => this.#withheld.delete(address));
+    return this.#tell({ set, removed: gone.map(({ id }) => id), withheld: lost, lifted });
+  }
+
+  #tell(update: Partial<PodsUpdate>): Promise<void> {
+    return this.#follower?.({ ...nothing, ...update }) ?? Promise.resolve();
+  }
+}
