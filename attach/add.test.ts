@@ -251,30 +251,6 @@ describe("add() refuses, and leaves nothing,", () => {
     controller.abort(new Error("deadline"));
     await expect(node.handlers.add(aRequest(), controller.signal)).rejects.toThrow("deadline");
   });
-
-  test("an address that somebody has routed elsewhere, whose route stays", async () => {
-    kernel.apply([
-      {
-        kind: "add-route",
-        route: {
-          destination: cidr("10.244.1.2/32"),
-          device: ifName("uplink"),
-          metric: 0,
-          table: 254,
-          type: "unicast",
-          scope: "link",
-          protocol: 4,
-        },
-      },
-    ]);
-    let draws = 0;
-    using once = createNode(kernel, { random: { below: () => ++draws } });
-    await expect(once.handlers.add(aRequest(), forever)).rejects.toMatchObject({
-      code: CniCode.internal,
-    });
-    expect(draws).toBe(2); // a host and a pod index, once
-    expect(kernel.routes({ protocol: 4 })).toHaveLength(1);
-  });
 });
 
 test("a delegated plugin that fails is told DEL, and its code is kept", async () => {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { cidrOf } from "../core/address.ts";
+import { type Ip, cidrOf } from "../core/address.ts";
 import { type PodName, podNameOf } from "../core/cni/pod-name.ts";
 import type { AttachmentRequest, CniResult, CniRoute, NetConf } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
@@ -20,8 +20,10 @@ import { differences, leaseDifferences } from "./observe.ts";
 import { type PairIndexes, type PairRequest, makePair } from "./pair.ts";
 import type { PodRoute } from "./wiring.ts";
 import type { AttachmentRecord } from "./records.ts";
+import { LeaseRestorer } from "./restore.ts";
 import { afterPrevious, podDns, resultOf } from "./result.ts";
 import { isSameNamespace, openRequestedSandbox } from "./sandbox.ts";
+import { UsedAddressError } from "./used-addresses.ts";
 
 /** How long an ADD that failed may take to undo what it did, whatever became of the request. */
 const undoDeadlineMs = 5_000;
@@ -53,7 +55,7 @@ async function addOwn(
   if (whole !== undefined) return whole;
   try {
     if (previous !== undefined) await clearPrevious(scope, { request, previous }, signal);
-    return await attach(scope, { request, sandbox, facts, previous }, signal);
+    return await attachWhereFree(scope, { request, sandbox, facts, previous }, signal);
   } catch (cause) {
     await undo(scope, request);
     throw cause;
@@ -66,11 +68,44 @@ interface Attaching {
   readonly facts: NodeFacts;
   /** Of what an earlier ADD left, which is taken apart by now. */
   readonly previous: AttachmentRecord | undefined;
+  /** Not to be given: the node reaches them elsewhere. */
+  readonly used?: readonly Ip[];
 }
+
+/**
+ * With other addresses, where the node reaches those that were given elsewhere: of a running pod the lease
+ * was lost, which is written again first.
+ */
+async function attachWhereFree(
+  scope: AttachScope,
+  attaching: Attaching,
+  signal: AbortSignal,
+): Promise<CniResult> {
+  const { request } = attaching;
+  let used: readonly Ip[] = [];
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await attach(scope, { ...attaching, used }, signal);
+    } catch (cause) {
+      const isOver = attempt === mostAttempts || !hasOwnIpam(request.conf);
+      if (isOver || !(cause instanceof UsedAddressError)) throw cause;
+      ({ used } = cause);
+      scope.log.warn(
+        { ...request.key, err: cause },
+        "an address that was free by its lease is in use",
+      );
+      await undo(scope, request);
+      await new LeaseRestorer(scope).run(signal);
+    }
+  }
+}
+
+/** Once more is enough, unless a lease is lost in between. */
+const mostAttempts = 3;
 
 async function attach(
   scope: AttachScope,
-  { request, sandbox, facts, previous }: Attaching,
+  { request, sandbox, facts, previous, used = [] }: Attaching,
   signal: AbortSignal,
 ): Promise<CniResult> {
   const { key, netns, conf } = request;
@@ -100,7 +135,7 @@ async function attach(
   const early = needsInterface(ipam.type)
     ? await makeBarePair(scope, { request, sandbox, wiring: bare }, signal)
     : undefined;
-  const assignment = await reserveAddresses(scope, request, record, signal);
+  const assignment = await reserveAddresses(scope, request, { ...record, used }, signal);
   const { addresses } = assignment;
   void scope.announcer.withhold(addresses);
   const wiring = {

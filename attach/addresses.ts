@@ -62,18 +62,23 @@ export function requireIpam(
  */
 export const needsInterface = (ipamType: string): boolean => ipamType === "dhcp";
 
+interface ForWhom extends Pick<AttachmentRecord, "sandbox" | "pod"> {
+  /** Not to be given. */
+  readonly used: readonly Ip[];
+}
+
 /** Repeated for the same attachment of our own IPAM: the same addresses. */
 export async function reserveAddresses(
   context: AttachContext,
   request: AttachmentRequest,
-  { sandbox, pod }: Pick<AttachmentRecord, "sandbox" | "pod">,
+  { sandbox, pod, used }: ForWhom,
   signal: AbortSignal,
 ): Promise<Assignment> {
   const { key, conf } = request;
   if (!hasOwnIpam(conf)) return delegated(context, request, signal);
   const { ipam, nodeFacts: facts } = context;
   return assignmentOf(
-    await assign({ key, sandbox, ...(pod && { pod }), conf, ipam, facts }, signal),
+    await assign({ key, sandbox, ...(pod && { pod }), used, conf, ipam, facts }, signal),
   );
 }
 

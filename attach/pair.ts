@@ -11,6 +11,7 @@ import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
 import { openHostPorts } from "./host-ports.ts";
 import { type AddPlan, planAdd, planContents } from "./plan.ts";
+import { refuseUsed } from "./used-addresses.ts";
 import type { Wiring } from "./wiring.ts";
 
 export interface PairRequest {
@@ -35,7 +36,7 @@ const runningDeadlineMs = 2_000;
 
 /**
  * Makes the veth pair and all that hangs on it. Throws CniError interfaceTaken when the sandbox has
- * another interface of that name. What a failed attempt made is the caller's to undo.
+ * another interface of that name, UsedAddressError when the node reaches an address elsewhere. What a failed attempt made is the caller's to undo.
  */
 export async function makePair(
   scope: AttachScope,
@@ -57,6 +58,8 @@ export async function makePair(
     } catch (cause) {
       if (cause instanceof CniError) throw cause;
       const isTaken = hasErrno(cause, "EEXIST", "EBUSY") && attempt < attemptLimit;
+      if (isTaken)
+        refuseUsed(scope.kernel, hostInterfaceName(request.key), chosen.addresses, cause);
       if (!isTaken || !(await makeWay(scope, request, sandbox, chosen))) {
         throw new CniError(
           CniCode.internal,

@@ -1,4 +1,5 @@
 // One configuration's addresses: what fairlead itself and the stand-alone plugin both do with it.
+import type { Ip } from "../core/address.ts";
 import { ownIpamType } from "../core/cni/config.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { CniResult, Dns, IpamConf, NetConf } from "../core/cni/types.ts";
@@ -123,11 +124,7 @@ function withheldOf(facts: RangeFacts | undefined): readonly Withheld[] {
   const { podCidrs, reserved = [] } = facts;
   return [
     ...reserved.map((span) => ({ ...span, reason: "reserved" as const })),
-    ...podCidrs.map(vtepAddress).map((address) => ({
-      first: address,
-      last: address,
-      reason: "overlay" as const,
-    })),
+    ...podCidrs.map((podCidr) => withheld(vtepAddress(podCidr), "overlay")),
   ];
 }
 
@@ -162,20 +159,36 @@ function policyOf(
   };
 }
 
+const without = (offer: Offer, used: readonly Ip[]): Offer =>
+  used.length === 0
+    ? offer
+    : {
+        ...offer,
+        withheld: [...(offer.withheld ?? []), ...used.map((address) => withheld(address, "used"))],
+      };
+
+const withheld = (address: Ip, reason: Withheld["reason"]): Withheld => ({
+  first: address,
+  last: address,
+  reason,
+});
+
 export interface AssignRequest extends Pick<ReserveRequest, "key" | "sandbox" | "pod"> {
   readonly conf: NetConf;
   readonly ipam: Ipam;
   readonly facts: () => RangeFacts;
+  /** What the node is known to have in use, whatever the leases say. */
+  readonly used?: readonly Ip[];
 }
 
 /** An IPAM plugin's result: addresses, routes, DNS. What can be refused is, before anything is held. */
 export async function assign(
-  { conf, ipam, facts, ...attachment }: AssignRequest,
+  { conf, ipam, facts, used = [], ...attachment }: AssignRequest,
   signal: AbortSignal,
 ): Promise<CniResult> {
   const { requestedIps, routes, dataDir } = conf.ipam;
   const dns = dnsOf(conf.ipam);
-  const offer = offerOf(conf, facts, attachment.pod);
+  const offer = without(offerOf(conf, facts, attachment.pod), used);
   const request = { ...attachment, ...offer, ...policyOf(conf, facts), requestedIps };
   const ips = await ipam.at(dataDir).reserve(request, signal);
   return { interfaces: [], ips, routes, dns };

@@ -119,8 +119,8 @@ export interface Offer {
 }
 
 export interface Withheld extends AddressSpan {
-  /** `reserved` by the operator; `overlay`: the VXLAN device has it. */
-  readonly reason: "reserved" | "overlay";
+  /** `reserved` by the operator; `overlay`: the VXLAN device has it; `used`: the node reaches it already. */
+  readonly reason: "reserved" | "overlay" | "used";
 }
 
 export interface ReserveRequest extends Offer {

@@ -190,6 +190,7 @@ const conflictReasons = {
   gateway: "it is the gateway",
   reserved: "it is reserved (network.ipam.reserved)",
   overlay: "it is that of the VXLAN device",
+  used: "this node reaches it already, by another attachment or as somebody else has set it",
   held: "it is held by another attachment",
   other: "the attachment holds another address of the same range set",
 } as const;
