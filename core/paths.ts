@@ -25,6 +25,8 @@ export const paths = {
   adoptedLeases: "/var/lib/fairlead/adopted.json",
   /** Kernel settings as they were before fairlead changed them first. */
   sysctls: "/var/lib/fairlead/sysctls.json",
+  /** The cluster as this node last knew it, where a server tells. */
+  clusterCopy: "/var/lib/fairlead/cluster.jsonl",
   /** Id of the boot that the daemon last ran in. */
   lastBoot: "/var/lib/fairlead/boot-id",
   /** Who has which block, where the nodes share a file system. */

@@ -74,7 +74,7 @@ export interface PeerStatus {
 }
 
 export interface SourceStatus {
-  readonly kind: "file" | "etcd";
+  readonly kind: "file" | "etcd" | "kubernetes";
   /** Where it reads. */
   readonly location: string;
   readonly revision: number;

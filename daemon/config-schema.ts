@@ -73,15 +73,15 @@ const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"]
 
 /** A key of a later version. */
 const absent = v.optional(
-  v.never("nothing here: this version reads the cluster from files, by cluster.source: file"),
+  v.never("nothing here: this version reads the cluster from files or from Kubernetes"),
 );
 
 const cluster = v.object({
-  source: v.optional(v.literal("file", "file, the only source of this version"), "file"),
+  source: v.optional(oneOf(["file", "kubernetes"]), "file"),
   file: v.optional(v.object({ directory: v.optional(directory, paths.cluster) }), {}),
   removalGraceSeconds: v.optional(wholeNumber(0, 86_400), 300),
   etcd: absent,
-  kubernetes: absent,
+  kubernetes: v.optional(v.object({ kubeconfig: v.exactOptional(directory) }), {}),
 });
 
 const namespaceList = v.array(dnsLabelSchema, "a list of namespaces");

@@ -16,7 +16,10 @@ describe("parseConfig()", () => {
   test("gives the documented defaults for an empty file", () => {
     expect(parse("")).toEqual({
       nodeName: "node-a",
-      cluster: { directory: "/etc/fairlead/cluster.d", removalGraceSeconds: 300 },
+      cluster: {
+        source: { kind: "file", directory: "/etc/fairlead/cluster.d" },
+        removalGraceSeconds: 300,
+      },
       cni: { confDir: "/etc/cni/net.d" },
       network: {
         name: "fairlead",
@@ -203,12 +206,12 @@ metrics: { listen: "[::1]:9999" }
       `:1: Cannot use network.openFirewall true: expected false: this version adds no rules to a foreign firewall`,
     ],
     [
-      "cluster: { source: etcd }",
-      `:1: Cannot use cluster.source "etcd": expected file, the only source of this version`,
+      "cluster: { source: consul }",
+      `:1: Cannot use cluster.source "consul": expected file or kubernetes`,
     ],
     [
       "cluster: { etcd: { prefix: /x } }",
-      `:1: Cannot use cluster.etcd {"prefix":"/x"}: expected nothing here: this version reads the cluster from files, by cluster.source: file`,
+      `:1: Cannot use cluster.etcd {"prefix":"/x"}: expected nothing here: this version reads the cluster from files or from Kubernetes`,
     ],
     [
       "cluster: { file: { directory: cluster.d } }",

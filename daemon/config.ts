@@ -21,13 +21,19 @@ export type { Listen } from "./config-schema.ts";
 
 export interface Config {
   readonly nodeName: string;
-  readonly cluster: { readonly directory: string; readonly removalGraceSeconds: number };
+  readonly cluster: { readonly source: ClusterSource; readonly removalGraceSeconds: number };
   readonly cni: { readonly confDir: string };
   readonly network: NetworkConfig;
   readonly dns: DnsConfig;
   readonly metrics: { readonly listen: Listen };
   readonly log: { readonly level: ConfigFile["log"]["level"] };
 }
+
+/** Where the cluster is read from. */
+export type ClusterSource =
+  | { readonly kind: "file"; readonly directory: string }
+  /** Without a kubeconfig, by the service account of the daemon's pod. */
+  | { readonly kind: "kubernetes"; readonly kubeconfig?: string };
 
 export type Backend = ConfigFile["network"]["backend"];
 
@@ -153,7 +159,7 @@ function configError(where: string, problems: readonly Problem[]): ConfigError {
 export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => ({
   nodeName: file.nodeName ?? defaults.nodeName,
   cluster: {
-    directory: file.cluster.file.directory,
+    source: sourceOf(file.cluster),
     removalGraceSeconds: file.cluster.removalGraceSeconds,
   },
   cni: file.cni,
@@ -203,3 +209,16 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
   metrics: file.metrics,
   log: file.log,
 });
+
+const sourceOf = ({ source, file, kubernetes }: ConfigFile["cluster"]): ClusterSource =>
+  source === "file"
+    ? { kind: "file", directory: file.directory }
+    : { kind: "kubernetes", ...kubernetes };
+
+/** Of manifests. Throws where the cluster is elsewhere, for who would write or read them. */
+export function manifestDirectory({ source }: Config["cluster"]): string {
+  if (source.kind === "file") return source.directory;
+  throw new Error(
+    `Cannot find the cluster's manifests: cluster.source is ${source.kind}: expected file, or --cluster DIR`,
+  );
+}

@@ -40,7 +40,7 @@ import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.
 import { announcerTo, knowAttachments, liftingGiven } from "./pod-names.ts";
 import { readFileIfThere } from "./replace-file.ts";
 import { buildReport, type ReportInput } from "./report.ts";
-import { openFileSource } from "./source/file-source.ts";
+import { openSource } from "./source/open-source.ts";
 import type { Source } from "./source/source.ts";
 import { serveStatus } from "./status.ts";
 import { rememberSysctl } from "./sysctl-record.ts";
@@ -77,7 +77,7 @@ export async function startDaemon(
   const context: StartContext = { ...given, config };
   const startedAtMs = clock.monotonicMs();
   await using stack = new AsyncDisposableStack();
-  const source = stack.use(openFileSource({ directory: config.cluster.directory, log }));
+  const source = stack.use(await openSource(context));
   const ledger = new RepairLedger();
   const files = stack.use(
     new NodeFiles({ paths, confDir: config.cni.confDir, ledger, clock, log }),
@@ -227,7 +227,7 @@ function openReconciler(
     settings: planSettings(config),
     removalGraceMs: config.cluster.removalGraceSeconds * 1000,
     missingNodeHint: (membership, links) =>
-      hintAtMissingNode({ nodeName, network, location: source.location, membership, links }),
+      hintAtMissingNode({ nodeName, network, source, membership, links }),
     hostPorts: () => records.hostPortClaims(),
     podAddresses: () => records.podAddresses(network.name),
     rememberSysctl: (name, value) => rememberSysctl(paths.sysctls, name, value),

@@ -3,7 +3,7 @@ import { settleMembership } from "../core/cluster/membership.ts";
 import { cidr, ifName, interfaceCidr } from "../test/support/builders.ts";
 import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
 import { parseConfig } from "./config.ts";
-import { hintAtMissingNode } from "./missing-node.ts";
+import { hintAtMissingNode, type MissingNodeInput } from "./missing-node.ts";
 import { parseManifest } from "./source/manifest.ts";
 
 test("hintAtMissingNode() says so when no pod CIDR is left", () => {
@@ -16,7 +16,13 @@ test("hintAtMissingNode() says so when no pod CIDR is left", () => {
     ],
     network.podCidrs,
   );
-  const input = { nodeName: "node-d", network, location: "cluster.d", membership, links: [] };
+  const input: MissingNodeInput = {
+    nodeName: "node-d",
+    network,
+    source: { kind: "file", location: "cluster.d" },
+    membership,
+    links: [],
+  };
   expect(hintAtMissingNode(input)).toMatch(
     /"POD-CIDR".*\. No pod CIDR is left for a node: all 2 blocks of \/24 in 10\.244\.0\.0\/23 are taken$/,
   );
@@ -31,7 +37,7 @@ test("hintAtMissingNode() gives a manifest that would do", () => {
   const hint = hintAtMissingNode({
     nodeName: "node-d",
     network,
-    location: "/etc/fairlead/cluster.d",
+    source: { kind: "file", location: "/etc/fairlead/cluster.d" },
     membership: settleMembership([nodeA, nodeB, nodeC], network.podCidrs),
     links: [device("lo", 1, "127.0.0.1/8"), device("eth0", 2, "172.30.1.14/24")],
   });
@@ -41,4 +47,18 @@ test("hintAtMissingNode() gives a manifest that would do", () => {
   expect(parseManifest(hint.slice(hint.indexOf("{"), hint.lastIndexOf("}") + 1))).toMatchObject({
     objects: [{ value: { object: { name: "node-d", podCidrs: ["10.244.0.0/24"] } } }],
   });
+});
+
+test("hintAtMissingNode() of Kubernetes speaks of the kubelet, not of manifests", () => {
+  const { network } = parseConfig("", "test", { nodeName: "node-d" });
+  const hint = hintAtMissingNode({
+    nodeName: "node-d",
+    network,
+    source: { kind: "kubernetes", location: "https://192.0.2.1:6443" },
+    membership: settleMembership([nodeA], network.podCidrs),
+    links: [],
+  });
+  expect(hint).toBe(
+    "Cannot find Node node-d in https://192.0.2.1:6443, which has node-a: expected nodeName to be the name under which the machine's kubelet registers, and the kubelet to run",
+  );
 });

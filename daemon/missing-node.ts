@@ -4,26 +4,30 @@ import type { LinkAddresses } from "../core/desired/underlay.ts";
 import { loopbackDevice } from "../core/names.ts";
 import { type NodeBlocks, assignNodeBlocks, describeExhaustion } from "../ipam/node-blocks.ts";
 import type { NetworkConfig } from "./config.ts";
+import type { Source } from "./source/source.ts";
 
 export interface MissingNodeInput {
   readonly nodeName: string;
   readonly network: NetworkConfig;
-  /** Where the source reads. */
-  readonly location: string;
+  readonly source: Pick<Source, "kind" | "location">;
   readonly membership: Membership;
   readonly links: readonly LinkAddresses[];
 }
 
 /** What to write where, so that the cluster has this node: a manifest that would do as it is. */
 export function hintAtMissingNode(input: MissingNodeInput): string {
-  const { nodeName, location, membership } = input;
+  const { nodeName, source, membership } = input;
   const names = [...membership.nodes.keys()].sort();
   const known = names.length === 0 ? "no node" : names.slice(0, 5).join(", ");
   const more = names.length > 5 ? ` and ${names.length - 5} more` : "";
+  const found = `Cannot find Node ${nodeName} in ${source.location}, which has ${known}${more}`;
+  if (source.kind === "kubernetes") {
+    return `${found}: expected nodeName to be the name under which the machine's kubelet registers, and the kubelet to run`;
+  }
   const free = freeBlocks(input);
   const lack = free.kind === "exhausted" ? `. ${describeExhaustion(free)}` : "";
   const manifest = manifestFor(input, free);
-  return `Cannot find Node ${nodeName} in ${location}, which has ${known}${more}: expected a manifest such as ${manifest}, which ${commandFor(input)} writes${lack}`;
+  return `${found}: expected a manifest such as ${manifest}, which ${commandFor(input)} writes${lack}`;
 }
 
 const commandFor = ({ nodeName, links }: MissingNodeInput): string =>

@@ -65,7 +65,7 @@ export class ZoneFeed {
     this.#sent = now;
     return {
       revision: snapshot.revision,
-      isInSync: snapshot.isInSync,
+      isInSync: snapshot.isInSync || snapshot.isRemembered === true,
       isComplete,
       namespaces: namespacesOf(snapshot),
       services,

@@ -3,7 +3,7 @@
 import { basename, join } from "node:path";
 import type { Cidr } from "../../core/address.ts";
 import { paths } from "../../core/paths.ts";
-import { type Config, loadConfig, podNetworks } from "../../daemon/config.ts";
+import { type Config, loadConfig, manifestDirectory, podNetworks } from "../../daemon/config.ts";
 import { type AdoptionItem, adoptLeases } from "../../ipam/adopt.ts";
 import { poolOffers, type RangeFacts } from "../../ipam/assign.ts";
 import { type RangeSet, canonicalSets } from "../../ipam/range.ts";
@@ -70,10 +70,11 @@ function nodeOf({ nodeName, network, cluster }: Config): RangeFacts {
   try {
     return readNodeFacts(paths);
   } catch {
-    const found = readNodes(cluster.directory).find(({ node }) => node.name === nodeName);
+    const directory = manifestDirectory(cluster);
+    const found = readNodes(directory).find(({ node }) => node.name === nodeName);
     if (found === undefined || found.node.podCidrs.length === 0) {
       throw new Error(
-        `Cannot find this node's blocks: the daemon has not run, and Node ${nodeName} has no pod CIDRs in ${cluster.directory}`,
+        `Cannot find this node's blocks: the daemon has not run, and Node ${nodeName} has no pod CIDRs in ${directory}`,
       );
     }
     const { pools, name } = network;

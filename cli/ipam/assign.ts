@@ -5,7 +5,12 @@ import type { Node } from "../../core/cluster/model.ts";
 import { ConfigError, hasErrno } from "../../core/error.ts";
 import { defaultPool } from "../../core/pool.ts";
 import { isDnsName, listWords } from "../../core/schema.ts";
-import { loadConfig, type NetworkConfig, type PoolConfig } from "../../daemon/config.ts";
+import {
+  loadConfig,
+  manifestDirectory,
+  type NetworkConfig,
+  type PoolConfig,
+} from "../../daemon/config.ts";
 import { replaceFile } from "../../daemon/replace-file.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { openLock } from "../../kernel/flock.ts";
@@ -35,7 +40,7 @@ export async function assign(options: AssignOptions, context: CliContext): Promi
   const count = parseCount(options.count);
   const newNode = parseNewNode(options);
   const { cluster, network } = loadConfig(options.config);
-  const directory = options.cluster ?? cluster.directory;
+  const directory = options.cluster ?? manifestDirectory(cluster);
   const isDryRun = options.dryRun ?? false;
   using _lock = isDryRun ? undefined : await lock(directory, context.signal);
   const manifests = [...readNodes(directory)];

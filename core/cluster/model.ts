@@ -1,5 +1,5 @@
 // The cluster as fairlead sees it: Kubernetes' objects, cut down to what is used. Every source
-// (files, later etcd and the Kubernetes API) gives the same Snapshot.
+// (files, the Kubernetes API, later etcd) gives the same Snapshot.
 import type { Cidr, Ip } from "../address.ts";
 import type { Attachment } from "./attachment.ts";
 
@@ -82,6 +82,8 @@ export interface Snapshot {
   readonly revision: number;
   /** The source has delivered its first complete list: only then may anything be removed. */
   readonly isInSync: boolean;
+  /** Not of the source but of the node's own copy: complete, as the cluster was at some earlier time. */
+  readonly isRemembered?: boolean;
   readonly nodes: ReadonlyMap<string, Node>;
   readonly namespaces: ReadonlyMap<string, Namespace>;
   readonly services: ReadonlyMap<string, Service>;

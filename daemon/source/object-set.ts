@@ -24,6 +24,10 @@ export class ObjectSet {
     return this.#entries.size;
   }
 
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
   keys(): IteratorObject<string> {
     return this.#entries.keys();
   }

@@ -1,4 +1,4 @@
-// Where the cluster comes from. Files today; etcd and the Kubernetes API give the same snapshots.
+// Where the cluster comes from: files, the Kubernetes API, later etcd. All give the same snapshots.
 import type { Snapshot } from "../../core/cluster/model.ts";
 import type { SourceStatus } from "../../core/status.ts";
 

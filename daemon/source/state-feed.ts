@@ -23,6 +23,8 @@ export class StateFeed implements Disposable {
   readonly #listeners = new Set<(state: SourceState) => void>();
   #state: SourceState = { snapshot: emptySnapshot, problems: [] };
   #timer: NodeJS.Timeout | undefined;
+  /** When the timer ends. Monotonic, milliseconds. */
+  #dueAtMs = Infinity;
   #isDisposed = false;
 
   constructor(look: () => Standing, log: Log) {
@@ -39,13 +41,16 @@ export class StateFeed implements Disposable {
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
-  /** Something may be new: looks in a few milliseconds, once for all that comes until then. */
-  expect(): void {
-    if (this.#isDisposed) return;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+  /** Something may be new: looks after so many milliseconds, once for all that comes until then. */
+  expect(afterMs = squashMs): void {
+    const atMs = performance.now() + afterMs;
+    if (this.#isDisposed || atMs >= this.#dueAtMs) return;
+    clearTimeout(this.#timer);
+    this.#dueAtMs = atMs;
+    this.#timer = setTimeout(() => {
+      this.#dueAtMs = Infinity;
       this.#tell();
-    }, squashMs);
+    }, afterMs);
   }
 
   #tell(): void {

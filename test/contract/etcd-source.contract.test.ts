@@ -149,7 +149,7 @@ test("an etcd source uses certificates, and names one that has expired", async (
   await isInSync(sourceOf({ endpoints, ca, ...client }));
   await hasProblem(sourceOf({ endpoints, ...client }), /unable to|self-signed/);
   await hasProblem(sourceOf({ endpoints, ca }), /127.0.0.1:\d+: ssl.tls alert bad certificate /);
-  const expired = authority.issue("expired", -1);
+  const expired = authority.issue("expired", { days: -1 });
   const source = sourceOf({ endpoints, ca, ...expired });
   await hasProblem(source, /the certificate .*expired\.pem expired at 20/);
   // Renewed in its place.
@@ -160,7 +160,7 @@ test("an etcd source uses certificates, and names one that has expired", async (
 
 test("an etcd source names a certificate of the server that has expired", async () => {
   const authority = makeAuthority(temporaryDirectory());
-  const own = authority.issue("server", -1);
+  const own = authority.issue("server", { days: -1 });
   const server = await started({
     scheme: "https",
     args: [`--cert-file=${own.cert}`, `--key-file=${own.key}`],

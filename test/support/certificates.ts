@@ -6,8 +6,13 @@ import { join } from "node:path";
 export interface Certificates {
   /** The authority's certificate. */
   readonly ca: string;
-  /** A certificate for a name and 127.0.0.1, and its key; `days` may be negative. */
-  issue(name: string, days?: number): { readonly cert: string; readonly key: string };
+  /** A certificate for a name, and its key; `days` may be negative. */
+  issue(name: string, options?: IssueOptions): { readonly cert: string; readonly key: string };
+}
+
+export interface IssueOptions {
+  readonly days?: number;
+  readonly subjectAltName?: string;
 }
 
 /** Makes PEM files in the directory. */
@@ -18,11 +23,11 @@ export function makeAuthority(directory: string): Certificates {
   openssl("req", "-x509", ...newKey, "-keyout", caKey, "-out", ca, "-subj", "/CN=test authority");
   return {
     ca,
-    issue: (name, days = 2) => {
+    issue: (name, { days = 2, subjectAltName = "IP:127.0.0.1" } = {}) => {
       const [cert, key, request, extensions] = ["pem", "key", "csr", "ext"].map((end) =>
         at(`${name}.${end}`),
       ) as [string, string, string, string];
-      writeFileSync(extensions, "subjectAltName=IP:127.0.0.1\n");
+      writeFileSync(extensions, `subjectAltName=${subjectAltName}\n`);
       openssl("req", ...newKey, "-keyout", key, "-out", request, "-subj", `/CN=${name}`);
       const signing = ["-CA", ca, "-CAkey", caKey, "-CAcreateserial", "-days", String(days)];
       const files = ["-in", request, "-out", cert, "-extfile", extensions];

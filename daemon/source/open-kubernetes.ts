@@ -1,0 +1,43 @@
+// The Kubernetes source with the access to the API that the configuration, or the pod, gives.
+import type { Random } from "../../core/clock.ts";
+import type { ClusterSource } from "../config.ts";
+import { ApiClient } from "../kubernetes/api-client.ts";
+import { inClusterAccess } from "../kubernetes/in-cluster.ts";
+import { readKubeconfig } from "../kubernetes/kubeconfig.ts";
+import { openKubernetesSource } from "./kubernetes-source.ts";
+import type { SourceContext } from "./open-source.ts";
+import type { Source } from "./source.ts";
+
+export interface KubernetesContext extends SourceContext {
+  readonly source: Extract<ClusterSource, { readonly kind: "kubernetes" }>;
+  readonly random: Random;
+}
+
+/** Throws ConfigError for a kubeconfig that is wrong, and where there is none and this is no pod. */
+export function openKubernetes(context: KubernetesContext): Source {
+  const { config, paths, source, clock, random, log } = context;
+  const { kubeconfig } = source;
+  const access =
+    kubeconfig === undefined ? inClusterAccess(process.env) : readKubeconfig(kubeconfig);
+  log.info({ server: access.server, by: access.where }, "reads the cluster from Kubernetes");
+  const client = new ApiClient(access, clock);
+  const opened = openKubernetesSource({
+    client,
+    nodeName: config.nodeName,
+    allPods: config.dns.isEnabled && config.dns.pods === "verified",
+    copyPath: paths.clusterCopy,
+    clock,
+    random,
+    log,
+  });
+  return {
+    kind: opened.kind,
+    location: opened.location,
+    state: () => opened.state(),
+    subscribe: (listener) => opened.subscribe(listener),
+    [Symbol.dispose]: () => {
+      opened[Symbol.dispose]();
+      client[Symbol.dispose]();
+    },
+  };
+}
