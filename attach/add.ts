@@ -48,14 +48,17 @@ async function addOwn(
 ): Promise<CniResult> {
   const facts = scope.nodeFacts();
   requireIpam(scope, request, facts);
-  using sandbox = openRequestedSandbox(scope.kernel, request);
-  using _lock = await scope.records.lock(request.key, signal);
+  using opened = new DisposableStack();
+  const sandbox = opened.use(openRequestedSandbox(scope.kernel, request));
+  opened.use(await scope.records.lock(request.key, signal));
   const previous = scope.records.read(request.key);
   const whole = previous && (await resultIfWhole(scope, { request, previous, sandbox }, signal));
   if (whole !== undefined) return whole;
   try {
     if (previous !== undefined) await clearPrevious(scope, { request, previous }, signal);
-    return await attachWhereFree(scope, { request, sandbox, facts, previous }, signal);
+    const result = await attachWhereFree(scope, { request, sandbox, facts, previous }, signal);
+    scope.putOff?.(opened.move());
+    return result;
   } catch (cause) {
     await undo(scope, request);
     throw cause;

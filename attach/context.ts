@@ -25,6 +25,11 @@ export interface AttachContext {
    * gone; for the daemon, which lives on. `wait`: when it is gone; for a process that ends then.
    */
   readonly reap: "background" | "wait";
+  /**
+   * Takes what a request has open, its lock too, to dispose of it when the request is answered. Absent: it
+   * is disposed of before.
+   */
+  readonly putOff?: (thing: Disposable) => void;
   /** A thread to make the pair in, while other requests wait: otherwise, and where it is absent, none. */
   readonly pairThread?: () => PairThread | undefined;
 }

@@ -19,7 +19,8 @@ export async function del(
   signal: AbortSignal,
 ): Promise<void> {
   const { key } = request;
-  using _lock = await scope.records.lock(key, signal);
+  using opened = new DisposableStack();
+  opened.use(await scope.records.lock(key, signal));
   const record = scope.records.read(key);
   await detach(scope, {
     key,
@@ -27,6 +28,7 @@ export async function del(
     release: () => releaseAddresses(scope, request, record, signal),
     reap: scope.reap,
   });
+  scope.putOff?.(opened.move());
 }
 
 export interface Detachment {

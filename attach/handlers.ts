@@ -1,5 +1,6 @@
 import type { CniHandlers } from "../core/cni/types.ts";
 import type { Finding } from "../core/finding.ts";
+import { hostInterfaceName } from "../core/names.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
 import type { AttachContext } from "./context.ts";
@@ -9,6 +10,7 @@ import { gc } from "./gc.ts";
 import type { LeaseSweepOptions } from "./lease-sweep.ts";
 import { Mender } from "./mend.ts";
 import { createReaper } from "./reaper.ts";
+import { LatelyMade } from "./lately-made.ts";
 import { LeaseRestorer } from "./restore.ts";
 import { status } from "./status.ts";
 import { type SweepReport, freeUnrecorded, sweep } from "./sweep.ts";
@@ -29,6 +31,8 @@ export interface AttachHandlers extends CniHandlers {
    * those that have one of these host interfaces.
    */
   mend(devices?: Iterable<string>): readonly Finding[];
+  /** Whether an ADD of this host interface has ended so lately that notifications are of that one. */
+  isNew(device: string): boolean;
   /** For the first start after a reboot, likewise: leases of the network without a record are freed. */
   freeUnrecorded(network: string, signal: AbortSignal): Promise<number>;
 }
@@ -38,8 +42,13 @@ export function createHandlers(context: AttachContext): AttachHandlers {
   const scope = { ...context, reaper: createReaper(context.kernel, context.log) };
   const restorer = new LeaseRestorer(scope);
   const mender = new Mender(scope);
+  const made = new LatelyMade(context.clock);
   return {
-    add: (request, signal) => add(scope, request, signal),
+    add: async (request, signal) => {
+      const result = await add(scope, request, signal);
+      made.note(hostInterfaceName(request.key));
+      return result;
+    },
     del: (request, signal) => del(scope, request, signal),
     check: (request, signal) => check(scope, request, signal),
     gc: (request, signal) => gc(scope, request, signal),
@@ -53,6 +62,7 @@ export function createHandlers(context: AttachContext): AttachHandlers {
     restoreLeases: (signal) => restorer.run(signal),
     forgotten: (options) => new ForgottenSweep(scope, options),
     mend: (devices) => mender.mend(devices),
+    isNew: (device) => made.has(device),
     freeUnrecorded: (network, signal) => freeUnrecorded(scope, network, signal),
   };
 }

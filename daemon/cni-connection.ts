@@ -22,6 +22,7 @@ import type { Log } from "../core/log.ts";
 import { version } from "../core/version.ts";
 import { peerCredentials } from "../kernel/unix-socket.ts";
 import type { AcceptedSocket } from "./accepted-socket.ts";
+import type { PutOff } from "./put-off.ts";
 import { canStandIn } from "./stand-in.ts";
 
 /** What serves each of the launcher's programs. */
@@ -31,6 +32,7 @@ export interface CniConnectionContext {
   readonly handlers: ProgramHandlers;
   readonly log: Log;
   readonly deadlines: CniDeadlines;
+  readonly putOff?: PutOff | undefined;
 }
 
 export interface CniDeadlines {
@@ -69,7 +71,7 @@ export async function serveConnection(
 async function answer(
   { program, environment, stdin, netnsFd }: LauncherRequest,
   pid: number,
-  { handlers, log, deadlines }: CniConnectionContext,
+  { handlers, log, deadlines, putOff }: CniConnectionContext,
   stop: AbortController,
 ): Promise<LauncherReply> {
   const read = await readRequest({
@@ -85,8 +87,12 @@ async function answer(
   const timer = setTimeout(stopLate, deadlines.handlerMs).unref();
   const handle = async (): Promise<CniReply> => {
     // Held until the handler is done with it, whoever is still waiting.
-    using sandbox = openSandboxFile(pid, netnsFd);
-    return await perform(withSandbox(read, sandbox.path), handlers[program], stop.signal);
+    using opened = new DisposableStack();
+    const sandbox = opened.use(openSandboxFile(pid, netnsFd));
+    const request = withSandbox(read, sandbox.path);
+    const reply = await perform(request, handlers[program], stop.signal);
+    putOff?.add(opened.move());
+    return reply;
   };
   const handling = handle().finally(() => clearTimeout(timer));
   const reply = await beforeDeadline(handling, read, deadlines.replyMs);

@@ -9,12 +9,15 @@ import type { Log } from "../core/log.ts";
 import { type Listening, listenAt } from "../kernel/unix-socket.ts";
 import { AcceptedSocket } from "./accepted-socket.ts";
 import { inTurnByAttachment } from "./attachment-queue.ts";
+import type { PutOff } from "./put-off.ts";
 import { type CniDeadlines, type ProgramHandlers, serveConnection } from "./cni-connection.ts";
 
 export interface CniServerOptions {
   readonly socketPath: string;
   readonly handlers: ProgramHandlers;
   readonly log: Log;
+  /** Takes what requests leave to be closed; emptied before each. */
+  readonly putOff?: PutOff;
   /** Told with each request how many others wait for their turn. */
   readonly onWaiting?: (count: number) => void;
   /** For tests, which cannot wait for the usual ones. */
@@ -33,18 +36,19 @@ const stopDeadlineMs = 3_000;
  * socket that a dead daemon left is replaced. Throws when a living one serves there.
  */
 export async function serveCni(options: CniServerOptions): Promise<AsyncDisposable> {
-  const { socketPath, log, onWaiting, deadlines = usualDeadlines } = options;
+  const { socketPath, log, putOff, onWaiting, deadlines = usualDeadlines } = options;
   // In turn for each program by itself: one never waits for the other.
   const handlers = {
     fairlead: inTurnByAttachment(options.handlers.fairlead),
     "fairlead-ipam": inTurnByAttachment(options.handlers["fairlead-ipam"]),
   };
-  const context = { handlers, log, deadlines };
+  const context = { handlers, log, deadlines, putOff };
   const sockets = new Set<AcceptedSocket>();
   const requests = new Set<Promise<void>>();
 
   const onConnection = (fd: number, waiting: number): void => {
     onWaiting?.(waiting);
+    putOff?.flush();
     // A close follows; that of a launcher that was killed is nothing to report.
     const socket = new AcceptedSocket(fd, (err) => log.debug({ err }, "CNI connection failed"));
     if (sockets.size >= connectionLimit) return socket.destroy();

@@ -38,6 +38,7 @@ import { NodeFiles } from "./node-files.ts";
 import { type PairMaking, openPairMaking } from "./pair-making.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
 import { announcerTo, knowAttachments, liftingGiven } from "./pod-names.ts";
+import { PutOff } from "./put-off.ts";
 import { readFileIfThere } from "./replace-file.ts";
 import { buildReport, type ReportInput } from "./report.ts";
 import { openSource } from "./source/open-source.ts";
@@ -87,9 +88,10 @@ export async function startDaemon(
   // One store for both programs: what one of them writes, the other need not read.
   const trackedAmong = (asked: readonly Ip[]) => context.kernel.trackedAmong(asked);
   const ipam = openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
-  const pairs = stack.use(openPairMaking(log));
   const book = new PodBook();
-  const handlers = openHandlers(context, { ipam, nodeFacts, announcer: announcerTo(book), pairs });
+  const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
+  const attaching = { ipam, nodeFacts, announcer: announcerTo(book), ...serving };
+  const handlers = openHandlers(context, attaching);
   const ipamHandlers = liftingGiven(createIpamHandlers({ ipam, facts: nodeFacts, log }), book);
   stack.defer(() => handlers.settled());
   const firstPass = Promise.withResolvers<void>();
@@ -99,17 +101,16 @@ export async function startDaemon(
   const publish = (): void => {
     if (isServing && facts !== undefined) files.publish(facts);
   };
-  const known = () => facts ?? knownFacts(paths);
   const onPass = (state: NodeState): void => {
     const before = facts;
-    facts = factsAfter(state, { config, bootId, known }) ?? facts;
+    facts = factsAfter(state, { config, bootId, known: () => facts ?? knownFacts(paths) }) ?? facts;
     publish();
     if (facts?.nodeAddresses.join() !== before?.nodeAddresses.join()) mending.lookAtAll();
     firstPass.resolve();
   };
   const mending = stack.use(new Mending({ handlers, ledger, clock, log }));
   const reconciler = stack.use(openReconciler(context, { source, ledger, onPass, mending }));
-  stack.use(await openCniSocket(context, { handlers, ipamHandlers, pairs, bootId }, signal));
+  stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId, ...serving }, signal));
   mending.start();
   await Promise.race([firstPass.promise, abortOf(signal)]);
   const care = stack.use(openLeaseCare(context, { ipam, handlers }));
@@ -196,11 +197,12 @@ function openLeaseCare(
 
 interface AttachParts extends Pick<AttachContext, "ipam" | "nodeFacts" | "announcer"> {
   readonly pairs: PairMaking;
+  readonly putOff: PutOff;
 }
 
 function openHandlers(
   { paths, kernel, clock, log }: StartContext,
-  { pairs, ...parts }: AttachParts,
+  { pairs, putOff, ...parts }: AttachParts,
 ): AttachHandlers {
   return createHandlers({
     ...parts,
@@ -210,6 +212,7 @@ function openHandlers(
     random: systemRandom,
     log,
     reap: "background",
+    putOff: (thing) => putOff.add(thing),
     pairThread: () => pairs.thread(),
   });
 }
@@ -253,13 +256,14 @@ interface CniServing {
   readonly handlers: AttachHandlers;
   readonly ipamHandlers: CniHandlers;
   readonly pairs: PairMaking;
+  readonly putOff: PutOff;
   readonly bootId: string;
 }
 
 /** Requests that are served without a daemon are let finish before the first sweep, and none begins. */
 async function openCniSocket(
   { config, paths, clock, log }: StartContext,
-  { handlers, ipamHandlers, pairs, bootId }: CniServing,
+  { handlers, ipamHandlers, pairs, putOff, bootId }: CniServing,
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
   const lock = { path: paths.attachLock, clock, deadlineMs: attachLockDeadlineMs };
@@ -271,7 +275,7 @@ async function openCniSocket(
   const path = paths.cniSocket;
   const programs = { fairlead: handlers, "fairlead-ipam": ipamHandlers };
   const serve = () =>
-    serveCni({ socketPath: path, handlers: programs, log, onWaiting: pairs.onWaiting });
+    serveCni({ socketPath: path, handlers: programs, log, putOff, onWaiting: pairs.onWaiting });
   return await keepServing({ path, serve, log });
 }
 

@@ -86,9 +86,34 @@ test("puts a route back once another in its place is gone", async () => {
   await vi.waitFor(() => expect(routes()).toEqual([route]), waiting);
 });
 
+test("leaves what an ADD has just made, but not what is gone of it", async () => {
+  await node.handlers.add(aRequest(), forever);
+  const [route] = routes();
+  const handlers = { mend: vi.fn(() => []), isNew: (name: string) => name === device };
+  const ledger = new RepairLedger();
+  const options = { handlers, ledger, clock: systemClock, log: silentLog };
+  const mending = stack.use(new Mending({ ...options, timing: rare }));
+  const event = { objects: new Set<never>(), overflow: false };
+  const named = (kind: "route" | "route-gone", ...devices: string[]) => ({
+    ...event,
+    devices: new Set(devices),
+    changes: [{ kind, item: route! }],
+  });
+  mending.start();
+  await vi.waitFor(() => expect(handlers.mend.mock.calls).toEqual([[undefined]]), waiting);
+  mending.notice(named("route", device));
+  mending.notice(named("route", device, "fl00000000000a"));
+  await vi.waitFor(
+    () => expect(handlers.mend.mock.calls.slice(1)).toEqual([[["fl00000000000a"]]]),
+    waiting,
+  );
+  mending.notice(named("route-gone"));
+  await vi.waitFor(() => expect(handlers.mend.mock.calls.slice(2)).toEqual([[[device]]]), waiting);
+});
+
 test("looks at all now and then, after a loss, and when asked to", async () => {
   await node.handlers.add(aRequest(), forever);
-  const handlers = { mend: vi.fn(() => []) };
+  const handlers = { mend: vi.fn(() => []), isNew: () => false };
   const ledger = new RepairLedger();
   const options = { handlers, ledger, clock: systemClock, log: silentLog };
   const mending = stack.use(new Mending({ ...options, timing: rare }));

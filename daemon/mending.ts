@@ -14,7 +14,7 @@ import { changeKind, named } from "./apply.ts";
 import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
 
 export interface MendingOptions {
-  readonly handlers: Pick<AttachHandlers, "mend">;
+  readonly handlers: Pick<AttachHandlers, "mend" | "isNew">;
   readonly ledger: RepairLedger;
   readonly clock: Clock;
   readonly log: Log;
@@ -55,12 +55,19 @@ export class Mending implements Disposable {
     this.#loop.request("news");
   }
 
-  /** Of what happens to attachments' host interfaces; ADD and DEL cause this too. */
+  /**
+   * Of what happens to attachments' host interfaces. What an ADD has just made is not looked at again, in a
+   * burst of them least of all; what is gone of it is another's doing.
+   */
   notice({ devices, changes, overflow }: KernelEvent): void {
     this.#isAll ||= overflow || changes === "many";
     if (!this.#isAll) {
-      for (const device of devices) this.#devices.add(device);
-      for (const { item } of changes === "many" ? [] : changes) this.#devices.add(item.device);
+      const { isNew } = this.#options.handlers;
+      for (const device of devices) if (!isNew(device)) this.#devices.add(device);
+      for (const { kind, item } of changes === "many" ? [] : changes) {
+        if (kind.endsWith("-gone") || !isNew(item.device)) this.#devices.add(item.device);
+      }
+      if (this.#devices.size === 0) return;
     }
     this.#request();
   }

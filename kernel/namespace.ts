@@ -55,6 +55,8 @@ export class LinuxNamespace implements NetworkNamespace {
     );
   }
 
+  // Not by SIOCGIFFLAGS, which costs less: for this question alone the kernel brings what it knows of the
+  // carrier up to date first (rtnl_getlink, linkwatch_sync_dev).
   isRunning(device: IfName): boolean {
     const request = batchOf((batch) => writeGetLink(batch, device));
     return this.#socket.get(request, decodeIsRunning) ?? false;

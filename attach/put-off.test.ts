@@ -1,0 +1,42 @@
+// What ADD and DEL leave to be closed after their answers.
+import { expect, test } from "vitest";
+import { CniCode } from "../core/cni/error.ts";
+import { aRequest, createFakeMachine, createNode, forever } from "../test/attach/fixture.ts";
+
+function createPatientNode() {
+  const kernel = createFakeMachine();
+  const left: Disposable[] = [];
+  const node = createNode(kernel, { putOff: (thing) => void left.push(thing) });
+  const cleanUp = (): void => {
+    for (const thing of left.splice(0)) thing[Symbol.dispose]();
+  };
+  return { kernel, node, left, cleanUp };
+}
+
+test("the lock and the sandbox stay until they are disposed of", async () => {
+  const { kernel, node, left, cleanUp } = createPatientNode();
+  using _node = node;
+  const request = aRequest();
+  await node.handlers.add(request, forever);
+  expect([left.length, kernel.openSandboxes]).toEqual([1, 1]);
+  expect(node.records.tryLock(request.key)).toBeUndefined();
+  cleanUp();
+  expect(kernel.openSandboxes).toBe(0);
+  await node.handlers.del(request, forever);
+  expect(node.records.tryLock(request.key)).toBeUndefined();
+  cleanUp();
+  await node.handlers.settled();
+  expect(node.leftovers()).toEqual([]);
+});
+
+test("nothing stays of what failed, or was there already", async () => {
+  const { kernel, node, left, cleanUp } = createPatientNode();
+  using _node = node;
+  const request = aRequest({ netns: "/run/netns/none" });
+  const failed = { code: CniCode.invalidEnvironment };
+  await expect(node.handlers.add(request, forever)).rejects.toMatchObject(failed);
+  await node.handlers.add(aRequest(), forever);
+  cleanUp();
+  await node.handlers.add(aRequest(), forever);
+  expect([left.length, kernel.openSandboxes]).toEqual([0, 0]);
+});
