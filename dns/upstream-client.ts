@@ -5,7 +5,8 @@ import { toError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { type Cookies, newCookies, serverCookieIn } from "./client-cookie.ts";
 import { type Message, Rcode, RecordClass, RecordType } from "./message.ts";
-import { rootName } from "./name.ts";
+import { withoutMixedCase } from "./mixed-case.ts";
+import { foldName, rootName } from "./name.ts";
 import type { ForwardSettings, Upstream } from "./options.ts";
 import { exchangeUdp } from "./upstream.ts";
 import { isSameCase } from "./upstream-answer.ts";
@@ -152,10 +153,10 @@ export class UpstreamClient {
       const judged = await exchangeUdp({ upstream, query: message, cookies, timeoutMs, signal });
       if (judged.kind === "use-tcp") {
         if (judged.because === "case") return await this.#checkCase(message, deadlineMs);
-        return await this.#exchangeStream(message, deadlineMs);
+        return inLowerCase(message, await this.#exchangeStream(message, deadlineMs));
       }
       this.#keepCookie(judged.message);
-      if (judged.message.rcode !== Rcode.BADCOOKIE) return judged.message;
+      if (judged.message.rcode !== Rcode.BADCOOKIE) return inLowerCase(message, judged.message);
     }
     return await this.#exchangeStream(this.#message(query, "stream"), deadlineMs);
   }
@@ -171,7 +172,7 @@ export class UpstreamClient {
     try {
       const answer = await this.#exchangeStream(message, deadlineMs);
       if (!isSameCase(message, answer)) lowerCase();
-      return answer;
+      return inLowerCase(message, answer);
     } catch (thrown) {
       // No way to tell: better without this guard than without an answer.
       lowerCase();
@@ -205,6 +206,11 @@ export class UpstreamClient {
     return queryMessage(query, { edns: isPlain ? undefined : cookies, mixCase }, random);
   }
 }
+
+const inLowerCase = ({ questions: [asked] }: Message, answer: Message): Message =>
+  asked === undefined || asked.name === foldName(asked.name)
+    ? answer
+    : withoutMixedCase(answer, asked.name);
 
 const probe: Asked = {
   question: { name: rootName, type: RecordType.NS, class: RecordClass.IN },

@@ -2,7 +2,8 @@ import type { Random } from "../core/clock.ts";
 import { type Cookies, cookieOption } from "./client-cookie.ts";
 import { encodeMessage } from "./encode.ts";
 import { EdnsOptionCode, type Message, maxUdpOctets, Opcode, Rcode } from "./message.ts";
-import { brandName, foldName, type Name } from "./name.ts";
+import { mixedCase } from "./mixed-case.ts";
+import { foldName } from "./name.ts";
 import type { Query } from "./resolver.ts";
 
 /** What of a client's query an upstream gets to know. */
@@ -44,12 +45,6 @@ export function queryMessage(query: Asked, form: QueryForm, random: Random): Mes
     }),
   };
 }
-
-// A length octet is below "A": it is never taken for a letter.
-const mixedCase = (name: Name, random: Random): Name =>
-  brandName(
-    name.replace(/[a-z]/g, (letter) => (random.below(2) === 0 ? letter : letter.toUpperCase())),
-  );
 
 /** RFC 8467 section 4.1: lengths of queries that an observer of an encrypted connection tells apart. */
 const blockOctets = 128;
