@@ -4,10 +4,11 @@ import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Logger, pino } from "pino";
+import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
 import { version } from "../core/version.ts";
 import { systemClock } from "../kernel/clock.ts";
-import { tryLock } from "../kernel/flock.ts";
+import { openLock } from "../kernel/flock.ts";
 import type { FileLock } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/linux.ts";
 import type { Config } from "./config.ts";
@@ -36,10 +37,10 @@ export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<
   live.subscribe(({ log: { level } }) => {
     log.level = level;
   });
-  using _lock = lockNode();
-  using kernel = openKernel();
-  log.info({ version, network: config.network.name }, "the daemon starts");
   try {
+    using _lock = await lockNode(signal);
+    using kernel = openKernel();
+    log.info({ version, network: config.network.name }, "the daemon starts");
     await using _daemon = await startDaemon(
       { live, paths, kernel, clock: systemClock, log },
       signal,
@@ -60,13 +61,21 @@ function reloadAtHangUp(live: LiveConfig): Disposable {
   return { [Symbol.dispose]: () => void process.off("SIGHUP", reload) };
 }
 
-function lockNode(): FileLock {
+// A daemon that was killed while it started a program leaves its lock with that child, until exec.
+const lockDeadlineMs = 2_000;
+
+async function lockNode(signal: AbortSignal): Promise<FileLock> {
   mkdirSync(dirname(paths.daemonLock), { recursive: true, mode: 0o755 });
-  const lock = tryLock(paths.daemonLock, "exclusive");
-  if (lock !== undefined) return lock;
-  throw new Error(
-    `Cannot start: another fairlead daemon runs on this node, it holds ${paths.daemonLock}`,
-  );
+  const wait = { deadlineMs: lockDeadlineMs, clock: systemClock, signal };
+  try {
+    return await openLock(paths.daemonLock, "exclusive", wait);
+  } catch (cause) {
+    if (!hasErrno(cause, "ETIMEDOUT")) throw cause;
+    throw new Error(
+      `Cannot start: another fairlead daemon runs on this node, it holds ${paths.daemonLock}`,
+      { cause },
+    );
+  }
 }
 
 const openLog = ({ log, nodeName }: Config): Logger =>

@@ -6,9 +6,11 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 import {
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readFileSync,
   readdirSync,
   readlinkSync,
@@ -252,9 +254,12 @@ function putOddities([
 const kindsOf = (files: readonly string[]): string =>
   files.map((file) => lstatSync(file).mode >> 12).join(" ");
 
+const daemonLog = `${output}.log`;
 let daemon: ChildProcess | undefined;
 async function startDaemon(): Promise<void> {
-  daemon = spawn(command, ["daemon"], { stdio: ["ignore", "ignore", "ignore"] });
+  const log = openSync(daemonLog, "w");
+  daemon = spawn(command, ["daemon"], { stdio: ["ignore", "ignore", log] });
+  closeSync(log);
   await once(daemon, "spawn");
 }
 
@@ -263,7 +268,9 @@ async function untilServing(): Promise<void> {
   const giveUpAt = performance.now() + serveDeadlineMs;
   while (!(await isServing())) {
     const ended = daemon?.exitCode ?? daemon?.signalCode ?? undefined;
-    if (ended !== undefined) throw new Error(`The daemon ended: ${ended}`);
+    if (ended !== undefined) {
+      throw new Error(`The daemon ended: ${ended}\n${readFileSync(daemonLog, "utf8")}`);
+    }
     if (performance.now() > giveUpAt) throw new Error("The daemon does not serve");
     await setTimeout(10);
   }

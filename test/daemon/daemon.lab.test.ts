@@ -1,5 +1,13 @@
 // The daemon as a process on a machine of its own: start, stop, crash, and what an operator gets wrong.
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { TestMachine } from "./node-process.ts";
@@ -134,10 +142,25 @@ describe("fairlead daemon", () => {
     await machine.ready();
     const second = machine.startDaemon();
     expect(await second.ended).toBe(1);
-    expect(second.log().trimEnd().split("\n").at(-1)).toBe(
+    expect(second.log().trimEnd().split("\n").at(-1)).toContain(
       "Cannot start: another fairlead daemon runs on this node, it holds /run/fairlead/daemon.lock",
     );
     await machine.ready();
+  });
+
+  test("waits for what a killed one leaves with a child that is about to run a program", async () => {
+    const child =
+      "flock /run/fairlead/daemon.lock sh -c 'until [ -e /run/exec ]; do sleep 0.01; done'";
+    machine.run("sh", "-c", `mkdir -p /run/fairlead; ${child} >/dev/null 2>&1 &`);
+    await vi.waitFor(() => machine.run("sh", "-c", "! flock -n /run/fairlead/daemon.lock true"));
+    const { pid } = machine.startDaemon();
+    const files = `/proc/${pid}/fd`;
+    await vi.waitFor(() => {
+      const opened = readdirSync(files).map((fd) => readlinkSync(join(files, fd)));
+      expect(opened).toContain("/run/fairlead/daemon.lock");
+    }, waiting);
+    machine.write("/run/exec", "");
+    expect((await machine.ready()).problems).toEqual([]);
   });
 
   test("waits for a node that the cluster does not have, and says what is expected", async () => {
