@@ -242,3 +242,28 @@ describe("a directory that another program changes", () => {
     ).toEqual([{ address: "10.1.2.2", containerId: "other", ifName: "eth0" }]);
   });
 });
+
+describe("a process for one request, which takes the journal's word for files that it does not open,", () => {
+  test("reclaims one that was emptied before it says that the range is full", async () => {
+    for (const id of ["a", "b", "c", "d", "e"]) await reserve(machine.open(), id);
+    writeFileSync(pathOf("10.1.2.4"), "");
+    expect(await reserve(machine.open(), "f")).toEqual(["10.1.2.4"]);
+    await expect(reserve(machine.open(), "g")).rejects.toThrow("5 of 5 are held");
+  });
+
+  test("gives nobody an address that another program has given since", async () => {
+    await reserve(machine.open(), "a");
+    unlinkSync(pathOf("10.1.2.2"));
+    writeFileSync(pathOf("10.1.2.2"), "other\r\neth0", { mode: 0o600 });
+    expect(await reserve(machine.open(), "a")).toEqual(["10.1.2.3"]);
+    expect(await machine.open().release(key("a"), never)).toEqual(["10.1.2.3"]);
+    expect(await machine.open().release(key("other"), never)).toEqual(["10.1.2.2"]);
+  });
+
+  test("looks at a file that the journal says was freed", async () => {
+    await reserve(machine.open(), "a");
+    await machine.open().release(key("a"), never);
+    writeFileSync(pathOf("10.1.2.2"), "other\r\neth0", { mode: 0o600 });
+    expect(await reserve(machine.open(), "other")).toEqual(["10.1.2.2"]);
+  });
+});

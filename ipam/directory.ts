@@ -17,9 +17,9 @@ import { type FileStamp, type Owner, formatOwner, isSameFile, parseOwner } from 
 
 /** What is known of the files before they are looked at. */
 export interface FileMemory {
-  /** The lease's file when it was read last. */
+  /** What its name alone says: the file that was read last, or that the journal tells of and nobody freed. */
   readonly seen: (address: Ip) => KnownFile | undefined;
-  /** The same, or as the journal has it. */
+  /** Its file, if it has the stamp: as it was read last, or as the journal has it. */
   readonly known: (address: Ip) => KnownFile | undefined;
 }
 

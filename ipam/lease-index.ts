@@ -72,6 +72,10 @@ export class LeaseIndex {
   #link(address: Ip, owner: Owner | undefined): void {
     if (owner === undefined) return;
     const key = formatOwner(owner);
-    this.#addresses.set(key, [...(this.#addresses.get(key) ?? []), address].sort(compareIps));
+    const known = this.#addresses.get(key);
+    this.#addresses.set(
+      key,
+      known === undefined ? [address] : [...known, address].sort(compareIps),
+    );
   }
 }

@@ -68,15 +68,15 @@ export class LeaseMemory implements Holdings {
   /** For reading the directory: a file that is known needs not be opened. */
   files(): FileMemory {
     const { bootId } = this.#clocks.boot;
+    const noted = (address: Ip): KnownFile | undefined => {
+      const details = this.#given.get(address);
+      // After a power cut a file may have its time and not its content.
+      return details?.given.bootId === bootId ? details : undefined;
+    };
     return {
-      seen: (address) => this.index.file(address),
-      known: (address) => {
-        const file = this.index.file(address);
-        if (file !== undefined) return file;
-        const details = this.#given.get(address);
-        // After a power cut a file may have its time and not its content.
-        return details?.given.bootId === bootId ? details : undefined;
-      },
+      seen: (address) =>
+        this.index.file(address) ?? (this.#freed.has(address) ? undefined : noted(address)),
+      known: (address) => this.index.file(address) ?? noted(address),
     };
   }
 

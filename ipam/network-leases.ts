@@ -71,14 +71,16 @@ export class NetworkLeases {
     this.#quarantineMs = order.quarantineMs ?? 0;
     // The address files decide. Whoever changes the directory without the lock is met by a failing
     // create, or by a range that only seems full: then memory is dropped, and the plan made again.
+    let thoroughness: Thoroughness = "names";
     for (let attempt = 0; attempt < 3; attempt++) {
       const wasKnown = this.#version !== undefined;
-      const memory = this.#currentFor(order.key);
+      const memory = this.#currentFor(order.key, thoroughness);
       const plan = this.#plan(order, memory);
       if (plan.kind !== "planned") {
         if (plan.kind === "exhausted" && this.#freeEarlierBoot(plan.set, memory)) continue;
-        if (!wasKnown) throw refusalError(plan, network, memory);
+        if (!wasKnown && this.#areFilesSeen) throw refusalError(plan, network, memory);
         this.#forget();
+        thoroughness = "files";
       } else if (this.#write(order, plan.addresses, memory)) {
         if (order.isSticky === true) sticky.remember(order.pod, plan.addresses, clock.nowMs());
         return plan.addresses.map(({ address, range }) => ({
@@ -180,8 +182,9 @@ export class NetworkLeases {
 
   /**
    * Memory that agrees with the disk: on which addresses are held, and by `files` on who holds them
-   * too. They differ when another program has freed an address and given it again since the last look;
-   * then an ADD that only looked at names may give its attachment an address more, which DEL frees.
+   * too. They differ when another program has freed an address and given it again since the last look, or
+   * since the journal's last line about it; then an ADD that only looked at names may give its attachment
+   * an address more, which DEL frees.
    */
   #current(thoroughness: Thoroughness = "files"): LeaseMemory {
     const { directory, clocks, tracking } = this.#options;
@@ -189,7 +192,7 @@ export class NetworkLeases {
     const isCurrent = isEnough && this.#version === directory.version();
     if (this.#memory !== undefined && isCurrent) return this.#memory;
     try {
-      this.#areFilesSeen = thoroughness === "files" || this.#memory === undefined;
+      this.#areFilesSeen = thoroughness === "files";
       const memory = this.#memory ?? new LeaseMemory(clocks, tracking !== undefined);
       return this.#look(memory, thoroughness);
     } catch (cause) {
@@ -211,8 +214,8 @@ export class NetworkLeases {
   }
 
   // An attachment that seems to hold addresses gets none of them before it is certain.
-  #currentFor(owner: Owner): LeaseMemory {
-    const memory = this.#current("names");
+  #currentFor(owner: Owner, thoroughness: Thoroughness): LeaseMemory {
+    const memory = this.#current(thoroughness);
     return memory.index.heldBy(owner).length === 0 ? memory : this.#current();
   }
 
