@@ -68,9 +68,34 @@ export function compareAll(
   });
 }
 
+/**
+ * Reads the VXLAN device and its addresses, and makes them be what the target says. Undefined, and nothing
+ * done, where everything is to be compared: the device is missing, another one, or somebody else's.
+ */
+export function fitDevice(
+  { kernel, settings }: ApplyContext,
+  { vxlan, addresses }: KeyedNode,
+  options: CompareOptions,
+): ApplyResult | undefined {
+  const link = kernel.link(vxlanDevice);
+  const nothing = { neighbors: [], fdb: [], routes: [] };
+  const observed: ObservedNode =
+    link === undefined
+      ? { ...nothing, addresses: [] }
+      : { ...nothing, link, addresses: kernel.addresses(vxlanDevice) };
+  const none = { neighbors: new Map(), fdb: new Map(), routes: new Map() };
+  const changes = diffKeyed({ vxlan, addresses, ...none }, observed, options);
+  const isOther = changes.some(({ kind }) => kind === "add-vxlan" || kind === "remove-link");
+  if (isOther || isForeignDevice(vxlan, link)) return undefined;
+  return applyChanges(
+    { kernel, settings },
+    changes.map((change) => findingOf(change, observed)),
+  );
+}
+
 /** Makes these changes, which are known to be needed. */
 export const applyChanges = (
-  { kernel, settings }: ApplyContext,
+  { kernel, settings }: Pick<ApplyContext, "kernel" | "settings">,
   findings: readonly Finding[],
 ): ApplyResult =>
   collect(settings, (step) => {

@@ -93,7 +93,8 @@ test("leaves what an ADD has just made, but not what is gone of it", async () =>
   const ledger = new RepairLedger();
   const options = { handlers, ledger, clock: systemClock, log: silentLog };
   const mending = stack.use(new Mending({ ...options, timing: rare }));
-  const event = { objects: new Set<never>(), overflow: false };
+  const none = new Set<never>();
+  const event = { objects: none, lossy: none, overflow: false };
   const named = (kind: "route" | "route-gone", ...devices: string[]) => ({
     ...event,
     devices: new Set(devices),
@@ -117,7 +118,8 @@ test("looks at all now and then, after a loss, and when asked to", async () => {
   const ledger = new RepairLedger();
   const options = { handlers, ledger, clock: systemClock, log: silentLog };
   const mending = stack.use(new Mending({ ...options, timing: rare }));
-  const event = { objects: new Set<never>(), devices: new Set([device]), changes: [] };
+  const none = new Set<never>();
+  const event = { objects: none, devices: new Set([device]), lossy: none, changes: [] };
   mending.notice({ ...event, overflow: false });
   mending.start();
   const looked = (arg: unknown) =>

@@ -270,7 +270,7 @@ describe("Reconciler", () => {
     kernel.apply(routes.map((route) => ({ kind: "remove-route", route }) as const));
     await rests();
     expect(kernel.routes({ protocol: 76 })).toEqual([]);
-    tell({ ...event, objects: new Set(["route"]), devices: new Set() });
+    tell({ ...event, objects: new Set(["route"]), devices: new Set(), lossy: new Set() });
     await vi.waitFor(() => expect(kernel.routes({ protocol: 76 })).toEqual(routes), waiting);
     expect(reconciler.counters.repairs.route).toBe(routes.length);
   });

@@ -22,6 +22,7 @@ import {
   applySettings,
   compareAll,
   findWarnings,
+  fitDevice,
   named,
   describeApplied,
 } from "./apply.ts";
@@ -101,6 +102,8 @@ export class Reconciler implements Disposable {
   #held: string | undefined;
   /** Links or addresses may be others than at the last look. */
   #mustLook = true;
+  /** The VXLAN device or its addresses may be others than at the last look. */
+  #mustFit = false;
   /** More may be wrong than the target knows. */
   #mustCompare = true;
   /** Settings or the nftables table may be others than at the last look. */
@@ -154,7 +157,7 @@ export class Reconciler implements Disposable {
 
   /** Our own changes come back here too, and are as wanted. */
   #notice(event: KernelEvent): void {
-    const { objects, changes, devices, overflow } = event;
+    const { objects, changes, devices, lossy, overflow } = event;
     const target = this.#target;
     this.#options.onElsewhere?.(event);
     if (overflow) this.counters.losses++;
@@ -164,12 +167,13 @@ export class Reconciler implements Disposable {
     this.#mustCompare ||=
       overflow ||
       changes === "many" ||
-      // With a device go routes and entries of which nothing is told.
-      [...devices].some((device) => device === vxlanDevice || device === underlay);
+      [...lossy].some((device) => device === vxlanDevice || device === underlay);
+    this.#mustFit ||= devices.has(vxlanDevice);
     if (changes !== "many" && !this.#mustCompare) {
       for (const change of changes) if (isOwn(change, target)) target.notice(change);
     }
-    const isNews = this.#mustCompare || this.#mustLook || this.#mustSet || target.isDifferent;
+    const isNews =
+      this.#mustCompare || this.#mustLook || this.#mustFit || this.#mustSet || target.isDifferent;
     if (!isNews) return;
     this.#noticedAtMs ??= this.#options.clock.monotonicMs();
     this.#loop.request("event");
@@ -208,10 +212,10 @@ export class Reconciler implements Disposable {
     const mayRemove = snapshot.isInSync && plan.local !== undefined && this.#mayShrink(plan);
     const isOther = before?.plan.own !== plan.own || before.mayRemove !== mayRemove;
     const isPartial = !mayRemove && (before?.plan !== plan || this.#target.isDifferent);
+    const mustCompare = isDue || isOther || isPartial || this.#target.isUnclear;
+    const fitted = mustCompare ? undefined : this.#fit(mayRemove);
     const results =
-      isDue || isOther || isPartial || this.#target.isUnclear
-        ? [this.#compare(plan, mayRemove)]
-        : this.#apply(plan);
+      fitted === undefined ? [this.#compare(plan, mayRemove)] : [...fitted, ...this.#apply(plan)];
     const mustSet = isDue || this.#mustSet || reason === "resync";
     this.#mustSet = false;
     if (mustSet || before?.plan.local !== plan.local) {
@@ -261,10 +265,19 @@ export class Reconciler implements Disposable {
     ];
   }
 
+  /** The device and its addresses alone; undefined where that is not enough. */
+  #fit(mayRemove: boolean): ApplyResult[] | undefined {
+    if (!this.#mustFit) return [];
+    this.#mustFit = false;
+    const result = fitDevice(this.#options, this.#target, { mayRemove });
+    return result && [this.#report(result, true)];
+  }
+
   #compare(plan: NodePlan, mayRemove: boolean): ApplyResult {
     const { clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
     this.#mustCompare = false;
+    this.#mustFit = false;
     this.#target.aim(plan, true);
     const result = compareAll(this.#options, this.#target, { mayRemove });
     const endedAtMs = clock.monotonicMs();

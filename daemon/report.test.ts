@@ -229,6 +229,7 @@ test("formatMetrics() is Prometheus' text, every name ours", async () => {
       "fairlead_reconcile_comparisons_total 1",
       'fairlead_peers{path="vxlan"} 1',
       'fairlead_repairs_total{kind="neighbor"} 2',
+      "fairlead_reconcile_losses_total 2",
       'fairlead_repairs_total{kind="file"} 4',
       "fairlead_reconcile_last_duration_seconds 0.0015",
       'fairlead_dns_requests_total{proto="udp"} 5',

@@ -279,7 +279,11 @@ export class FakeNamespace implements NetworkNamespace {
   }
 
   #flushNeighbors(device: IfName): void {
+    const flushed = this.#neighbors.filter((neighbor) => neighbor.device === device);
     this.#neighbors = this.#neighbors.filter((neighbor) => neighbor.device !== device);
+    for (const { address } of flushed) {
+      this.onChange("neighbor", device, { kind: "neighbor-gone", item: { device, address } });
+    }
   }
 
   #addLink(link: Link, peer?: Peer): void {

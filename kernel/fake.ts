@@ -136,17 +136,28 @@ function watchChanges(namespace: FakeNamespace) {
     onChange: (event: KernelEvent) => void,
     isFor: (device: string) => boolean,
   ): Disposable => {
-    let [objects, devices] = [new Set<KernelObject>(), new Set<string>()];
+    let [objects, devices, lossy] = [new Set<KernelObject>(), new Set<string>(), new Set<string>()];
     let changes: ObjectChange[] = [];
+    const held = new Map<string, number>();
+    const learn = (device: IfName): boolean => {
+      const isUp = namespace.link(device)?.isUp === true;
+      const before = held.get(device) ?? 0;
+      // What is up holds what is on it, and an address holds routes.
+      const now = isUp ? 1 + namespace.addresses(device).length : 0;
+      held.set(device, now);
+      return now < before;
+    };
+    for (const { name } of namespace.links()) learn(name);
     const tell = (): void => {
-      const event = { objects, devices, changes, overflow: false };
-      [objects, devices, changes] = [new Set(), new Set(), []];
+      const event = { objects, devices, lossy, changes, overflow: false };
+      [objects, devices, lossy, changes] = [new Set(), new Set(), new Set(), []];
       if (watchers.has(watcher)) onChange(event);
     };
     const watcher: FakeNamespace["onChange"] = (object, device, change) => {
       if (!isFor(device)) return;
       if (objects.size === 0) setImmediate(tell);
       objects.add(object);
+      if (change === undefined && learn(device)) lossy.add(device);
       if (change === undefined) devices.add(device);
       else changes.push(change);
     };

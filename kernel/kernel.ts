@@ -143,6 +143,11 @@ export interface KernelEvent {
   /** Names of links that changed, or whose addresses did. */
   readonly devices: ReadonlySet<string>;
   /**
+   * Of these, links that went down or away, or lost an address: with that may have gone routes, neighbors
+   * and entries of which nothing is told.
+   */
+  readonly lossy: ReadonlySet<string>;
+  /**
    * Routes and what is on links, one by one, in the order in which they changed; "many": too many for
    * that. A route is told of whoever made it.
    */

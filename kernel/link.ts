@@ -219,6 +219,8 @@ export const decodeIsRunning = (message: Message): boolean => (message.u32(8) & 
 
 export const linkIndexOf = (message: Message): number => message.u32(4);
 
+export const isUpOf = (message: Message): boolean => (message.u32(8) & flagUp) !== 0;
+
 export const linkNameOf = (message: Message): string =>
   message.attributes(ifinfoLength).text(ifla.name) ?? "";
 
@@ -240,7 +242,7 @@ export function decodeLink(message: Message): Link | undefined {
     ...(type !== undefined && { type }),
     ...(mac?.length === 6 && { mac: macFromBytes(mac) }),
     mtu: attributes.u32(ifla.mtu) ?? 0,
-    isUp: (message.u32(8) & flagUp) !== 0,
+    isUp: isUpOf(message),
     ...(alias !== undefined && { alias }),
     group: attributes.u32(ifla.group) ?? 0,
     ...(linkIndex !== undefined && linkIndex !== 0 && { linkIndex }),

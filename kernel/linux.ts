@@ -17,16 +17,25 @@ import { watchSocket, watchedGroups } from "./watch.ts";
 export interface KernelOptions {
   /** Path of the network namespace's file. Default: the calling thread's own. */
   readonly namespace?: string;
+  /** Room for notifications that wait while this process works, in octets. */
+  readonly watchOctets?: number;
 }
 
 /** Room for the failures of a whole chunk, and for the notifications of a large change. */
 const bufferOctets = 4 << 20;
+
+/**
+ * Of notifications that wait while this process works: what is written for 5,000 nodes at once comes back as
+ * 15,000 of them, of 800 octets each. Only used while they wait.
+ */
+const usualWatchOctets = 16 << 20;
 
 /** A transaction is one message to the socket, however many rules and elements it has. */
 const nftBufferOctets = 32 << 20;
 
 /** Linux itself. */
 export function openKernel(options: KernelOptions = {}): Kernel {
+  const { watchOctets = usualWatchOctets } = options;
   using stack = new DisposableStack();
   const home = stack.use(
     options.namespace === undefined ? openOwnNamespace() : openNamespace(options.namespace),
@@ -64,7 +73,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     writeSysctl: (name, value) => inside(() => writeSysctl(name, value)),
     watch: (onChange, apart) => {
       using stack = new DisposableStack();
-      const socket = openSocket({ groups: watchedGroups });
+      const socket = openSocket({ groups: watchedGroups, bufferOctets: watchOctets });
       stack.use(watchSocket({ socket, onChange, apart, links: () => network.links() }));
       const ownPort = () => netfilter?.port;
       const open: SettingsWatch["open"] = (protocol, options) =>

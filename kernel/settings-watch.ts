@@ -87,6 +87,7 @@ function watchRouting(
 const eventOf = (object: KernelObject, devices: readonly string[] = []): KernelEvent => ({
   objects: new Set([object]),
   devices: new Set(devices),
+  lossy: new Set(),
   changes: [],
   overflow: false,
 });

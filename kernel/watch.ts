@@ -6,7 +6,7 @@ import type { Link } from "../core/network.ts";
 import { familyFrom } from "./family.ts";
 import { bridgeFamily, decodeFdbEntry } from "./fdb.ts";
 import type { KernelEvent, KernelObject, WatchApart } from "./kernel.ts";
-import { linkIndexOf, linkNameOf } from "./link.ts";
+import { isUpOf, linkIndexOf, linkNameOf } from "./link.ts";
 import { decodeNeighborChange } from "./neighbor.ts";
 import type { NetlinkSocket } from "./netlink.ts";
 import { readNotifications } from "./notifications.ts";
@@ -34,29 +34,34 @@ const objectOf = new Map<number, KernelObject>([
 ]);
 
 const linkRemoved: number = MessageType.DELLINK;
+const addressRemoved: number = MessageType.DELADDR;
 const routeRemoved: number = MessageType.DELROUTE;
 const neighborRemoved: number = MessageType.DELNEIGH;
 
-/** More are not told one by one: who is told of so many reads everything faster. */
-const changesMax = 1024;
+/** More are not told one by one: it is less to read everything than to keep them. */
+const changesMax = 16_384;
 
-/** Only notifications of links carry a name, so it learns which index is whose. */
+/** Only notifications of links carry a name, so it learns which index is whose, and which links are up. */
 class KnownDevices {
-  readonly #names: Map<number, IfName>;
+  readonly #links: Map<number, Pick<Link, "name" | "isUp">>;
 
   constructor(links: readonly Link[]) {
-    this.#names = new Map(links.map(({ name, index }) => [index, name]));
+    this.#links = new Map(links.map(({ name, index, isUp }) => [index, { name, isUp }]));
   }
 
-  learn(message: Message): void {
+  /** True when it was up, and is not any more. */
+  learn(message: Message): boolean {
     const index = linkIndexOf(message);
     const name = parseIfName(linkNameOf(message));
-    if (name === undefined || message.type === linkRemoved) this.#names.delete(index);
-    else this.#names.set(index, name);
+    const wasUp = this.#links.get(index)?.isUp === true;
+    const isUp = message.type !== linkRemoved && isUpOf(message);
+    if (name === undefined || message.type === linkRemoved) this.#links.delete(index);
+    else this.#links.set(index, { name, isUp });
+    return wasUp && !isUp;
   }
 
   nameOf(index: number): IfName | undefined {
-    return this.#names.get(index);
+    return this.#links.get(index)?.name;
   }
 }
 
@@ -73,6 +78,7 @@ export interface Watch {
 class Pending {
   readonly #objects = new Set<KernelObject>();
   readonly #devices = new Set<string>();
+  readonly #lossy = new Set<string>();
   #changes: ObjectChange[] | "many" = [];
   overflow = false;
 
@@ -92,9 +98,13 @@ class Pending {
     }
   }
 
+  addLossy(device: string): void {
+    this.#lossy.add(device);
+  }
+
   event(): KernelEvent {
     const [objects, devices, changes] = [this.#objects, this.#devices, this.#changes];
-    return { objects, devices, changes, overflow: this.overflow };
+    return { objects, devices, lossy: this.#lossy, changes, overflow: this.overflow };
   }
 }
 
@@ -110,14 +120,16 @@ export function watchSocket({ socket, onChange, apart, links }: Watch): Disposab
     if (object === undefined) return;
     if (object === "link") {
       const name = linkNameOf(message);
-      devices.learn(message);
-      toldOf(name).next.add(object, name, undefined);
+      const { next } = toldOf(name);
+      if (devices.learn(message)) next.addLossy(name);
+      next.add(object, name, undefined);
       return;
     }
     const index = object === "route" ? outputIndexOf(message) : linkIndexOf(message);
     const name = devices.nameOf(index);
-    const change = object === "address" ? undefined : decodeChange(message, name);
-    toldOf(name).next.add(object, name, change);
+    const { next } = toldOf(name);
+    if (message.type === addressRemoved && name !== undefined) next.addLossy(name);
+    next.add(object, name, object === "address" ? undefined : decodeChange(message, name));
   };
   const onRead = (isLost: boolean): void => {
     main.tell(isLost);

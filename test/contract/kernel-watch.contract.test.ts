@@ -4,7 +4,7 @@ import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { IfName } from "../../core/names.ts";
 import type { ObjectChange } from "../../core/network-change.ts";
-import { normalRoute } from "../../core/network.ts";
+import { type Change, type LinkSettings, normalRoute } from "../../core/network.ts";
 import type { Kernel, KernelEvent } from "../../kernel/kernel.ts";
 import { ifName, ip, mac } from "../support/builders.ts";
 import { type Scene, aRoute, hostEnd, kernels, overlay, overlayChanges } from "./kernels.ts";
@@ -102,6 +102,31 @@ describe.each(kernels)("%s", (_name, openScene) => {
       expect([...seen]).toEqual([]);
       kernel.apply([{ kind: "set-link", device: overlay, settings: { mtu: 1300 } }]);
       await expect.poll(() => [...seen]).toEqual([overlay]);
+    });
+
+    test("says of which links something went that is not told of", async () => {
+      const lossy: string[] = [];
+      const devices: string[] = [];
+      using _ = kernel.watch((event) => {
+        lossy.push(...event.lossy);
+        devices.push(...event.devices);
+      });
+      const told = async (changes: readonly Change[]): Promise<readonly string[]> => {
+        kernel.apply(changes);
+        await expect.poll(() => devices.splice(0)).toContain(overlay);
+        await setTimeout(20);
+        return lossy.splice(0);
+      };
+      const set = (settings: LinkSettings): readonly Change[] => [
+        { kind: "set-link", device: overlay, settings },
+      ];
+      expect(await told(overlayChanges)).toEqual([]);
+      const address = { device: overlay, address: ip("192.0.2.200"), prefixLength: 32 };
+      expect(await told([{ kind: "add-address", address }])).toEqual([]);
+      expect(await told(set({ mtu: 1300 }))).toEqual([]);
+      expect(await told([{ kind: "remove-address", address }])).toContain(overlay);
+      expect(await told([...set({ isUp: false }), ...set({ isUp: true })])).toContain(overlay);
+      expect(await told([{ kind: "remove-link", device: overlay }])).toContain(overlay);
     });
 
     test("tells somebody else of links that are apart, and of what is on them", async () => {

@@ -109,7 +109,12 @@ export class ThreeNodes implements AsyncDisposable {
   start(name: NodeName, options: StartOptions = {}): RunningNode {
     const config = parseConfig(options.config ?? "", "test", { nodeName: name });
     const stack = new DisposableStack();
-    const kernel = stack.use(openKernel({ namespace: this.nodes[name].path }));
+    const kernel = stack.use(
+      openKernel({
+        namespace: this.nodes[name].path,
+        ...(options.watchOctets !== undefined && { watchOctets: options.watchOctets }),
+      }),
+    );
     const source = stack.use(openFileSource({ directory: this.clusterOf(name), log: silentLog }));
     const ledger = new RepairLedger();
     const reconciler = stack.use(
@@ -166,6 +171,8 @@ export interface StartOptions {
   /** YAML of the configuration. */
   readonly config?: string;
   readonly timing?: ReconcileTiming;
+  /** Of the kernel's notifications that wait. */
+  readonly watchOctets?: number;
 }
 
 export interface RunningNode extends Disposable {
