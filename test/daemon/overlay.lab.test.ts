@@ -112,6 +112,27 @@ describe("three nodes", () => {
     expect(inside).toContain("10.244.3.2 > 10.244.1.2: ICMP echo request");
   });
 
+  test("masquerade with ports drawn at random, not with the pod's own", async () => {
+    const { "10.244.3.2": pod } = pods;
+    const node = lab.nodes["node-c"];
+    expect(node.run("nft", "list", "chain", "inet", "fairlead", "postrouting")).toMatch(
+      /ip saddr @pods4 ip daddr != @inside4 masquerade fully-random/,
+    );
+    const ports = Array.from({ length: 12 }, (_, i) => 40_001 + i);
+    const script = `for (const port of ${JSON.stringify(ports)}) {
+      const socket = require("dgram").createSocket("udp4");
+      socket.bind(port, () => socket.send("x", 9, "${outsideAddress}", () => socket.close()));
+    }`;
+    const seen = await captured(lab.outside, "udp port 9", () =>
+      pod!.run(process.execPath, "-e", script),
+    );
+    const used = Array.from(seen.matchAll(/172\.30\.2\.13\.(\d+) > /g), ([, port]) => Number(port));
+    expect(used).toHaveLength(ports.length);
+    // One of them may be drawn by chance, and the kernel draws again where two are the same.
+    expect(used.filter((port) => ports.includes(port)).length).toBeLessThan(3);
+    expect(new Set(used).size).toBe(ports.length);
+  });
+
   test("do not track the tunnel's packets", () => {
     ping(pods["10.244.1.2"]!, "10.244.3.2");
     const tracked = lab.nodes["node-a"].run("cat", "/proc/net/nf_conntrack");
