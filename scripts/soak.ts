@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
 import { soakCni } from "../test/cni/soak.ts";
+import { formatHealing, measureHealing } from "../test/daemon/heal.ts";
 import { soakEveryCourse } from "../test/ipam/claims/soak.ts";
 import { soakKills } from "../test/ipam/soak-kill.ts";
 import { storm } from "../test/ipam/storm.ts";
@@ -36,6 +37,15 @@ const soaks: Readonly<Record<string, () => unknown>> = {
       FAIRLEAD_FAULTS_MS: "60000",
       FAIRLEAD_SEED: String(seed),
     }),
+  /** How fast one object of every kind comes back that somebody removed or altered. */
+  heal: async () => {
+    for (const [nodes, each] of [
+      [1_000, 30],
+      [5_000, 5],
+    ] as const) {
+      console.log(formatHealing(await measureHealing({ nodes, pods: 30, each, seed })));
+    }
+  },
   /** ADD and DEL killed on the real kernel. */
   attach: () => runTest("test/attach/kill.lab.test.ts", { FAIRLEAD_KILLS: "200" }),
 };
