@@ -281,9 +281,7 @@ export class FakeNamespace implements NetworkNamespace {
   #flushNeighbors(device: IfName): void {
     const flushed = this.#neighbors.filter((neighbor) => neighbor.device === device);
     this.#neighbors = this.#neighbors.filter((neighbor) => neighbor.device !== device);
-    for (const { address } of flushed) {
-      this.onChange("neighbor", device, { kind: "neighbor-gone", item: { device, address } });
-    }
+    for (const item of flushed) this.#changed({ kind: "neighbor-gone", item });
   }
 
   #addLink(link: Link, peer?: Peer): void {

@@ -8,6 +8,6 @@ test(`puts back one object of every kind after another (seed ${seed})`, async ()
   process.stdout.write(`${JSON.stringify({ healed, repairs })}\n`);
   // That a look now and then finds it, in seconds, is not what is meant.
   expect(Object.entries(healed).filter(([, { p50 }]) => p50 > 2_000)).toEqual([]);
-  for (const kind of ["link", "address", "route", "neighbor", "fdb", "nftables", "sysctl", "file"])
-    expect(repairs[kind], kind).toBeGreaterThan(0);
+  const kinds = ["link", "address", "route", "neighbor", "fdb", "nftables", "sysctl", "file"];
+  expect(kinds.filter((kind) => (repairs[kind] ?? 0) === 0)).toEqual([]);
 });
