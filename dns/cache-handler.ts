@@ -10,6 +10,7 @@ import {
   type Handler,
   type Query,
   type Resolve,
+  type Reuse,
 } from "./resolver.ts";
 
 export interface CacheHandlerOptions {
@@ -56,7 +57,7 @@ class Caching {
     if (found?.isStale === false) {
       this.#counters.add("cacheHits");
       this.#prefetchIfWorthwhile(query, found, next);
-      return agedAnswer(query, found, nowMs);
+      return { ...agedAnswer(query, found, nowMs), reuse: reuseOf(query, found) };
     }
     // RFC 9520: who just failed is not asked again at once.
     const rcode = this.#cache.findFailure(query, nowMs);
@@ -129,6 +130,13 @@ class Caching {
     this.#counters.add("cacheEvictions", this.#cache.evictions - this.#evictions);
     this.#evictions = this.#cache.evictions;
   }
+}
+
+// Up to when it is asked for again: whoever comes from then on must be counted here.
+function reuseOf({ question }: Query, { entry }: Found): Reuse {
+  const endMs = entry.storedAtMs + entry.lifeMs;
+  const untilMs = endMs - entry.lifeMs * prefetchShare;
+  return { kind: "cached", name: question.name, untilMs, endMs };
 }
 
 const isOfUse = ({ rcode }: Answer): boolean => rcode === Rcode.NOERROR || rcode === Rcode.NXDOMAIN;

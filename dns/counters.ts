@@ -35,6 +35,8 @@ const rcodeNames: Readonly<Record<number, CounterName>> = {
   16: "BADVERS",
 };
 
+export const rcodeCounter = (rcode: number): CounterName => rcodeNames[rcode] ?? "OTHER";
+
 /** All but the cache's size only grow, also over a restart of the worker. */
 export interface DnsCounters {
   /** Queries that came over each transport, malformed ones included. */
@@ -47,7 +49,7 @@ export interface DnsCounters {
   readonly searchWalks: number;
   /** Queries refused because of where they came from. */
   readonly refused: number;
-  /** Messages left without an answer: too short, or themselves answers. */
+  /** Messages left without an answer: too short or long, themselves answers, or too many at once. */
   readonly dropped: number;
   /** Answers that could not be made or sent, for a reason of our own. */
   readonly errors: number;
@@ -91,7 +93,7 @@ export class SharedCounters {
   }
 
   addResponse(rcode: number): void {
-    this.add(rcodeNames[rcode] ?? "OTHER");
+    this.add(rcodeCounter(rcode));
   }
 
   read(): Omit<DnsCounters, "restarts"> {

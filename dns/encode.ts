@@ -10,7 +10,7 @@ import {
   RecordType,
   type ResourceRecord,
 } from "./message.ts";
-import type { Name } from "./name.ts";
+import { foldName, type Name } from "./name.ts";
 
 // Room that hardly any message outgrows, TCP's neither: 64 KiB for each would cost 25 µs.
 const usualOctets = maxUdpOctets;
@@ -214,13 +214,17 @@ class Writer {
     this.latin1(name);
   }
 
-  /** A name, as a pointer from where an equal suffix, of the same case, was written before. */
+  /**
+   * A name, as a pointer from where an equal suffix was written before. Case does not count: so the
+   * octets behind a question are the same in whatever case it was asked.
+   */
   name(name: Name): void {
     if (name === this.#first && name.length > 1) return this.u16(0xc000 | headerOctets);
     const offsets = (this.#offsets ??= suffixesOf(this.#first));
+    const folded = foldName(name);
     for (let at = 0; ; at += 1 + name.charCodeAt(at)) {
       if (name.charCodeAt(at) === 0) return this.latin1(name.slice(at));
-      const suffix = name.slice(at);
+      const suffix = folded.slice(at);
       const offset = offsets.get(suffix);
       if (offset !== undefined) return this.u16(0xc000 | offset);
       if (this.at <= maxPointerTarget) offsets.set(suffix, this.at);
@@ -232,8 +236,9 @@ class Writer {
 function suffixesOf(first: Name | undefined): Map<string, number> {
   const offsets = new Map<string, number>();
   if (first === undefined) return offsets;
-  for (let at = 0; first.charCodeAt(at) !== 0; at += 1 + first.charCodeAt(at)) {
-    offsets.set(first.slice(at), headerOctets + at);
+  const folded = foldName(first);
+  for (let at = 0; folded.charCodeAt(at) !== 0; at += 1 + folded.charCodeAt(at)) {
+    offsets.set(folded.slice(at), headerOctets + at);
   }
   return offsets;
 }

@@ -24,11 +24,11 @@ export class Histogram {
     this.#values = values;
   }
 
-  observe(value: number): void {
+  observe(value: number, times = 1): void {
     let at = 0;
     while (at < this.#bounds.length && value > (this.#bounds[at] ?? Infinity)) at++;
-    Atomics.add(this.#values, at, 1n);
-    Atomics.add(this.#values, this.#bounds.length + 1, BigInt(Math.round(value * unit)));
+    Atomics.add(this.#values, at, BigInt(times));
+    Atomics.add(this.#values, this.#bounds.length + 1, BigInt(Math.round(value * times * unit)));
   }
 
   read(): HistogramReading {

@@ -82,6 +82,8 @@ export interface DnsOptions {
   readonly cache?: CacheSettings;
   /** Who may ask: pods and the node itself. Others are refused. */
   readonly clients: readonly Cidr[];
+  /** Default: `batched`, and `plain` where that cannot be: one datagram at a time, by node:dgram. */
+  readonly udp?: "batched" | "plain";
   /** The worker's entry; default: worker.ts beside server.ts, which a bundle does not have. */
   readonly workerUrl?: URL;
   readonly log: Log;

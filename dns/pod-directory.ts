@@ -53,6 +53,21 @@ export class PodDirectory {
     return [...changed];
   }
 
+  /** Those whose search lists are walked, by address. */
+  *searchers(): Generator<readonly [string, SearchPath]> {
+    for (const [address, { path }] of this.#byAddress)
+      if (path !== undefined) yield [address, path];
+  }
+
+  /** The labels that stand in front of the domain in names of networks. */
+  trees(): ReadonlySet<string> {
+    return new Set(
+      [...this.#networks.values()].flatMap(
+        ({ zone }) => labelsWithin(zone, this.#domain)?.at(-1) ?? [],
+      ),
+    );
+  }
+
   isWithheld(address: Ip): boolean {
     return this.#withheld.has(address);
   }

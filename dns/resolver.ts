@@ -35,7 +35,23 @@ export interface Answer {
   readonly additionals: readonly ResourceRecord[];
   /** RFC 8914 INFO-CODE; sent when the query has EDNS. */
   readonly extendedError?: number;
+  /** It may be given again, whoever asks. Absent: it may not. */
+  readonly reuse?: Reuse;
 }
+
+/** To which name an answer may be given again, and for how long. */
+export type Reuse =
+  /** Until the service changes. */
+  | { readonly kind: "service"; readonly name: Name; readonly service: Name }
+  /** The zone's answer to names that are missing. */
+  | { readonly kind: "absent"; readonly name: Name }
+  /** Milliseconds of the monotonic clock: until then, and when its TTL ends. */
+  | {
+      readonly kind: "cached";
+      readonly name: Name;
+      readonly untilMs: number;
+      readonly endMs: number;
+    };
 
 /** At once where nothing has to be waited for: most answers cost no turn of the event loop. */
 export type Eventually<T> = T | Promise<T>;
@@ -96,7 +112,7 @@ export function zoneHandler(zone: Zone, random: Random): Handler {
       case "outside":
         return links.length === 0 ? next(query) : followOutside(query, links, next);
       default:
-        return zoneAnswer(found, links);
+        return { ...zoneAnswer(found, links), ...reuseOf(query.question.name, found) };
     }
   };
   return (query, next) => follow(query, [], next);
@@ -119,6 +135,15 @@ function zoneAnswer(
     case "unready":
       return failure(Rcode.SERVFAIL, ExtendedError.notReady);
   }
+}
+
+// For the name at which it was found: at the start of a chain of CNAMEs stands another.
+function reuseOf(name: Name, found: ZoneAnswer): { readonly reuse?: Reuse } {
+  if (found.kind !== "records" && found.kind !== "nodata" && found.kind !== "nxdomain") return {};
+  if (found.service !== undefined) {
+    return { reuse: { kind: "service", name, service: found.service } };
+  }
+  return found.kind === "nxdomain" ? { reuse: { kind: "absent", name } } : {};
 }
 
 function followOutside(

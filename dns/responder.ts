@@ -39,7 +39,11 @@ export interface ResponderOptions {
   readonly isAllowed: (address: string) => boolean;
   readonly counters: SharedCounters;
   readonly log: Log;
+  /** Told of each answer that was resolved for a query over UDP. */
+  readonly onAnswer?: AnswerObserver;
 }
+
+export type AnswerObserver = (packet: Uint8Array, answer: Answer, octets: Uint8Array) => void;
 
 /**
  * The answer engine: it knows messages and nothing of sockets. The rules for what is not an ordinary
@@ -47,10 +51,15 @@ export interface ResponderOptions {
  * well-formed, is it a kind that is answered here.
  */
 export function createResponder(options: ResponderOptions): Responder {
-  const { resolve, isAllowed, counters, log } = options;
+  const { resolve, isAllowed, counters, log, onAnswer } = options;
   const finish = (query: Message, answer: Answer, client: Client): Uint8Array => {
     counters.addResponse(answer.rcode);
     return encodeAnswer(query, answer, client.transport);
+  };
+  const answered = (packet: Uint8Array, query: Message, answer: Answer, client: Client) => {
+    const octets = finish(query, answer, client);
+    if (client.transport === "udp") onAnswer?.(packet, answer, octets);
+    return octets;
   };
   const fail = (query: Message, client: Client, thrown: unknown): Uint8Array => {
     counters.add("errors");
@@ -78,9 +87,9 @@ export function createResponder(options: ResponderOptions): Responder {
     if (rejection !== undefined) return finish(query.message, rejection, client);
     try {
       const answer = resolve(resolverQuery(query.message, question, client));
-      if (!(answer instanceof Promise)) return finish(query.message, answer, client);
+      if (!(answer instanceof Promise)) return answered(packet, query.message, answer, client);
       return answer.then(
-        (settled) => finish(query.message, settled, client),
+        (settled) => answered(packet, query.message, settled, client),
         (thrown: unknown) => fail(query.message, client, thrown),
       );
     } catch (thrown) {

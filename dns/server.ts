@@ -9,6 +9,7 @@ import type { DnsOptions, Upstream } from "./options.ts";
 import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts";
 import { SharedUpstreamStats, type UpstreamReading } from "./upstream-stats.ts";
 import type { PodsUpdate } from "./pod-book.ts";
+import { SharedDescriptors } from "./shared-descriptors.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { ZoneFeed } from "./zone-feed.ts";
 
@@ -63,6 +64,7 @@ class ThreadedDnsServer implements DnsServer {
   readonly #counters = new SharedCounters();
   readonly #traffic = new SharedTraffic();
   readonly #upstreamStats = new SharedUpstreamStats();
+  readonly #descriptors = new SharedDescriptors();
   readonly #feed: ZoneFeed;
   readonly #listening = new Set<Ip>();
   readonly #tried = new Set<Ip>();
@@ -160,9 +162,15 @@ class ThreadedDnsServer implements DnsServer {
       counters: this.#counters.buffer,
       traffic: this.#traffic.buffer,
       upstreamStats: this.#upstreamStats.buffer,
+      descriptors: this.#descriptors.buffer,
     };
     const url = workerUrl ?? new URL("./worker.ts", import.meta.url);
-    const worker = new Worker(url, { workerData: start, name: "fairlead-dns" });
+    // Its descriptors are known: Node need not look after them, and would warn of each.
+    const worker = new Worker(url, {
+      workerData: start,
+      name: "fairlead-dns",
+      trackUnmanagedFds: false,
+    });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#worker = worker;
     this.#feed.reset();
@@ -176,6 +184,7 @@ class ThreadedDnsServer implements DnsServer {
       this.#worker = undefined;
       this.#listening.clear();
       for (const turn of this.#waiting.keys()) this.#endTurn(turn);
+      this.#descriptors.closeAll();
       if (this.#stop.signal.aborted) resolve();
       else reject(new Error(`Resolver thread ended with code ${code}`));
     });

@@ -83,13 +83,16 @@ export class ServiceIndex {
     return [...new Set(services.flatMap((service) => namesWithin(service, address)))];
   }
 
-  /** Whether these are withheld is another matter now. */
-  refresh(addresses: Iterable<Ip>): void {
+  /** Whether these are withheld is another matter now. The keys of the services that have them. */
+  refresh(addresses: Iterable<Ip>): ReadonlySet<string> {
+    const keys = new Set<string>();
     for (const address of addresses) {
       for (const key of this.#byAddress.get(address) ?? []) {
         this.#services.get(key)?.forgetRecords();
+        keys.add(key);
       }
     }
+    return keys;
   }
 
   /** Adds the service, or takes the place of what has its name. */

@@ -3,11 +3,12 @@ import type { Ip } from "../core/address.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { listenTcp, type TcpListenOptions } from "./tcp-listener.ts";
-import { listenUdp } from "./udp-listener.ts";
+import type { UdpTransport } from "./udp-transport.ts";
 
 export interface ServeOptions extends TcpListenOptions {
   /** Told after each attempt, and when the address is lost. */
   readonly onState: (address: Ip, isListening: boolean) => void;
+  readonly udp: UdpTransport;
   readonly log: Log;
 }
 
@@ -19,12 +20,12 @@ const maxRetryMs = 5_000;
  * yet, or another server on it: that is reported once, and tried again with growing pauses.
  */
 export async function serveAddress(options: ServeOptions, signal: AbortSignal): Promise<void> {
-  const { address, port, onState, log } = options;
+  const { address, port, respond, onState, log } = options;
   let retryMs = firstRetryMs;
   let reported = "";
   while (!signal.aborted) {
     try {
-      await using udp = await listenUdp(options);
+      await using udp = await options.udp.listen(address, port, respond);
       await using tcp = await listenTcp(options);
       log.info({ address, port }, "DNS address bound");
       onState(address, true);

@@ -55,8 +55,18 @@ export class SharedTraffic {
 
   /** An answer that leaves. */
   count(transport: Transport, elapsedMs: number, octets: number): void {
-    this.#durations[transport].observe(elapsedMs / 1000);
-    this.#sizes[transport].observe(octets);
+    this.countDuration(transport, elapsedMs, 1);
+    this.countSize(transport, octets, 1);
+  }
+
+  /** `answers` that took so long each. */
+  countDuration(transport: Transport, elapsedMs: number, answers: number): void {
+    this.#durations[transport].observe(elapsedMs / 1000, answers);
+  }
+
+  /** `answers` of so many octets each. */
+  countSize(transport: Transport, octets: number, answers: number): void {
+    this.#sizes[transport].observe(octets, answers);
   }
 
   read(): Readonly<Record<Transport, TrafficReading>> {

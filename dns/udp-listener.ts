@@ -17,7 +17,7 @@ export interface Listener extends AsyncDisposable {
 }
 
 // A burst of a whole node's pods; the kernel's net.core.rmem_max cuts it down.
-const receiveBufferOctets = 4 << 20;
+export const receiveBufferOctets = 4 << 20;
 
 /** Answers on one address over UDP. Rejects when it cannot be bound. */
 export async function listenUdp(options: ListenOptions): Promise<Listener> {

@@ -9,6 +9,7 @@ export interface WorkerStart extends Omit<DnsOptions, "log" | "podBook" | "worke
   readonly counters: SharedArrayBuffer;
   readonly traffic: SharedArrayBuffer;
   readonly upstreamStats: SharedArrayBuffer;
+  readonly descriptors: SharedArrayBuffer;
 }
 
 export type ToWorker =

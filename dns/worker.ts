@@ -1,11 +1,13 @@
 // The resolver's own thread: the daemon's work on the main thread never delays an answer.
 import { randomInt } from "node:crypto";
+import { once } from "node:events";
 import { parentPort, type MessagePort, workerData } from "node:worker_threads";
 import type { Ip } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
 import type { Clock, Random } from "../core/clock.ts";
 import { describeError } from "../core/error.ts";
 import type { Log, LogFields } from "../core/log.ts";
+import { threadsClock } from "../kernel/clock.ts";
 import { assemble, type Parts } from "./assembly.ts";
 import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
@@ -13,16 +15,18 @@ import { parseName } from "./name.ts";
 import { PodDirectory } from "./pod-directory.ts";
 import type { Resolve } from "./resolver.ts";
 import { createResponder } from "./responder.ts";
+import { SharedDescriptors } from "./shared-descriptors.ts";
 import { serveAddress } from "./socket.ts";
 import { observedResponder } from "./observed-responder.ts";
 import { QueryLog, type QueryLogSettings } from "./query-log.ts";
 import { SharedTraffic } from "./traffic.ts";
 import { SharedUpstreamStats } from "./upstream-stats.ts";
+import { openUdpTransport } from "./udp-transport.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { Zone } from "./zone.ts";
 import { ttlLookup } from "./zone-ttl.ts";
 
-const clock: Clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
+const clock: Clock = threadsClock;
 // Ids of queries must not be guessable (RFC 5452).
 const random: Random = { below: (limit) => randomInt(limit) };
 
@@ -60,11 +64,16 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   let resolver = assemble(parts, start.upstreams);
   const resolve: Resolve = (query) => resolver(query);
   const isAllowed = clientFilter(start.clients);
-  const respond = observedResponder(createResponder({ resolve, isAllowed, counters, log }), {
-    traffic,
-    clock,
-    ...(start.queryLog && { queryLog: queryLog(start.queryLog, post) }),
-  });
+  const descriptors = new SharedDescriptors(start.descriptors);
+  await using udp = await openUdpTransport({ start, domain, counters, descriptors, log });
+  const respond = observedResponder(
+    createResponder({ resolve, isAllowed, counters, log, ...udp.observer }),
+    {
+      traffic,
+      clock,
+      ...(start.queryLog && { queryLog: queryLog(start.queryLog, post) }),
+    },
+  );
 
   port.on("message", (message: ToWorker) => {
     if (message.kind === "stop") {
@@ -73,29 +82,23 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     }
     if (message.kind === "upstreams") {
       resolver = assemble(parts, message.upstreams);
+      udp.upstreamsChanged();
       return;
     }
     if (message.kind === "pods") {
-      zone.refresh(pods.apply(message.update));
+      udp.podsChanged(zone.refresh(pods.apply(message.update)), pods);
       post({ kind: "podsApplied", turn: message.turn });
       return;
     }
     zone.apply(message.update);
+    udp.zoneChanged(message.update);
     post({ kind: "applied", revision: message.update.revision });
   });
   const onState = (address: Ip, isListening: boolean): void =>
     post({ kind: "state", address, isListening });
-  await Promise.all(
-    start.addresses.map((address) =>
-      serveAddress(
-        { address, port: start.port, respond, isAllowed, counters, onState, log },
-        stop.signal,
-      ),
-    ),
-  );
-  if (!stop.signal.aborted) {
-    await new Promise((resolve) => stop.signal.addEventListener("abort", resolve));
-  }
+  const common = { port: start.port, respond, isAllowed, counters, udp, onState, log };
+  await Promise.all(start.addresses.map((address) => serveAddress({ ...common, address }, signal)));
+  if (!signal.aborted) await once(signal, "abort");
   port.close();
 }
 

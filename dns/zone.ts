@@ -33,12 +33,14 @@ export type ZoneAnswer =
       readonly kind: "records";
       readonly answers: readonly ResourceRecord[];
       readonly additionals: readonly ResourceRecord[];
+      /** The answer is that of this service, and of nothing else. */
+      readonly service?: Name;
     }
   /** An ExternalName service: whoever asked for anything else than the CNAME goes on at `target`. */
   | { readonly kind: "alias"; readonly record: ResourceRecord; readonly target: Name }
   /** The name exists, with other types than asked. */
-  | { readonly kind: "nodata"; readonly soa: ResourceRecord }
-  | { readonly kind: "nxdomain"; readonly soa: ResourceRecord }
+  | { readonly kind: "nodata"; readonly soa: ResourceRecord; readonly service?: Name }
+  | { readonly kind: "nxdomain"; readonly soa: ResourceRecord; readonly service?: Name }
   /** It is not known yet: the source has not delivered all it has. */
   | { readonly kind: "unready" }
   /** Another's name. */
@@ -81,9 +83,9 @@ export class Zone {
     this.#isInSync = update.isInSync;
   }
 
-  /** Whether endpoints at these addresses are withheld is another matter now. */
-  refresh(addresses: Iterable<Ip>): void {
-    this.#services.refresh(addresses);
+  /** Whether endpoints at these addresses are withheld is another matter now. Keys of their services. */
+  refresh(addresses: Iterable<Ip>): ReadonlySet<string> {
+    return this.#services.refresh(addresses);
   }
 
   /** For what a name of the domain, folded, has not. */
@@ -102,15 +104,17 @@ export class Zone {
     if (alias !== undefined && labels.length === 2) return this.#aliasAnswer(question, alias);
     const found = this.#find(tree, labels, service);
     if (found === "unready") return { kind: "unready" };
-    if (found === undefined) return { kind: "nxdomain", soa: this.#soa(this.#domain, name) };
+    const owner = service && { service: service.name };
+    if (found === undefined)
+      return { kind: "nxdomain", soa: this.#soa(this.#domain, name), ...owner };
     const ttl = tree === "dns-version" ? versionTtl : this.#ttlOf(name);
     const answers = recordsOf(question, rotate(found.get(question.type) ?? [], random), ttl);
     if (answers.length > 0) {
-      return { kind: "records", answers, additionals: this.#glue(answers, service) };
+      return { kind: "records", answers, additionals: this.#glue(answers, service), ...owner };
     }
     // A headless service's slice of the family asked for may still be to come.
     if (!this.#isInSync && service?.isHeadless) return { kind: "unready" };
-    return { kind: "nodata", soa: this.#soa(this.#domain, name) };
+    return { kind: "nodata", soa: this.#soa(this.#domain, name), ...owner };
   }
 
   #find(

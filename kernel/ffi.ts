@@ -26,6 +26,19 @@ export interface SystemCalls {
   close(fd: number): number;
 }
 
+/** The calls for many datagrams at once, with results as {@link SystemCalls} has them. */
+export interface DatagramCalls {
+  /** `headers` holds `count` struct mmsghdr; how many messages were received. */
+  recvmmsg(fd: number, headers: Uint8Array, count: number, flags: number): number;
+  /** How many were sent: fewer when one cannot be, whose error the next call has. */
+  sendmmsg(fd: number, headers: Uint8Array, count: number, flags: number): number;
+  /** `data` to the address, as one message. */
+  sendto(fd: number, data: Uint8Array, to: Uint8Array, flags: number): number;
+  /** `fds` holds `count` struct pollfd; how many have something to tell. Blocks the thread. */
+  poll(fds: Uint8Array, count: number, timeoutMs: number): number;
+  eventfd(initial: number, flags: number): number;
+}
+
 const c = koffi.load(null);
 
 const native = {
@@ -48,6 +61,16 @@ const native = {
   close: c.func("int close(int fd)"),
 };
 
+const nativeDatagrams = {
+  recvmmsg: c.func("int recvmmsg(int fd, void *headers, uint32_t count, int flags, void *timeout)"),
+  sendmmsg: c.func("int sendmmsg(int fd, void *headers, uint32_t count, int flags)"),
+  sendto: c.func(
+    "intptr_t sendto(int fd, const void *data, size_t length, int flags, const void *to, uint32_t toLength)",
+  ),
+  poll: c.func("int poll(void *fds, unsigned long count, int timeout)"),
+  eventfd: c.func("int eventfd(uint32_t initial, int flags)"),
+};
+
 const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
 
 export const systemCalls: SystemCalls = {
@@ -67,6 +90,23 @@ export const systemCalls: SystemCalls = {
   flock: (fd, operation) => orErrno(native.flock(fd, operation)),
   close: (fd) => orErrno(native.close(fd)),
 };
+
+export const datagramCalls: DatagramCalls = {
+  recvmmsg: (fd, headers, count, flags) =>
+    orErrno(nativeDatagrams.recvmmsg(fd, headers, count, flags, null)),
+  sendmmsg: (fd, headers, count, flags) =>
+    orErrno(nativeDatagrams.sendmmsg(fd, headers, count, flags)),
+  sendto: (fd, data, to, flags) =>
+    orErrno(nativeDatagrams.sendto(fd, data, data.length, flags, to, to.length)),
+  poll: (fds, count, timeoutMs) => orErrno(nativeDatagrams.poll(fds, count, timeoutMs)),
+  eventfd: (initial, flags) => orErrno(nativeDatagrams.eventfd(initial, flags)),
+};
+
+/**
+ * Where the memory lies, for structures that point into it. It must outlive them, and have more than
+ * 64 octets: V8 moves smaller ones.
+ */
+export const addressOf = (memory: Uint8Array): bigint => koffi.address(memory);
 
 export interface Polling extends Disposable {
   /** No call any more until `resume`. */

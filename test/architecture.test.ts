@@ -21,7 +21,7 @@ const allowed: Readonly<Record<string, Allowed>> = {
   ipam: { folders: ["core", "kernel"], packages: ["ip-cidr", "valibot"], node: "any" },
   // execa: delegated IPAM plugins, loaded when one must run (99 ms).
   attach: { folders: ["core", "ipam", "kernel"], packages: ["valibot", "execa"], node: "any" },
-  dns: { folders: ["core"], packages: [], node: "any" },
+  dns: { folders: ["core", "kernel"], packages: [], node: "any" },
   plugin: { folders: ["core", "attach", "ipam", "kernel"], packages: [], node: "any" },
   daemon: {
     folders: ["core", "kernel", "ipam", "attach", "dns"],

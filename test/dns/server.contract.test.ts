@@ -1,6 +1,6 @@
 // The resolver as the daemon sees it: publishing, counters, life and death of its thread.
 import { join } from "node:path";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
@@ -200,25 +200,39 @@ describe("startDns()", () => {
     }
   });
 
-  test("serves from a bundle, whose worker is where the option says", async () => {
+  // As scripts/build.ts makes it. Without koffi beside it the bundle answers too, one by one.
+  test.each([
+    { has: "koffi", warnings: [] },
+    { has: "nothing", warnings: ["Answering over UDP one datagram at a time"] },
+  ])("serves from a bundle with $has beside it", async ({ has, warnings }) => {
     const directory = await mkdtemp(join(tmpdir(), "fairlead-dns-"));
     try {
-      const outfile = join(directory, "dns-worker.js");
-      await build({
-        entryPoints: [join(import.meta.dirname, "../../dns/worker.ts")],
-        bundle: true,
-        platform: "node",
-        format: "esm",
-        outfile,
-        banner: {
-          js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
-        },
-        logLevel: "silent",
-      });
+      const root = join(import.meta.dirname, "../..");
+      for (const [name, source] of [
+        ["dns-worker", "dns/worker.ts"],
+        ["dns-packet-thread", "dns/packet-thread.ts"],
+      ] as const) {
+        await build({
+          entryPoints: { [name]: join(root, source) },
+          bundle: true,
+          platform: "node",
+          format: "esm",
+          splitting: true,
+          outdir: directory,
+          external: ["koffi"],
+          logLevel: "silent",
+        });
+      }
       await writeFile(join(directory, "package.json"), '{"type":"module"}');
-      await using server = await startTestDns({ workerUrl: pathToFileURL(outfile) });
+      if (has === "koffi")
+        await symlink(join(root, "node_modules"), join(directory, "node_modules"));
+      const workerUrl = pathToFileURL(join(directory, "dns-worker.js"));
+      const said: string[] = [];
+      const log = { ...silentLog, warn: (_: object, message: string) => void said.push(message) };
+      await using server = await startTestDns({ workerUrl, log });
       server.publish(fixtureSnapshot());
       await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
+      expect(said).toEqual(warnings);
     } finally {
       await rm(directory, { recursive: true });
     }

@@ -11,6 +11,7 @@ import { listenTcp } from "../../dns/tcp-listener.ts";
 import type { Responder } from "../../dns/responder.ts";
 import type { DnsServer } from "../../dns/server.ts";
 import { serveAddress } from "../../dns/socket.ts";
+import { plainTransport } from "../../dns/udp-transport.ts";
 import { cidr, ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { ask, askUntil, ownAddress, startTestDns, testPort, testTarget } from "./test-server.ts";
@@ -357,7 +358,8 @@ describe("over TCP", () => {
 describe("an address that cannot be bound", () => {
   test("is reported once, and taken when it becomes free", async () => {
     const address = ip(ownAddress(4));
-    const common = { address, port: testPort, counters: new SharedCounters() };
+    const counters = new SharedCounters();
+    const common = { address, port: testPort, counters, udp: plainTransport(counters) };
     const options = { ...common, respond: () => undefined, isAllowed: () => true };
     const warnings: string[] = [];
     const log = {
