@@ -159,10 +159,12 @@ async function attach(
     sandbox,
     wiring,
     made: early,
+    signal,
     onChosen: (chosen) =>
       scope.records.write({ ...record, wired: { wiring: chosen, dns, ...given } }),
   });
-  await scope.announcer.announce({ ...record, wired: { wiring: made, dns, ...given } });
+  // Not waited for: the resolver goes by it before the pod can ask.
+  void scope.announcer.announce({ ...record, wired: { wiring: made, dns, ...given } });
   return resultOf(key, netns, made, dns);
 }
 
@@ -182,7 +184,7 @@ async function makeBarePair(
 ): Promise<PairIndexes> {
   await scope.reaper.whenGone(hostInterfaceName(pair.request.key), []);
   signal.throwIfAborted();
-  const { hostIndex, podIndex } = await makePair(scope, { ...pair, onChosen: () => {} });
+  const { hostIndex, podIndex } = await makePair(scope, { ...pair, signal, onChosen: () => {} });
   return { hostIndex, podIndex };
 }
 
@@ -200,7 +202,7 @@ async function resultIfWhole(
   const { key, netns } = request;
   const problems = await problemsOf(scope, { request, previous, sandbox }, signal);
   if (previous.wired !== undefined && problems.length === 0) {
-    await scope.announcer.announce({ ...previous, wired: previous.wired });
+    void scope.announcer.announce({ ...previous, wired: previous.wired });
     return resultOf(key, netns, previous.wired.wiring, previous.wired.dns);
   }
   scope.log.info({ ...key, netns, problems }, "an earlier attachment is not whole: made again");

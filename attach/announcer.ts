@@ -5,6 +5,7 @@ import type { WiredRecord } from "./records.ts";
 /**
  * Who tells others of this node's pods: the resolver, in the daemon. Nobody is told of a pod that cannot
  * be reached yet, nor of one that is going. Each resolves when what others are told goes by it; none fails.
+ * A DEL waits for that; an ADD need not, for its pod asks later.
  */
 export interface Announcer {
   /** Of an attachment that is being made. */

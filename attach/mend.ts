@@ -2,7 +2,7 @@ import { diffByKey } from "../core/diff.ts";
 import { KernelError } from "../core/error.ts";
 import { type Finding, formatFound } from "../core/finding.ts";
 import { formatChange } from "../core/format-change.ts";
-import { hostInterfaceName, routeProtocol } from "../core/names.ts";
+import { hostInterfaceName, isEndingGroup, routeProtocol } from "../core/names.ts";
 import type { Link, LinkSettings, Route } from "../core/network.ts";
 import { neighborKind, type ObjectKind, routeKind } from "../core/object-kind.ts";
 import type { AttachScope } from "./context.ts";
@@ -72,6 +72,8 @@ function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Findin
   const device = hostInterfaceName(key);
   const link = kernel.link(device);
   if (record?.wired === undefined || link?.index !== record.wired.wiring.hostIndex) return [];
+  // A DEL took it down, and did not come to its end.
+  if (isEndingGroup(link.group)) return [];
   const wiring = ofThisNode(scope, record.wired.wiring);
   const { host } = wire(key, wiring);
   const findings = [...linkFindings(scope, host, wiring, link), ...objectFindings(scope, host)];

@@ -9,6 +9,7 @@ import type { Change } from "../core/network.ts";
 import type { Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
+import { finishEnding } from "./finish-ending.ts";
 import { openHostPorts } from "./host-ports.ts";
 import { type AddPlan, planAdd, planContents } from "./plan.ts";
 import { refuseUsed } from "./used-addresses.ts";
@@ -20,6 +21,7 @@ export interface PairRequest {
   readonly wiring: Omit<Wiring, keyof PairIndexes>;
   /** A pair made before, without addresses: the rest is put on it. */
   readonly made?: PairIndexes | undefined;
+  readonly signal: AbortSignal;
   /** Told before the kernel is touched, each time: what it is about to be asked for. */
   readonly onChosen: (wiring: Wiring) => void;
 }
@@ -40,7 +42,7 @@ const runningDeadlineMs = 2_000;
  */
 export async function makePair(
   scope: AttachScope,
-  { request, sandbox, wiring, made, onChosen }: PairRequest,
+  { request, sandbox, wiring, made, signal, onChosen }: PairRequest,
 ): Promise<Wiring> {
   for (let attempt = 1; ; attempt++) {
     const chosen = { ...wiring, ...(made ?? chooseIndexes(scope.random)) };
@@ -60,7 +62,7 @@ export async function makePair(
       const isTaken = hasErrno(cause, "EEXIST", "EBUSY") && attempt < attemptLimit;
       if (isTaken)
         refuseUsed(scope.kernel, hostInterfaceName(request.key), chosen.addresses, cause);
-      if (!isTaken || !(await makeWay(scope, request, sandbox, chosen))) {
+      if (!isTaken || !(await makeWay(scope, { request, sandbox, wiring: chosen, signal }))) {
         throw new CniError(
           CniCode.internal,
           `Cannot make interface "${request.key.ifName}" in "${request.netns}"`,
@@ -95,9 +97,12 @@ const chooseIndexes = (random: Random): PairIndexes => ({
  */
 async function makeWay(
   scope: AttachScope,
-  { key, netns }: AttachmentRequest,
-  sandbox: Sandbox,
-  wiring: Wiring,
+  {
+    request: { key, netns },
+    sandbox,
+    wiring,
+    signal,
+  }: Pick<PairRequest, "request" | "sandbox" | "signal"> & { readonly wiring: Wiring },
 ): Promise<boolean> {
   const host = scope.kernel.link(hostInterfaceName(key));
   // The pair itself was made; what exists already is somebody's route, or address.
@@ -109,7 +114,8 @@ async function makeWay(
     return true;
   }
   // One of the indexes is taken: others are drawn.
-  if (sandbox.link(key.ifName) === undefined) return true;
+  const podEnd = sandbox.link(key.ifName);
+  if (podEnd === undefined || (await finishEnding(scope, podEnd, signal))) return true;
   throw new CniError(
     CniCode.interfaceTaken,
     `Cannot add interface "${key.ifName}" to "${netns}": it has one already that is not this attachment's`,

@@ -98,4 +98,6 @@ describe("planAdd()", () => {
 });
 
 test("planDel() takes the interface down, and all that leads over it", () =>
-  expect(text(planDel(key))).toMatchInlineSnapshot(`"ip link set dev fld20df175a181 down"`));
+  expect(text(planDel(key))).toMatchInlineSnapshot(
+    `"ip link set dev fld20df175a181 group 1718419456 down"`,
+  ));

@@ -1,5 +1,5 @@
 // An attachment's wiring as changes: ADD makes them, DEL takes them back.
-import { type AttachmentKey, hostInterfaceName } from "../core/names.ts";
+import { type AttachmentKey, endingGroup, hostInterfaceName } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import { type WiredEnd, type Wiring, hasHostPorts, wire } from "./wiring.ts";
 
@@ -67,10 +67,15 @@ export function planContents(key: AttachmentKey, wiring: Wiring): AddPlan {
 
 /**
  * What ends a pod's traffic at once: its interface down, with which the kernel withdraws the routes and
- * neighbors over it. The interface itself is removed afterwards, with others (Kernel.reap).
+ * neighbors over it. The interface itself is removed afterwards, with others (Kernel.reap), by its group
+ * also when whoever took it down was killed.
  */
 export const planDel = (key: AttachmentKey): readonly Change[] => [
-  { kind: "set-link", device: hostInterfaceName(key), settings: { isUp: false } },
+  {
+    kind: "set-link",
+    device: hostInterfaceName(key),
+    settings: { isUp: false, group: endingGroup },
+  },
 ];
 
 /** What hangs on one end, in the order in which it can be made. */

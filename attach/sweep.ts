@@ -1,7 +1,12 @@
 import { setTimeout } from "node:timers/promises";
 import { ownIpamType } from "../core/cni/config.ts";
 import { KernelError, toError } from "../core/error.ts";
-import { type IfName, hostInterfaceName, isPodHostInterface } from "../core/names.ts";
+import {
+  type IfName,
+  hostInterfaceName,
+  isEndingGroup,
+  isPodHostInterface,
+} from "../core/names.ts";
 import type { Lease } from "../ipam/ipam.ts";
 import { validityOf } from "../ipam/lease.ts";
 import { releaseRecorded } from "./addresses.ts";
@@ -23,7 +28,7 @@ const namespacePollMs = 20;
 
 /**
  * Removes what nobody will ask about again: attachments whose sandbox is gone (a runtime that crashed
- * sends no DEL), and interfaces whose removal was cut short. For the daemon's start, while attach.lock
+ * sends no DEL), those whose DEL was cut short, and interfaces whose removal was cut short. For the daemon's start, while attach.lock
  * is held exclusive. What cannot be told is left: DEL and GC find it.
  */
 export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<SweepReport> {
@@ -36,7 +41,9 @@ export async function sweep(scope: AttachScope, signal: AbortSignal): Promise<Sw
   const giveUpAtMs = scope.clock.monotonicMs() + namespaceGraceMs;
   let attachments = 0;
   for (const record of list.records) {
-    if (await isSandboxGone(scope, record, giveUpAtMs, signal)) {
+    const isOver =
+      isEnding(scope, record) || (await isSandboxGone(scope, record, giveUpAtMs, signal));
+    if (isOver) {
       if (await removeForgotten(scope, record, signal)) attachments++;
     }
   }
@@ -68,6 +75,12 @@ export async function freeUnrecorded(
     log.info({ network, leases: freed.length }, "freed the leases of an earlier boot");
   }
   return freed.length;
+}
+
+/** Its DEL began, and was killed. */
+function isEnding({ kernel }: AttachScope, { key }: AttachmentRecord): boolean {
+  const link = kernel.link(hostInterfaceName(key));
+  return link !== undefined && isEndingGroup(link.group);
 }
 
 /**

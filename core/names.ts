@@ -14,6 +14,10 @@ export const routeProtocol = 76;
 export const nftTableName = "fairlead";
 /** The VXLAN device. */
 export const vxlanDevice = ifNameLiteral("fl-vxlan");
+/** Links that go at the same time are in one of these groups, "fl" and a number. Nobody else uses them. */
+export const removalGroups = { first: 0x666c_0000, count: 0x1_0000 } as const;
+/** Of an attachment's host interface since its DEL began: it is down, and never comes up again. */
+export const endingGroup = 0x666d_0000;
 /** The loopback device of every network namespace. */
 export const loopbackDevice = ifNameLiteral("lo");
 /** Prefix of every interface that is ours. */
@@ -44,6 +48,11 @@ export const hostInterfaceName = (key: AttachmentKey): IfName =>
   ifNameLiteral(`${interfacePrefix}${attachmentHash(key)}`);
 
 export const isPodHostInterface = (name: string): boolean => /^fl[0-9a-f]{12}$/.test(name);
+
+/** Whether a link of this group is being removed, or is to be, by whoever finds it. */
+export const isEndingGroup = (group: number): boolean =>
+  group === endingGroup ||
+  (group >= removalGroups.first && group < removalGroups.first + removalGroups.count);
 
 /** The pair's MAC addresses: a function of the attachment, so that a repeated ADD gives them again. */
 export const attachmentMacs = (key: AttachmentKey): { readonly host: Mac; readonly pod: Mac } => ({

@@ -3,7 +3,7 @@
 // configuration, so that groups on several sockets wait at the same time: a hundred links go in 140 ms
 // one group of 16 after another, in 80 ms on three sockets, and an ADD in between waits no longer.
 import { KernelError, toError } from "../core/error.ts";
-import type { IfName } from "../core/names.ts";
+import { type IfName, removalGroups } from "../core/names.ts";
 import { writeRemoveGroup, writeSetGroup } from "./link.ts";
 import { batchOf } from "./message.ts";
 import type { NetlinkSocket } from "./netlink.ts";
@@ -15,9 +15,6 @@ import type { NetlinkSocket } from "./netlink.ts";
 const largestGroup = 16;
 /** How many groups go at the same time. Each takes a thread of Node's pool, which has four. */
 const laneLimit = 3;
-/** Groups of links about to be removed: "fl" and a number. Nobody else uses them. */
-const firstGroup = 0x666c_0000;
-const groupCount = 0x1_0000;
 
 interface Doomed {
   readonly device: IfName;
@@ -90,7 +87,7 @@ export class Reaper implements Disposable {
   }
 
   async #removeGroup(socket: NetlinkSocket, devices: readonly IfName[]): Promise<void> {
-    const group = firstGroup + (this.#groups++ % groupCount);
+    const group = removalGroups.first + (this.#groups++ % removalGroups.count);
     const failures = await socket.sendOffLoop(
       batchOf((batch) => {
         for (const device of devices) writeSetGroup(batch, device, group);
