@@ -1,14 +1,28 @@
 // Who claims what, kept from cluster to cluster: whether anything is claimed twice is known without
 // looking at all nodes again.
-import { type Cidr, type Family, cidrPrefixLength, familyOf, type Ip } from "../address.ts";
+import {
+  type Cidr,
+  type Family,
+  cidrContains,
+  cidrPrefixLength,
+  familyOf,
+  type Ip,
+} from "../address.ts";
 import type { Node } from "./model.ts";
 
 export class Claims {
   readonly #nodes = new Set<Node>();
   readonly #counts = new Map<Ip | Cidr, number>();
   readonly #lengths: Readonly<Record<Family, Map<number, number>>> = { 4: new Map(), 6: new Map() };
+  readonly #clusterCidrs: readonly Cidr[];
   /** Claims beyond the first of each. */
   #repeated = 0;
+  /** Nodes' addresses that lie in the pods' networks. */
+  #amongPods = 0;
+
+  constructor(clusterCidrs: readonly Cidr[]) {
+    this.#clusterCidrs = clusterCidrs;
+  }
 
   /** Makes it be the claims of these nodes. */
   follow(nodes: readonly Node[]): void {
@@ -31,6 +45,11 @@ export class Claims {
     return this.#repeated > 0;
   }
 
+  /** A node's own address that is one of the pods' networks. */
+  get hasAddressAmongPods(): boolean {
+    return this.#amongPods > 0;
+  }
+
   /** The prefix lengths of all pod CIDRs: in practice one per family. */
   get lengths(): Readonly<Record<Family, ReadonlySet<number>>> {
     return { 4: new Set(this.#lengths[4].keys()), 6: new Set(this.#lengths[6].keys()) };
@@ -46,6 +65,9 @@ export class Claims {
       if (before + step === 0) this.#counts.delete(claim);
       else this.#counts.set(claim, before + step);
       if (Math.max(before, before + step) > 1) this.#repeated += step;
+    }
+    for (const address of addresses) {
+      if (this.#clusterCidrs.some((cidr) => cidrContains(cidr, address))) this.#amongPods += step;
     }
     for (const podCidr of podCidrs) {
       const lengths = this.#lengths[familyOf(podCidr)];

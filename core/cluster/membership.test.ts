@@ -57,6 +57,37 @@ describe("settleMembership()", () => {
     expect(claims(nodes)).toEqual({ a: [older], b: [] });
   });
 
+  test.each([
+    ["10.244.1.7", "another node's"],
+    ["10.244.2.9", "its own"],
+  ])("refuses a pod CIDR with the address %s, %s, also when it comes later", (address) => {
+    const settle = membershipSettler(cluster);
+    const [a, b] = [
+      aNode("a", "192.0.2.1", "10.244.1.0/24"),
+      aNode("b", "192.0.2.2", "10.244.2.0/24"),
+    ];
+    const moved = aNode("b", address, "10.244.2.0/24");
+    const said = (nodes: readonly Node[]) => settle(nodes, []).problems.map((one) => one.message);
+    expect(said([a, b])).toEqual([]);
+    const [refused, whose] = address.startsWith("10.244.1")
+      ? ["10.244.1.0/24", "a"]
+      : ["10.244.2.0/24", "b"];
+    expect(said([a, moved])).toEqual([
+      `Cannot use pod CIDR ${refused} of Node ${whose}: ${address} in it is the address of Node b`,
+    ]);
+    expect(settle([a, moved], []).nodes.get(whose)?.podCidrs).toEqual([]);
+    expect(said([a, b])).toEqual([]);
+  });
+
+  test("keeps a node's address that is in the pods' networks and in nobody's pod CIDR", () => {
+    const nodes = [
+      aNode("a", "10.244.9.1", "10.244.1.0/24"),
+      aNode("b", "10.244.9.2", "10.244.2.0/24"),
+    ];
+    expect(messages(nodes)).toEqual([]);
+    expect(claims(nodes)).toEqual({ a: ["10.244.1.0/24"], b: ["10.244.2.0/24"] });
+  });
+
   test("refuses only the claim that is wrong", () => {
     const podCidrs = [cidr("10.99.1.0/24"), cidr("fd00:10:244:1::/64")];
     const nodes = [aNode("a", "192.0.2.1", "10.244.1.0/24", { podCidrs })];

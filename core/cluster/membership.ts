@@ -34,7 +34,8 @@ export interface MembershipProblem {
 
 /**
  * Settles the nodes' claims. Of two nodes with overlapping pod CIDRs, or with the same address, the
- * older (creationTimestamp; none counts as newest) wins, then the one whose name sorts first.
+ * older (creationTimestamp; none counts as newest) wins, then the one whose name sorts first. A pod CIDR
+ * with a node's address in it is nobody's: a pod's route would cut that node off.
  * @param clusterCidrs of all pools: a pod CIDR outside them is refused.
  */
 export const settleMembership = (
@@ -51,7 +52,7 @@ export type SettleMembership = (nodes: Iterable<Node>, pods: Iterable<Pod>) => M
  */
 export function membershipSettler(clusterCidrs: readonly Cidr[]): SettleMembership {
   const judged = new WeakMap<Node, Judged>();
-  const claims = new Claims();
+  const claims = new Claims(clusterCidrs);
   const judge = (node: Node): Judged => {
     const known = judged.get(node);
     if (known !== undefined) return known;
@@ -91,7 +92,8 @@ function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged {
     podCidr !== undefined &&
     others.length === 0 &&
     addresses.length > 0 &&
-    clusterCidrs.some((clusterCidr) => cidrContains(clusterCidr, podCidr));
+    clusterCidrs.some((clusterCidr) => cidrContains(clusterCidr, podCidr)) &&
+    !addresses.some((address) => cidrContains(podCidr, address));
   if (isPlain) return { member: node, problems: none };
   const { settled, problems } = settleContested([node], clusterCidrs);
   const member = settled.get(node.name) ?? node;
@@ -117,9 +119,9 @@ function settleAlone(nodes: readonly Node[], judge: (node: Node) => Judged): Set
 const byNode = (a: MembershipProblem, b: MembershipProblem): number =>
   a.node === b.node ? 0 : a.node < b.node ? -1 : 1;
 
-/** True when two nodes claim the same address, or overlapping pod CIDRs, or may do so. */
+/** True when two nodes claim the same address, or overlapping pod CIDRs, one in the other, or may do so. */
 function isContested(claims: Claims, nodes: readonly Node[]): boolean {
-  if (claims.hasRepeated) return true;
+  if (claims.hasRepeated || claims.hasAddressAmongPods) return true;
   const { lengths } = claims;
   // Networks of one length, which are others, do not overlap.
   if (lengths[4].size < 2 && lengths[6].size < 2) return false;
@@ -187,6 +189,7 @@ function settlePodCidrs(
   report: Report,
 ): ReadonlyMap<string, readonly Cidr[]> {
   const lengths = lengthsOf(bySeniority);
+  const nodeAddresses = networksAround(bySeniority, lengths);
   /** Every granted network, and every larger one that contains a granted one → the owner's name. */
   const granted = new Map<Cidr, string>();
   const around = new Map<Cidr, string>();
@@ -196,6 +199,14 @@ function settlePodCidrs(
       const subject = `pod CIDR ${podCidr} of Node ${name}`;
       if (!clusterCidrs.some((clusterCidr) => cidrContains(clusterCidr, podCidr))) {
         report(name, `Cannot use ${subject}: expected one inside ${clusterCidrs.join(" or ")}`);
+        return false;
+      }
+      const inside = nodeAddresses.get(podCidr);
+      if (inside !== undefined) {
+        report(
+          name,
+          `Cannot use ${subject}: ${inside.address} in it is the address of Node ${inside.name}`,
+        );
         return false;
       }
       const larger = largerNetworks(podCidr, lengths);
@@ -215,6 +226,23 @@ function settlePodCidrs(
     result.set(name, own);
   }
   return result;
+}
+
+/** Every network, of the lengths that pod CIDRs have, with a node's address in it: the first one's. */
+function networksAround(
+  nodes: readonly Node[],
+  lengths: Lengths,
+): ReadonlyMap<Cidr, { readonly name: string; readonly address: Ip }> {
+  const around = new Map<Cidr, { readonly name: string; readonly address: Ip }>();
+  for (const { name, addresses } of nodes) {
+    for (const address of addresses) {
+      for (const length of lengths[familyOf(address)]) {
+        const cidr = cidrOf(address, length);
+        if (!around.has(cidr)) around.set(cidr, { name, address });
+      }
+    }
+  }
+  return around;
 }
 
 function largerNetworks(cidr: Cidr, lengths: Lengths): readonly Cidr[] {

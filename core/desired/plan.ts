@@ -1,5 +1,5 @@
 // Everything that one node should be, from the cluster, the configuration and the machine's links.
-import { type Cidr, hostCidr, type Ip } from "../address.ts";
+import { type Cidr, cidrsOverlap, hostCidr, type Ip } from "../address.ts";
 import type { Member, Membership } from "../cluster/membership.ts";
 import type { IfName } from "../names.ts";
 import { type NftTable, joinTables } from "../nft.ts";
@@ -105,6 +105,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
       ...inArea("cluster", overlay.problems),
       ...inArea("cluster", peerProblems(peers)),
       ...strayProblems(local),
+      ...linkProblems(local, underlay),
     ],
   };
 }
@@ -152,6 +153,20 @@ function tableOf(
   });
   return joinTables(masquerade, hostPortTable(settings.dnsAddresses));
 }
+
+/** What a pod has cannot be a machine's on the link: whoever is there under such an address is cut off. */
+const linkProblems = (
+  { podCidrs }: Member,
+  { device, networks }: Underlay,
+): readonly StatusProblem[] =>
+  podCidrs.flatMap((podCidr) => {
+    const network = networks.find((one) => cidrsOverlap(one, podCidr));
+    if (network === undefined) return [];
+    const message =
+      `Pod CIDR ${podCidr} of this node overlaps the network ${network} of its interface ` +
+      `"${device}": pods do not reach machines there under such addresses; expected one apart from it`;
+    return [{ area: "node", message }];
+  });
 
 const namedStrays = 5;
 
