@@ -14,7 +14,7 @@ import type { Paths } from "../core/paths.ts";
 import { RepairLedger } from "../core/repair-ledger.ts";
 import type { StatusReport } from "../core/status.ts";
 import { type DnsServer, startDns } from "../dns/server.ts";
-import { PodBook } from "../dns/pod-book.ts";
+import type { PodBook } from "../dns/pod-book.ts";
 import { siteNamesOf } from "../dns/site-names.ts";
 import { createIpamHandlers } from "../ipam/handlers.ts";
 import type { Ipam } from "../ipam/ipam.ts";
@@ -37,7 +37,13 @@ import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 import { type PairMaking, openPairMaking } from "./pair-making.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
-import { announcerTo, knowAttachments, liftingGiven } from "./pod-names.ts";
+import {
+  announcerTo,
+  knowAttachments,
+  knowPods,
+  liftingGiven,
+  type PodKnowledge,
+} from "./pod-names.ts";
 import { PutOff } from "./put-off.ts";
 import { readFileIfThere } from "./replace-file.ts";
 import { buildReport, type ReportInput } from "./report.ts";
@@ -85,14 +91,12 @@ export async function startDaemon(
   );
   let facts: NodeFacts | undefined;
   const nodeFacts = () => facts ?? readNodeFacts(paths);
-  // One store for both programs: what one of them writes, the other need not read.
-  const trackedAmong = (asked: readonly Ip[]) => context.kernel.trackedAmong(asked);
-  const ipam = openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
-  const book = new PodBook();
+  const ipam = openLeases(context);
+  // Hears of news before the reconciler: names go before the ways.
+  const names = stack.use(knowPods({ source, nodeName: config.nodeName }));
   const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
-  const attaching = { ipam, nodeFacts, announcer: announcerTo(book), ...serving };
-  const handlers = openHandlers(context, attaching);
-  const ipamHandlers = liftingGiven(createIpamHandlers({ ipam, facts: nodeFacts, log }), book);
+  const programs = openPrograms(context, { ipam, nodeFacts, names, ...serving });
+  const { handlers } = programs;
   stack.defer(() => handlers.settled());
   const firstPass = Promise.withResolvers<void>();
   const bootId = readFileSync(paths.bootId, "utf8").trim();
@@ -102,6 +106,7 @@ export async function startDaemon(
     if (isServing && facts !== undefined) files.publish(facts);
   };
   const onPass = (state: NodeState): void => {
+    names.passed(state);
     const before = facts;
     facts = factsAfter(state, { config, bootId, known: () => facts ?? knownFacts(paths) }) ?? facts;
     publish();
@@ -110,13 +115,13 @@ export async function startDaemon(
   };
   const mending = stack.use(new Mending({ handlers, ledger, clock, log }));
   const reconciler = stack.use(openReconciler(context, { source, ledger, onPass, mending }));
-  stack.use(await openCniSocket(context, { handlers, ipamHandlers, bootId, ...serving }, signal));
+  stack.use(await openCniSocket(context, { ...programs, bootId, ...serving }, signal));
   mending.start();
   await Promise.race([firstPass.promise, abortOf(signal)]);
   const care = stack.use(openLeaseCare(context, { ipam, handlers }));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
-  const dns = await openDns(context, source, book);
+  const dns = await openDns(context, source, names.book);
   if (dns !== undefined) stack.use(dns.stack);
   live.subscribe((next) => {
     reconciler.use(planSettings(next));
@@ -195,17 +200,32 @@ function openLeaseCare(
   return careForLeases({ ...context, ...parts, graceMs });
 }
 
-interface AttachParts extends Pick<AttachContext, "ipam" | "nodeFacts" | "announcer"> {
+/** One store for both programs: what one of them writes, the other need not read. */
+function openLeases({ kernel, clock, log }: StartContext): Ipam {
+  const trackedAmong = (asked: readonly Ip[]) => kernel.trackedAmong(asked);
+  return openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
+}
+
+interface AttachParts extends Pick<AttachContext, "ipam" | "nodeFacts"> {
+  readonly names: PodKnowledge;
   readonly pairs: PairMaking;
   readonly putOff: PutOff;
 }
 
-function openHandlers(
+/** What serves requests of the launcher, under either name. */
+interface Programs {
+  readonly handlers: AttachHandlers;
+  readonly ipamHandlers: CniHandlers;
+}
+
+function openPrograms(
   { paths, kernel, clock, log }: StartContext,
-  { pairs, putOff, ...parts }: AttachParts,
-): AttachHandlers {
-  return createHandlers({
-    ...parts,
+  { ipam, nodeFacts, names, pairs, putOff }: AttachParts,
+): Programs {
+  const handlers = createHandlers({
+    ipam,
+    nodeFacts,
+    announcer: announcerTo(names.book),
     kernel,
     records: openRecords({ directory: paths.attachments, clock, log }),
     clock,
@@ -215,6 +235,8 @@ function openHandlers(
     putOff: (thing) => putOff.add(thing),
     pairThread: () => pairs.thread(),
   });
+  const own = createIpamHandlers({ ipam, facts: nodeFacts, log });
+  return { handlers, ipamHandlers: liftingGiven(own, names.book) };
 }
 
 function openReconciler(
@@ -252,9 +274,7 @@ export const planSettings = ({ nodeName, network, dns }: Config): PlanSettings =
   dnsAddresses: dns.isEnabled ? dns.addresses : [],
 });
 
-interface CniServing {
-  readonly handlers: AttachHandlers;
-  readonly ipamHandlers: CniHandlers;
+interface CniServing extends Programs {
   readonly pairs: PairMaking;
   readonly putOff: PutOff;
   readonly bootId: string;

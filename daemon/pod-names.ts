@@ -7,7 +7,9 @@ import type { CniHandlers } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { attachmentHash } from "../core/names.ts";
-import type { PodBook, PodEntry, SearchList } from "../dns/pod-book.ts";
+import { PodBook, type PodEntry, type SearchList } from "../dns/pod-book.ts";
+import type { Source } from "./source/source.ts";
+import { type Pass, UnreachedPeers } from "./unreached-peers.ts";
 
 /** What the resolver is told of the attachment. */
 export function podEntryOf({ key, pod, aliases = [], wired }: WiredRecord): PodEntry {
@@ -36,6 +38,37 @@ function searchListOf({
   if (search.length === 0) return undefined;
   const ndots = options.flatMap((option) => /^ndots:(\d{1,2})$/.exec(option)?.[1] ?? []).at(-1);
   return { domains: search, ndots: ndots === undefined ? defaultNdots : Number(ndots) };
+}
+
+export interface PodKnowledge extends Disposable {
+  readonly book: PodBook;
+  /** After each pass of the reconciler. */
+  passed(state: Pass): void;
+}
+
+/** A book that follows the cluster's news: what this node knows of its own pods is for others to enter. */
+export function knowPods({
+  source,
+  nodeName,
+}: {
+  readonly source: Pick<Source, "subscribe">;
+  readonly nodeName: string;
+}): PodKnowledge {
+  const book = new PodBook();
+  const unreached = new UnreachedPeers(nodeName);
+  const tell = (): void => void book.withholdNetworks(unreached.networks);
+  const subscription = source.subscribe(({ snapshot }) => {
+    unreached.see(snapshot);
+    tell();
+  });
+  return {
+    book,
+    passed: (state) => {
+      unreached.passed(state);
+      tell();
+    },
+    [Symbol.dispose]: () => subscription[Symbol.dispose](),
+  };
 }
 
 export const announcerTo = (book: PodBook): Announcer => ({

@@ -1,6 +1,7 @@
 // What this node knows of its pods, for the resolver: who asks, what a pod's names are, and which
 // addresses no answer may name. Main thread; the resolver's thread gets what changes.
-import type { Ip } from "../core/address.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { Cidr, Ip } from "../core/address.ts";
 import type { Attachment } from "../core/cluster/attachment.ts";
 
 /** What a pod's resolv.conf says, as far as the node knows it. */
@@ -27,6 +28,8 @@ export interface PodsUpdate {
   readonly withheld: readonly Ip[];
   /** These may be named again. */
   readonly lifted: readonly Ip[];
+  /** All networks of which no answer may name an address, where they are others than before. */
+  readonly withheldNetworks?: readonly Cidr[];
 }
 
 /** Resolves when every answer from now on goes by the update, or nobody answers. */
@@ -36,6 +39,8 @@ const nothing: PodsUpdate = { isComplete: false, set: [], removed: [], withheld:
 
 /** More than the pods that a node ever had at one time; what was withheld longest ago is given up first. */
 const maxWithheld = 4096;
+/** Each is looked at for each address of a service that is asked for first. */
+const maxNetworks = 256;
 
 /**
  * An attachment that is being made is withheld, announced when it works, withdrawn before it ends. Its
@@ -45,6 +50,7 @@ export class PodBook {
   readonly #entries = new Map<string, PodEntry>();
   /** Oldest first. */
   readonly #withheld = new Set<Ip>();
+  #withheldNetworks: readonly Cidr[] = [];
   /** Their records are still there: what ended them is at work, or failed. */
   readonly #withdrawn = new Set<string>();
   #follower: PodsFollower | undefined;
@@ -56,7 +62,13 @@ export class PodBook {
 
   complete(): PodsUpdate {
     const set = [...this.#entries.values()];
-    return { isComplete: true, set, removed: [], withheld: [...this.#withheld], lifted: [] };
+    return {
+      ...nothing,
+      isComplete: true,
+      set,
+      withheld: [...this.#withheld],
+      withheldNetworks: this.#withheldNetworks,
+    };
   }
 
   isWithheld(address: Ip): boolean {
@@ -75,6 +87,14 @@ export class PodBook {
       lifted.push(oldest);
     }
     return this.#tell({ withheld: addresses, lifted });
+  }
+
+  /** Of other nodes: these, and no others. Of very many only the first. */
+  withholdNetworks(networks: readonly Cidr[]): Promise<void> {
+    const withheldNetworks = networks.slice(0, maxNetworks);
+    if (isDeepStrictEqual(withheldNetworks, this.#withheldNetworks)) return Promise.resolve();
+    this.#withheldNetworks = withheldNetworks;
+    return this.#tell({ withheldNetworks });
   }
 
   /** The addresses are somebody's who makes them work without us. */

@@ -1,5 +1,5 @@
 // The pods as the resolver's thread knows them. No I/O: updates in, answers out.
-import type { Ip } from "../core/address.ts";
+import { type Cidr, cidrContains, type Ip } from "../core/address.ts";
 import type { PodEntry, PodsUpdate, SearchList } from "./pod-book.ts";
 import { foldName, joinName, labelsOf, labelsWithin, type Name, parseName } from "./name.ts";
 
@@ -22,6 +22,12 @@ interface Network {
   readonly pods: Map<string, PodEntry[]>;
 }
 
+/** Of which it is another matter now whether they are withheld. */
+export interface WithheldChange {
+  readonly addresses: readonly Ip[];
+  readonly networks: readonly Cidr[];
+}
+
 /** Names of the cluster's domain that are no network's. */
 const otherTrees: ReadonlySet<string> = new Set(["svc", "pod", "dns", "dns-version"]);
 
@@ -31,6 +37,7 @@ export class PodDirectory {
   readonly #byAddress = new Map<string, KnownPod>();
   readonly #networks = new Map<string, Network>();
   readonly #withheld = new Set<Ip>();
+  #withheldNetworks: readonly Cidr[] = [];
   /** By their text: pods of one namespace have the same. */
   readonly #paths = new Map<string, SearchPath | undefined>();
 
@@ -38,8 +45,7 @@ export class PodDirectory {
     this.#domain = foldName(domain);
   }
 
-  /** Gives the addresses that may be named now and might not before, or the other way round. */
-  apply(update: PodsUpdate): readonly Ip[] {
+  apply(update: PodsUpdate): WithheldChange {
     const changed = new Set([...update.withheld, ...update.lifted]);
     if (update.isComplete) {
       for (const address of this.#withheld) changed.add(address);
@@ -50,7 +56,17 @@ export class PodDirectory {
     for (const entry of update.set) this.#set(entry);
     for (const address of update.lifted) this.#withheld.delete(address);
     for (const address of update.withheld) this.#withheld.add(address);
-    return [...changed];
+    return { addresses: [...changed], networks: this.#replaceNetworks(update.withheldNetworks) };
+  }
+
+  #replaceNetworks(now: readonly Cidr[] | undefined): readonly Cidr[] {
+    if (now === undefined) return [];
+    const before = this.#withheldNetworks;
+    this.#withheldNetworks = now;
+    return [
+      ...now.filter((network) => !before.includes(network)),
+      ...before.filter((network) => !now.includes(network)),
+    ];
   }
 
   /** Those whose search lists are walked, by address. */
@@ -69,7 +85,10 @@ export class PodDirectory {
   }
 
   isWithheld(address: Ip): boolean {
-    return this.#withheld.has(address);
+    return (
+      this.#withheld.has(address) ||
+      this.#withheldNetworks.some((network) => cidrContains(network, address))
+    );
   }
 
   /** Who asks from there. */
@@ -98,7 +117,7 @@ export class PodDirectory {
       const own = this.podAt(askerAddress)?.pod?.namespace;
       const near = all.filter(({ pod }) => pod !== undefined && pod.namespace === own);
       const addresses = (near.length > 0 ? near : all).flatMap((entry) => entry.addresses);
-      return [...new Set(addresses)].filter((address) => !this.#withheld.has(address));
+      return [...new Set(addresses)].filter((address) => !this.isWithheld(address));
     }
     return undefined;
   }
@@ -108,7 +127,7 @@ export class PodDirectory {
     const entry = this.podAt(address);
     const name = entry && namesOf(entry)[0];
     const zone = entry && this.#networks.get(entry.network)?.zone;
-    if (name === undefined || zone === undefined || this.#withheld.has(address)) return undefined;
+    if (name === undefined || zone === undefined || this.isWithheld(address)) return undefined;
     return joinName(name.split("."), zone);
   }
 

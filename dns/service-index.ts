@@ -1,6 +1,7 @@
-import type { Ip } from "../core/address.ts";
+import { cidrContains, type Ip } from "../core/address.ts";
 import { objectKey } from "../core/cluster/model.ts";
 import { joinName, type Name } from "./name.ts";
+import type { WithheldChange } from "./pod-directory.ts";
 import {
   hostLabel,
   type ServiceRecords,
@@ -84,9 +85,15 @@ export class ServiceIndex {
   }
 
   /** Whether these are withheld is another matter now. The keys of the services that have them. */
-  refresh(addresses: Iterable<Ip>): ReadonlySet<string> {
+  refresh({ addresses, networks }: WithheldChange): ReadonlySet<string> {
+    const within =
+      networks.length === 0
+        ? []
+        : this.#byAddress
+            .keys()
+            .filter((address) => networks.some((network) => cidrContains(network, address)));
     const keys = new Set<string>();
-    for (const address of addresses) {
+    for (const address of [...addresses, ...within]) {
       for (const key of this.#byAddress.get(address) ?? []) {
         this.#services.get(key)?.forgetRecords();
         keys.add(key);

@@ -10,6 +10,7 @@ import {
 } from "./message.ts";
 import { foldName, joinName, labelsWithin, type Name } from "./name.ts";
 import type { PodNames } from "./options.ts";
+import type { WithheldChange } from "./pod-directory.ts";
 import { addressOfReverseName, privateReverseZoneOf } from "./reverse.ts";
 import { addressSets, type RecordSets, recordsAt } from "./service-records.ts";
 import { type IndexedService, type IsWithheld, ServiceIndex } from "./service-index.ts";
@@ -84,8 +85,8 @@ export class Zone {
   }
 
   /** Whether endpoints at these addresses are withheld is another matter now. Keys of their services. */
-  refresh(addresses: Iterable<Ip>): ReadonlySet<string> {
-    return this.#services.refresh(addresses);
+  refresh(change: WithheldChange): ReadonlySet<string> {
+    return this.#services.refresh(change);
   }
 
   /** For what a name of the domain, folded, has not. */

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { PodBook } from "../../dns/pod-book.ts";
 import type { DnsServer } from "../../dns/server.ts";
 import { siteNamesOf } from "../../dns/site-names.ts";
-import { ip } from "../support/builders.ts";
+import { cidr, ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { aPod, prodSearch } from "./pods.ts";
 import { exampleWorld, type ScriptedUpstream, startUpstream } from "./scripted-upstream.ts";
@@ -159,5 +159,20 @@ describe("a pod that cannot be reached", () => {
     expect(await answersOf(service, "A")).toEqual(["A 10.244.2.20"]);
     await start();
     expect(await answersOf(service, "A")).toEqual(["A 10.244.2.20"]);
+  });
+
+  test("is in no answer while no route leads to its node, and all others are", async () => {
+    const service = "db.prod.svc.cluster.local";
+    const answers = async (): Promise<readonly string[]> =>
+      (await ask(service, "A")).answers.toSorted();
+    expect(await answers()).toEqual(["A 10.244.1.20", "A 10.244.2.20"]);
+    await book.withholdNetworks([cidr("10.244.2.0/24"), cidr("10.244.9.0/24")]);
+    expect(await answers()).toEqual(["A 10.244.1.20"]);
+    await start();
+    expect(await answers()).toEqual(["A 10.244.1.20"]);
+    await book.withholdNetworks([cidr("10.244.1.0/24")]);
+    expect(await answers()).toEqual(["A 10.244.2.20"]);
+    await book.withholdNetworks([]);
+    expect(await answers()).toEqual(["A 10.244.1.20", "A 10.244.2.20"]);
   });
 });
