@@ -105,7 +105,12 @@ export interface ConfigDefaults {
  * and each problem in it.
  */
 export const loadConfig = (path?: string): Config =>
-  configOf(loadConfigFile(path), { nodeName: hostname().toLowerCase() });
+  configOf(loadConfigFile(path), configDefaults());
+
+/** The name that the kubelet's manifest gives (conf/kubernetes/daemonset.yaml), else the machine's. */
+export const configDefaults = (): ConfigDefaults => ({
+  nodeName: process.env["FAIRLEAD_NODE_NAME"] ?? hostname().toLowerCase(),
+});
 
 /** As {@link loadConfig}, by the keys of the file. */
 export function loadConfigFile(path?: string): ConfigFile {

@@ -86,9 +86,7 @@ export async function startDaemon(
   await using stack = new AsyncDisposableStack();
   const source = stack.use(await openSource(context));
   const ledger = new RepairLedger();
-  const files = stack.use(
-    new NodeFiles({ paths, confDir: config.cni.confDir, ledger, clock, log }),
-  );
+  const files = stack.use(openNodeFiles(context, ledger));
   let facts: NodeFacts | undefined;
   const nodeFacts = () => facts ?? readNodeFacts(paths);
   const ipam = openLeases(context);
@@ -127,11 +125,13 @@ export async function startDaemon(
     reconciler.use(planSettings(next));
     dns?.follow(next);
   });
-  const report = () =>
+  const telling = stack.use(source.tell?.(() => report()));
+  const report = (): StatusReport =>
     buildReport({
       config: live.current,
       configProblems: live.problems,
       source,
+      untold: telling?.problems ?? [],
       state: reconciler.state(),
       counters: reconciler.counters,
       ledger,
@@ -147,6 +147,9 @@ export async function startDaemon(
   publish();
   return stack.move();
 }
+
+const openNodeFiles = ({ paths, config, clock, log }: StartContext, ledger: RepairLedger) =>
+  new NodeFiles({ paths, confDir: config.cni.confDir, ledger, clock, log });
 
 /** What the daemon before this one found out, in this boot. */
 function knownFacts(paths: Paths): NodeFacts | undefined {

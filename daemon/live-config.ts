@@ -1,12 +1,11 @@
 // The configuration while the daemon runs: read again when the file changes. Some keys take effect at
 // once, the others at the next start, and a broken file changes nothing; status says which.
-import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import type { StatusProblem } from "../core/status.ts";
-import { type Config, configOf, loadConfigFile } from "./config.ts";
+import { type Config, configDefaults, configOf, loadConfigFile } from "./config.ts";
 import type { ConfigFile } from "./config-schema.ts";
 import { DirectoryWatch, type WatchTiming } from "./watch.ts";
 
@@ -34,7 +33,7 @@ const usualTiming: WatchTiming = { quietMs: 50, atMostMs: 500, everyMs: 10_000 }
 
 export class LiveConfig implements Disposable {
   readonly #options: LiveConfigOptions;
-  readonly #defaults = { nodeName: hostname().toLowerCase() };
+  readonly #defaults = configDefaults();
   readonly #watch: DirectoryWatch;
   readonly #followers: ((config: Config) => void)[] = [];
   #file: ConfigFile;

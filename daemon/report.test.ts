@@ -67,6 +67,7 @@ function input(more: Partial<ReportInput> = {}): ReportInput {
   return {
     config,
     configProblems: [],
+    untold: [],
     source,
     state: { snapshot, plan, isProgrammed: true, problems: plan.problems },
     counters,

@@ -13,6 +13,8 @@ export interface ReportInput {
   /** What of its file is not in force. */
   readonly configProblems: readonly StatusProblem[];
   readonly source: Source;
+  /** What the cluster could not be told of this node. */
+  readonly untold: readonly string[];
   /** Undefined before the source's first list. */
   readonly state: NodeState | undefined;
   readonly counters: ReconcileCounters;
@@ -84,6 +86,7 @@ function problemsOf(input: ReportInput): readonly StatusProblem[] {
       ? [inArea("source")(`Waiting for the first list from ${source.location}`)]
       : []),
     ...source.state().problems.map(inArea("source")),
+    ...input.untold.map(inArea("source")),
     ...(state?.problems ?? []),
     ...files.problems,
     ...addresses.problems,

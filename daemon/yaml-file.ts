@@ -71,7 +71,8 @@ export const documentOf = (value: unknown): YamlDocument => ({
   lineOf: () => 1,
 });
 
-function withoutNulls(value: unknown): unknown {
+/** Plain data without the keys that have null. */
+export function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls);
   if (!isRecord(value)) return value;
   const result: Record<string, unknown> = {};

@@ -25,6 +25,8 @@ export interface KubernetesSourceOptions {
   /** Of this node: its pods are read, others' only where `allPods`. */
   readonly nodeName: string;
   readonly allPods: boolean;
+  /** Is given this cluster's Nodes as the API has them. */
+  readonly observeNode?: (raw: unknown) => void;
   /** Where the cluster's copy is kept; absent: nowhere. */
   readonly copyPath?: string;
   readonly clock: Clock;
@@ -112,7 +114,7 @@ class KubernetesSource implements Source {
   #copyProblem: string | undefined;
 
   constructor(options: KubernetesSourceOptions) {
-    const { client, nodeName, allPods, clock, random, log, copyPath } = options;
+    const { client, nodeName, allPods, clock, random, log, copyPath, observeNode } = options;
     this.#options = options;
     this.location = client.location;
     this.#timing = options.timing ?? usualTiming;
@@ -121,7 +123,9 @@ class KubernetesSource implements Source {
     const onChange = (): void => this.#expect();
     const objects = this.#objects;
     this.#read = kindsFor(nodeName, allPods).map(({ kind, apiVersion, resource }) => {
-      const list = new ResourceList({ kind, apiVersion, objects, onChange });
+      const observe = kind === "Node" ? observeNode : undefined;
+      const listOptions = { kind, apiVersion, objects, onChange, ...(observe && { observe }) };
+      const list = new ResourceList(listOptions);
       const watch = { client, resource, sink: list, clock, random, log, timing };
       this.#resources.use(new ResourceWatch(watch));
       return { name: resource.name, list };

@@ -4,6 +4,8 @@ import type { ClusterSource } from "../config.ts";
 import { ApiClient } from "../kubernetes/api-client.ts";
 import { inClusterAccess } from "../kubernetes/in-cluster.ts";
 import { readKubeconfig } from "../kubernetes/kubeconfig.ts";
+import { NodeVoice } from "../kubernetes/node-voice.ts";
+import { type OwnNode, readOwnNode } from "../kubernetes/own-node.ts";
 import { openKubernetesSource } from "./kubernetes-source.ts";
 import type { SourceContext } from "./open-source.ts";
 import type { Source } from "./source.ts";
@@ -21,10 +23,15 @@ export function openKubernetes(context: KubernetesContext): Source {
     kubeconfig === undefined ? inClusterAccess(process.env) : readKubeconfig(kubeconfig);
   log.info({ server: access.server, by: access.where }, "reads the cluster from Kubernetes");
   const client = new ApiClient(access, clock);
+  const { nodeName } = config;
+  let ownNode: OwnNode | undefined;
   const opened = openKubernetesSource({
     client,
-    nodeName: config.nodeName,
+    nodeName,
     allPods: config.dns.isEnabled && config.dns.pods === "verified",
+    observeNode: (raw) => {
+      ownNode = readOwnNode(raw, nodeName) ?? ownNode;
+    },
     copyPath: paths.clusterCopy,
     clock,
     random,
@@ -35,6 +42,17 @@ export function openKubernetes(context: KubernetesContext): Source {
     location: opened.location,
     state: () => opened.state(),
     subscribe: (listener) => opened.subscribe(listener),
+    tell: (standing, timing) =>
+      new NodeVoice({
+        client,
+        nodeName,
+        ownNode: () => ownNode,
+        standing,
+        clock,
+        random,
+        log,
+        ...(timing && { timing }),
+      }),
     [Symbol.dispose]: () => {
       opened[Symbol.dispose]();
       client[Symbol.dispose]();

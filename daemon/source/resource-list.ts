@@ -12,6 +12,8 @@ export interface ResourceListOptions {
   readonly objects: ObjectSet;
   /** An object, or how it stands with the resource, may be another. */
   readonly onChange: () => void;
+  /** Is given every object as the API has it. */
+  readonly observe?: (raw: unknown) => void;
 }
 
 export class ResourceList implements ResourceSink {
@@ -42,7 +44,8 @@ export class ResourceList implements ResourceSink {
   }
 
   put(raw: unknown): void {
-    const { kind, apiVersion, objects, onChange } = this.#options;
+    const { kind, apiVersion, objects, onChange, observe } = this.#options;
+    observe?.(raw);
     const key = keyOf(kind, raw);
     this.#unseen?.delete(key);
     // Of no service: made by hand, for who finds it by itself.
