@@ -140,7 +140,7 @@ async function attach(
     : undefined;
   const assignment = await reserveAddresses(scope, request, { ...record, used }, signal);
   const { addresses } = assignment;
-  void scope.announcer.withhold(addresses);
+  scope.announcer.withhold(addresses);
   const wiring = {
     ...bare,
     addresses,
@@ -163,8 +163,7 @@ async function attach(
     onChosen: (chosen) =>
       scope.records.write({ ...record, wired: { wiring: chosen, dns, ...given } }),
   });
-  // Not waited for: the resolver goes by it before the pod can ask.
-  void scope.announcer.announce({ ...record, wired: { wiring: made, dns, ...given } });
+  scope.announcer.announce({ ...record, wired: { wiring: made, dns, ...given } });
   return resultOf(key, netns, made, dns);
 }
 
@@ -202,7 +201,7 @@ async function resultIfWhole(
   const { key, netns } = request;
   const problems = await problemsOf(scope, { request, previous, sandbox }, signal);
   if (previous.wired !== undefined && problems.length === 0) {
-    void scope.announcer.announce({ ...previous, wired: previous.wired });
+    scope.announcer.announce({ ...previous, wired: previous.wired });
     return resultOf(key, netns, previous.wired.wiring, previous.wired.dns);
   }
   scope.log.info({ ...key, netns, problems }, "an earlier attachment is not whole: made again");

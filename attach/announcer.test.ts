@@ -20,8 +20,8 @@ beforeEach(() => {
     return Promise.resolve();
   };
   const announcer: Announcer = {
-    withhold: (addresses) => tell(`withhold ${addresses.join(" ")}`),
-    announce: ({ wired }) => tell(`announce ${wired.wiring.addresses.join(" ")}`),
+    withhold: (addresses) => void tell(`withhold ${addresses.join(" ")}`),
+    announce: ({ wired }) => void tell(`announce ${wired.wiring.addresses.join(" ")}`),
     withdraw: () => tell("withdraw"),
   };
   node = createNode(kernel, { announcer });

@@ -62,7 +62,7 @@ test("knowAttachments() takes over what is there, but for what is being made at 
   const { book, updates } = followed();
   let nowMs = 100_000;
   let records: AttachmentRecord[] = [aRecord(99_990)];
-  await book.withhold([ip("10.244.1.7")]);
+  book.withhold([ip("10.244.1.7")]);
   const options = { records: { list: () => ({ records, unreadable: [] }) }, log: silentLog };
   const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs };
   using _known = knowAttachments({ book, clock, ...options });
@@ -84,7 +84,7 @@ test("knowAttachments() takes over what is there, but for what is being made at 
 test("an address that another main plugin's pod gets is named again", async () => {
   const { book, updates } = followed();
   const announcer = announcerTo(book);
-  await announcer.announce(aRecord(0));
+  announcer.announce(aRecord(0));
   await announcer.withdraw(key);
   const handlers: Pick<CniHandlers, "add"> = {
     add: () =>

@@ -73,7 +73,7 @@ export function knowPods({
 
 export const announcerTo = (book: PodBook): Announcer => ({
   withhold: (addresses) => book.withhold(addresses),
-  announce: (record) => book.announce(podEntryOf(record)),
+  announce: (record) => void book.announce(podEntryOf(record), false),
   withdraw: (key) => book.withdraw(attachmentHash(key)),
 });
 
@@ -84,7 +84,7 @@ export function liftingGiven(handlers: CniHandlers, book: PodBook): CniHandlers 
     add: async (request, signal) => {
       const result = await handlers.add(request, signal);
       const given: readonly Ip[] = result.ips.map(({ address }) => address.address);
-      void book.lift(given);
+      book.lift(given);
       return result;
     },
   };

@@ -25,7 +25,7 @@ const find = (pods: PodDirectory, name: string, asker = ""): readonly string[] |
 describe("a pod's life", () => {
   test("withheld while it is made, named while it works, withheld from its end on", async () => {
     const { book, pods } = following();
-    await book.withhold(web.addresses);
+    book.withhold(web.addresses);
     expect(pods.isWithheld(ip("10.244.1.7"))).toBe(true);
     expect(find(pods, "web.fairlead")).toBeUndefined();
     await book.announce(web);
@@ -52,15 +52,15 @@ describe("a pod's life", () => {
     const { book, pods } = following();
     await book.announce(web);
     await book.withdraw(web.id);
-    await book.lift([ip("10.244.1.7"), ip("10.244.1.8")]);
+    book.lift([ip("10.244.1.7"), ip("10.244.1.8")]);
     expect(pods.isWithheld(ip("10.244.1.7"))).toBe(false);
   });
 
   test("withheld addresses are bounded: the oldest is given up", async () => {
     const { book, pods } = following();
     const many = Array.from({ length: 4097 }, (_, i) => ip(`10.0.${i >> 8}.${i & 255}`));
-    await book.withhold(many.slice(0, 4096));
-    await book.withhold(many.slice(4096));
+    book.withhold(many.slice(0, 4096));
+    book.withhold(many.slice(4096));
     expect(pods.isWithheld(many[0]!)).toBe(false);
     expect([many[1]!, many[4096]!].map((one) => pods.isWithheld(one))).toEqual([true, true]);
   });
@@ -101,7 +101,7 @@ describe("refresh()", () => {
 test("complete() is all of it, for a thread that starts anew", async () => {
   const { book } = following();
   await book.announce(web);
-  await book.withhold([ip("10.244.1.9")]);
+  book.withhold([ip("10.244.1.9")]);
   const anew = new PodDirectory(cluster);
   anew.apply({ ...book.complete(), isComplete: false, set: [aPod("old", "10.244.1.1")] });
   anew.apply(book.complete());

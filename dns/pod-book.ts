@@ -32,8 +32,11 @@ export interface PodsUpdate {
   readonly withheldNetworks?: readonly Cidr[];
 }
 
-/** Resolves when every answer from now on goes by the update, or nobody answers. */
-export type PodsFollower = (update: PodsUpdate) => Promise<void>;
+/**
+ * Resolves when every answer from now on goes by the update, or nobody answers; at once when that is not
+ * awaited. Updates take effect in their order.
+ */
+export type PodsFollower = (update: PodsUpdate, isAwaited: boolean) => Promise<void>;
 
 const nothing: PodsUpdate = { isComplete: false, set: [], removed: [], withheld: [], lifted: [] };
 
@@ -75,7 +78,8 @@ export class PodBook {
     return this.#withheld.has(address);
   }
 
-  withhold(addresses: readonly Ip[]): Promise<void> {
+  /** Takes effect before what is told later. */
+  withhold(addresses: readonly Ip[]): void {
     const lifted: Ip[] = [];
     for (const address of addresses) {
       this.#withheld.delete(address);
@@ -86,7 +90,7 @@ export class PodBook {
       this.#withheld.delete(oldest);
       lifted.push(oldest);
     }
-    return this.#tell({ withheld: addresses, lifted });
+    void this.#tell({ withheld: addresses, lifted }, false);
   }
 
   /** Of other nodes: these, and no others. Of very many only the first. */
@@ -98,16 +102,16 @@ export class PodBook {
   }
 
   /** The addresses are somebody's who makes them work without us. */
-  lift(addresses: readonly Ip[]): Promise<void> {
+  lift(addresses: readonly Ip[]): void {
     const lifted = addresses.filter((address) => this.#withheld.delete(address));
-    return lifted.length === 0 ? Promise.resolve() : this.#tell({ lifted });
+    if (lifted.length > 0) void this.#tell({ lifted }, false);
   }
 
-  announce(entry: PodEntry): Promise<void> {
+  announce(entry: PodEntry, isAwaited = true): Promise<void> {
     this.#withdrawn.delete(entry.id);
     this.#entries.set(entry.id, entry);
     const lifted = entry.addresses.filter((address) => this.#withheld.delete(address));
-    return this.#tell({ set: [entry], lifted });
+    return this.#tell({ set: [entry], lifted }, isAwaited);
   }
 
   /** An attachment that was never announced has nothing to withdraw but what is withheld already. */
@@ -141,7 +145,7 @@ export class PodBook {
     return this.#tell({ set, removed: gone.map(({ id }) => id), withheld: lost, lifted });
   }
 
-  #tell(update: Partial<PodsUpdate>): Promise<void> {
-    return this.#follower?.({ ...nothing, ...update }) ?? Promise.resolve();
+  #tell(update: Partial<PodsUpdate>, isAwaited = true): Promise<void> {
+    return this.#follower?.({ ...nothing, ...update }, isAwaited) ?? Promise.resolve();
   }
 }

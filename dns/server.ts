@@ -83,7 +83,7 @@ class ThreadedDnsServer implements DnsServer {
   constructor(options: DnsOptions) {
     this.#options = options;
     this.#feed = new ZoneFeed(options.pods === "verified");
-    options.podBook?.follow((update) => this.#sendPods(update));
+    options.podBook?.follow((update, isAwaited) => this.#sendPods(update, isAwaited));
   }
 
   /** Resolves when every address has been tried. Rejects when the first worker ends before that. */
@@ -176,7 +176,7 @@ class ThreadedDnsServer implements DnsServer {
     this.#feed.reset();
     this.#sent = undefined;
     this.#isApplying = false;
-    if (podBook !== undefined) void this.#sendPods(podBook.complete());
+    if (podBook !== undefined) void this.#sendPods(podBook.complete(), false);
     this.#sendNewest();
     worker.on("message", (message: FromWorker) => this.#receive(message, onTried));
     worker.on("error", reject);
@@ -221,9 +221,13 @@ class ThreadedDnsServer implements DnsServer {
     this.#post({ kind: "update", update: this.#feed.next(snapshot) });
   }
 
-  // Who makes a pod waits for its name, but for a busy thread only a moment.
-  #sendPods(update: PodsUpdate): Promise<void> {
+  // Who ends a pod waits for its name to be gone, but for a busy thread only a moment.
+  #sendPods(update: PodsUpdate, isAwaited: boolean): Promise<void> {
     if (this.#worker === undefined) return Promise.resolve();
+    if (!isAwaited) {
+      this.#post({ kind: "pods", update });
+      return Promise.resolve();
+    }
     const { promise, resolve } = Promise.withResolvers<void>();
     const turn = this.#turn++;
     const late = setTimeout(() => this.#endTurn(turn), podsMs);

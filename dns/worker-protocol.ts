@@ -16,7 +16,7 @@ export type ToWorker =
   | { readonly kind: "update"; readonly update: ZoneUpdate }
   /** Asked from now on. */
   | { readonly kind: "upstreams"; readonly upstreams: readonly Upstream[] }
-  | { readonly kind: "pods"; readonly update: PodsUpdate; readonly turn: number }
+  | { readonly kind: "pods"; readonly update: PodsUpdate; readonly turn?: number }
   | { readonly kind: "stop" };
 
 export type FromWorker =

@@ -87,7 +87,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     }
     if (message.kind === "pods") {
       udp.podsChanged(zone.refresh(pods.apply(message.update)), pods);
-      post({ kind: "podsApplied", turn: message.turn });
+      if (message.turn !== undefined) post({ kind: "podsApplied", turn: message.turn });
       return;
     }
     zone.apply(message.update);
