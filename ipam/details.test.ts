@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  renameSync,
   statSync,
   unlinkSync,
   utimesSync,
@@ -244,9 +245,10 @@ describe("a directory that another program changes", () => {
 });
 
 describe("a process for one request, which takes the journal's word for files that it does not open,", () => {
-  test("reclaims one that was emptied before it says that the range is full", async () => {
+  test("reclaims one that is empty before it says that the range is full", async () => {
     for (const id of ["a", "b", "c", "d", "e"]) await reserve(machine.open(), id);
-    writeFileSync(pathOf("10.1.2.4"), "");
+    writeFileSync(pathOf("new"), "");
+    renameSync(pathOf("new"), pathOf("10.1.2.4"));
     expect(await reserve(machine.open(), "f")).toEqual(["10.1.2.4"]);
     await expect(reserve(machine.open(), "g")).rejects.toThrow("5 of 5 are held");
   });
@@ -266,4 +268,43 @@ describe("a process for one request, which takes the journal's word for files th
     writeFileSync(pathOf("10.1.2.2"), "other\r\neth0", { mode: 0o600 });
     expect(await reserve(machine.open(), "other")).toEqual(["10.1.2.2"]);
   });
+});
+
+describe("a file that somebody empties in place", () => {
+  const dual = ranges("10.1.2.0/29", "fd00::/125");
+
+  test.each([
+    ["", "a process that knows the lease", true],
+    ["\0\0\0", "one that has the journal", false],
+  ])("as %j is whole again for %s, and gives no address away", async (content, _, isKnown) => {
+    const first = machine.open();
+    await reserve(first, "a", { ranges: dual, sandbox, pod });
+    for (const id of ["b", "c", "d", "e"]) await reserve(first, id);
+    writeFileSync(pathOf("10.1.2.2"), content);
+    // Another program's change, without which nobody looks.
+    writeFileSync(pathOf("10.1.2.7x"), "");
+    const ipam = isKnown ? first : machine.open();
+    await expect(reserve(ipam, "f")).rejects.toThrow("5 of 5 are held");
+    expect(readFileSync(pathOf("fd00::2"), "utf8")).toBe("a\r\neth0");
+    expect(warnings).toEqual(["wrote leases again whose files somebody had emptied"]);
+    for (const one of [ipam, machine.open()]) {
+      const leases = await detailed(one);
+      expect(leases[0]).toMatchObject({ containerId: "a", details: { sandbox, pod } });
+    }
+    expect(await machine.open().release(key("a"), never)).toEqual(["10.1.2.2", "fd00::2"]);
+  });
+
+  test("is reclaimed after a reboot", async () => {
+    await reserve(machine.open(), "a");
+    machine.reboot("boot-2");
+    writeFileSync(pathOf("10.1.2.2"), "");
+    expect(await detailed(machine.open())).toEqual([]);
+  });
+});
+
+test("a container id of any length that the kernel lets through is found again", async () => {
+  const id = "h".repeat(130_000);
+  expect(await reserve(machine.open(), id)).toEqual(["10.1.2.2"]);
+  machine.reboot("boot-2");
+  expect(await machine.open().release(key(id), never)).toEqual(["10.1.2.2"]);
 });

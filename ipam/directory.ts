@@ -41,6 +41,8 @@ export interface DirectoryContent {
   readonly lastReserved: Map<number, Ip>;
   /** Addresses whose files were empty or torn, and are gone now. */
   readonly reclaimed: readonly Ip[];
+  /** Those of leases that are known: somebody has emptied the file in place, and it is whole again. */
+  readonly mended: readonly LeaseEntry[];
 }
 
 /** Of which the directory's state is known: equal as long as no file came or went. */
@@ -48,7 +50,9 @@ export type DirectoryVersion = string;
 
 // Only the holder of the lock makes it: one name suffices, and what is seen of it is left over.
 const temporaryName = ".fairlead-lease";
-const longestOwner = 4096;
+const usualOwner = 4096;
+// Above what an environment variable can hold (MAX_ARG_STRLEN), and with it a container id.
+const longestOwner = 136 << 10;
 const createFlags = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL;
 
 export interface OwnerFile {
@@ -101,15 +105,19 @@ export class LeaseDirectory {
     const entries: LeaseEntry[] = [];
     const lastReserved = new Map<number, Ip>();
     const reclaimed: Ip[] = [];
+    const mended: LeaseEntry[] = [];
     for (const name of fs.readdirSync(this.path)) {
       const address = parseIp(name);
       if (address === name) {
         const before = thoroughness === "names" ? memory.seen(address) : undefined;
         const found = before ?? this.#readLease(address, memory);
-        if (found === "torn") {
+        const whole = found === "torn" ? this.#mend(address, memory) : found;
+        if (whole !== undefined) entries.push([address, whole]);
+        if (found !== "torn") continue;
+        if (whole === undefined) {
           this.remove(address);
           reclaimed.push(address);
-        } else if (found !== undefined) entries.push([address, found]);
+        } else mended.push([address, whole]);
       } else if (name === temporaryName) this.#unlink(name);
       else {
         const set = /^last_reserved_ip\.(\d+)$/.exec(name)?.[1];
@@ -118,7 +126,7 @@ export class LeaseDirectory {
         if (last !== undefined) lastReserved.set(Number(set), last);
       }
     }
-    return { entries, lastReserved, reclaimed };
+    return { entries, lastReserved, reclaimed, mended };
   }
 
   #readLease(address: Ip, { known }: FileMemory): KnownFile | "torn" | undefined {
@@ -132,6 +140,18 @@ export class LeaseDirectory {
     if (content === undefined) return { owner: undefined, stamp };
     const owner = parseOwner(content);
     return owner === undefined ? "torn" : { owner, stamp };
+  }
+
+  /**
+   * Whoever made a file of this boot made it whole: one that is torn was emptied since, while its pod runs.
+   * Only the very file that is known; one under the same name may be a crashed host-local's.
+   */
+  #mend(address: Ip, { seen }: FileMemory): KnownFile | undefined {
+    const path = `${this.path}/${address}`;
+    const { owner, stamp } = seen(address) ?? {};
+    if (owner === undefined || fs.statSync(path).ino !== stamp?.inode) return undefined;
+    const fd = this.#writes.openSync(path, fs.constants.O_WRONLY, 0o600);
+    return { owner, stamp: this.#writeOwner(path, fd, owner) };
   }
 
   /** Whether this very file holds the address still. */
@@ -150,7 +170,7 @@ export class LeaseDirectory {
     const temporary = `${this.path}/${temporaryName}`;
     try {
       return work({
-        stamp: this.#writeOwner(temporary, formatOwner(owner)),
+        stamp: this.#createOwner(temporary, owner),
         giveName: (address) => this.#link(temporary, `${this.path}/${address}`),
       });
     } finally {
@@ -158,14 +178,18 @@ export class LeaseDirectory {
     }
   }
 
+  // Exclusive: one that was left over may be the second name of a lease, and is never written to.
+  #createOwner(path: string, owner: Owner): FileStamp {
+    return this.#writeOwner(path, this.#writes.openSync(path, createFlags, 0o600), owner);
+  }
+
   /**
    * At its full length from the start: what a power cut leaves of it is empty, whole, or has zeros. Its
-   * beginning alone would read as the oldest format.
+   * beginning alone would read as the oldest format. Closes the descriptor.
    */
-  #writeOwner(path: string, text: string): FileStamp {
-    // Exclusive: one that was left over may be the second name of a lease, and is never written to.
-    const fd = this.#writes.openSync(path, createFlags, 0o600);
+  #writeOwner(path: string, fd: number, owner: Owner): FileStamp {
     try {
+      const text = formatOwner(owner);
       const length = Buffer.byteLength(text);
       this.#writes.ftruncateSync(fd, length);
       if (this.#writes.writeSync(fd, text, 0) !== length) {
@@ -250,9 +274,12 @@ function readShort(path: string): string | undefined {
   let fd: number | undefined;
   try {
     fd = fs.openSync(path, "r");
-    const bytes = Buffer.alloc(longestOwner);
-    const length = fs.readSync(fd, bytes, 0, longestOwner, 0);
-    return length === longestOwner ? undefined : bytes.toString("utf8", 0, length);
+    for (const most of [usualOwner, longestOwner]) {
+      const bytes = Buffer.alloc(most);
+      const length = fs.readSync(fd, bytes, 0, most, 0);
+      if (length < most) return bytes.toString("utf8", 0, length);
+    }
+    return undefined;
   } catch {
     return undefined;
   } finally {

@@ -8,7 +8,7 @@ import type { Inventory } from "./ipam.ts";
 import type { JournalEvent, LeaseDetails, Moment } from "./journal-event.ts";
 import type { JournalNews } from "./journal.ts";
 import { LeaseIndex } from "./lease-index.ts";
-import { isSameFile } from "./lease.ts";
+import { type FileStamp, isSameFile } from "./lease.ts";
 import { Quarantine } from "./quarantine.ts";
 import type { Holdings } from "./reservation.ts";
 
@@ -78,6 +78,15 @@ export class LeaseMemory implements Holdings {
         this.index.file(address) ?? (this.#freed.has(address) ? undefined : noted(address)),
       known: (address) => this.index.file(address) ?? noted(address),
     };
+  }
+
+  /** What is known of the lease is so of its file with this stamp. Undefined when nothing is. */
+  renew(address: Ip, stamp: FileStamp): LeaseDetails | undefined {
+    const known = this.#given.get(address);
+    if (known === undefined) return undefined;
+    const renewed = { ...known, stamp };
+    this.#given.set(address, renewed);
+    return renewed;
   }
 
   /**

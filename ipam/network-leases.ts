@@ -2,7 +2,12 @@ import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import type { DirectoryVersion, LeaseDirectory, Thoroughness } from "./directory.ts";
+import type {
+  DirectoryContent,
+  DirectoryVersion,
+  LeaseDirectory,
+  Thoroughness,
+} from "./directory.ts";
 import type {
   DetailedLease,
   Inventory,
@@ -235,12 +240,24 @@ export class NetworkLeases {
           "reclaimed addresses whose files were empty or torn",
         );
       }
+      this.#renew(content, memory);
       const freed = memory.look(content);
       if (freed.length > 0)
         this.#notes.freed(freed, "by another program", momentOf(this.#options.clocks));
       const isStill = version === directory.version();
       if (isStill) this.#version = directory.mark();
       if (isStill || attempt === 2) return memory;
+    }
+  }
+
+  #renew({ mended }: DirectoryContent, memory: LeaseMemory): void {
+    if (mended.length === 0) return;
+    const { network, log } = this.#options;
+    const addresses = mended.map(([address]) => address);
+    log.warn({ network, addresses }, "wrote leases again whose files somebody had emptied");
+    for (const [address, { stamp }] of mended) {
+      const details = memory.renew(address, stamp);
+      if (details !== undefined) this.#notes.given([address], details);
     }
   }
 
