@@ -6,6 +6,7 @@ import { type CliContext, exitStatus, SilentFailure, UsageError } from "./contex
 import { installDefaults, type InstallOptions, type UninstallOptions } from "./install-options.ts";
 import { addIpamCommands } from "./ipam/command.ts";
 import { addLabCommands } from "./lab/command.ts";
+import { addServiceCommands } from "./service/command.ts";
 import { requireRoot } from "./root.ts";
 
 /**
@@ -46,6 +47,7 @@ function commandTree(context: CliContext): Command {
   addInstall(program, context);
   addIpamCommands(program, context);
   addLabCommands(program, context);
+  addServiceCommands(program, context);
   program
     .command("version")
     .description("print the version")

@@ -29,6 +29,11 @@ export const paths = {
   clusterCopy: "/var/lib/fairlead/cluster.jsonl",
   /** Id of the boot that the daemon last ran in. */
   lastBoot: "/var/lib/fairlead/boot-id",
+  /** Which cluster's etcd this node has joined. */
+  clusterId: "/var/lib/fairlead/etcd-cluster",
+  /** One file per service of which this node publishes endpoints. */
+  services: "/var/lib/fairlead/services",
+  machineId: "/etc/machine-id",
   /** Who has which block, where the nodes share a file system. */
   claims: "/var/lib/fairlead/claims",
   bootId: "/proc/sys/kernel/random/boot_id",

@@ -65,7 +65,8 @@ export function contradictionsInPart(
 const noDomain = "/";
 
 function findContradictions(file: ConfigFile, report: Report): void {
-  const { network, dns } = file;
+  const { network, dns, cluster } = file;
+  checkEtcd(cluster.etcd, report);
   const podNetworks = podNetworksOf(network);
   checkPrefixLengths(network, report);
   checkPools(network, report);
@@ -141,6 +142,19 @@ function checkPrefixLengths(network: ConfigFile["network"], report: Report): voi
       check(["network", "pools", i, "nodePrefixLength"], length, cidr);
     }
   });
+}
+
+function checkEtcd(etcd: ConfigFile["cluster"]["etcd"], report: Report): void {
+  const needs = { cert: "key", key: "cert", passwordFile: "user" } as const;
+  for (const key of ["cert", "key", "passwordFile"] as const) {
+    const value = etcd[key];
+    if (value === undefined || etcd[needs[key]] !== undefined) continue;
+    report(["cluster", "etcd", key], value, `${needs[key]} with it`);
+  }
+  const isSecure = etcd.endpoints.some((endpoint) => endpoint.startsWith("https:"));
+  if (etcd.ca !== undefined && !isSecure) {
+    report(["cluster", "etcd", "ca"], etcd.ca, "an endpoint with https");
+  }
 }
 
 function checkPools({ pools }: ConfigFile["network"], report: Report): void {

@@ -71,16 +71,49 @@ const automaticUpstreams = v.literal(
 
 const logLevels = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
-/** A key of a later version. */
-const absent = v.optional(
-  v.never("nothing here: this version reads the cluster from files or from Kubernetes"),
+const endpoint = parsed(
+  (text) => (isEndpoint(text) ? text.replace(/\/$/, "") : undefined),
+  "http://host:port or https://host:port",
 );
 
+function isEndpoint(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return (
+    url !== undefined &&
+    ["http:", "https:"].includes(url.protocol) &&
+    url.pathname === "/" &&
+    url.search + url.hash + url.username === ""
+  );
+}
+
+// Two parts of one key would be taken for two keys by whoever reads below one of them.
+const etcdPrefix = parsed(
+  (text) => (/^(\/[A-Za-z0-9._-]+)+$/.test(text) ? text : undefined),
+  "a path such as /fairlead, without a slash at its end",
+);
+
+const file = parsed(parseAbsolutePath, "the absolute path of a file");
+
+const etcd = v.object({
+  endpoints: v.optional(
+    v.pipe(v.array(endpoint, "a list of endpoints"), v.nonEmpty("at least one endpoint")),
+    ["http://127.0.0.1:2379"],
+  ),
+  prefix: v.optional(etcdPrefix, "/fairlead"),
+  ca: v.exactOptional(file),
+  cert: v.exactOptional(file),
+  key: v.exactOptional(file),
+  user: v.exactOptional(v.pipe(v.string("text"), v.nonEmpty("a user's name"))),
+  passwordFile: v.exactOptional(file),
+  leaseSeconds: v.optional(wholeNumber(5, 3600), 30),
+  nodeLeaseSeconds: v.optional(wholeNumber(30, 604_800), 3600),
+});
+
 const cluster = v.object({
-  source: v.optional(oneOf(["file", "kubernetes"]), "file"),
+  source: v.optional(oneOf(["file", "etcd", "kubernetes"]), "file"),
   file: v.optional(v.object({ directory: v.optional(directory, paths.cluster) }), {}),
   removalGraceSeconds: v.optional(wholeNumber(0, 86_400), 300),
-  etcd: absent,
+  etcd: v.optional(etcd, {}),
   kubernetes: v.optional(v.object({ kubeconfig: v.exactOptional(directory) }), {}),
 });
 

@@ -207,11 +207,31 @@ metrics: { listen: "[::1]:9999" }
     ],
     [
       "cluster: { source: consul }",
-      `:1: Cannot use cluster.source "consul": expected file or kubernetes`,
+      `:1: Cannot use cluster.source "consul": expected file, etcd or kubernetes`,
     ],
     [
-      "cluster: { etcd: { prefix: /x } }",
-      `:1: Cannot use cluster.etcd {"prefix":"/x"}: expected nothing here: this version reads the cluster from files or from Kubernetes`,
+      "cluster: { etcd: { prefix: /x/ } }",
+      `:1: Cannot use cluster.etcd.prefix "/x/": expected a path such as /fairlead, without a slash at its end`,
+    ],
+    [
+      "cluster: { etcd: { endpoints: [https://etcd:2379/v3] } }",
+      `:1: Cannot use cluster.etcd.endpoints[0] "https://etcd:2379/v3": expected http://host:port or https://host:port`,
+    ],
+    [
+      "cluster: { etcd: { endpoints: [] } }",
+      `:1: Cannot use cluster.etcd.endpoints []: expected at least one endpoint`,
+    ],
+    [
+      "cluster: { etcd: { cert: /etc/etcd/client.pem } }",
+      `:1: Cannot use cluster.etcd.cert "/etc/etcd/client.pem": expected key with it`,
+    ],
+    [
+      "cluster: { etcd: { passwordFile: /etc/etcd/password } }",
+      `:1: Cannot use cluster.etcd.passwordFile "/etc/etcd/password": expected user with it`,
+    ],
+    [
+      "cluster: { etcd: { endpoints: [http://a:2379], ca: /etc/etcd/ca.pem } }",
+      `:1: Cannot use cluster.etcd.ca "/etc/etcd/ca.pem": expected an endpoint with https`,
     ],
     [
       "cluster: { file: { directory: cluster.d } }",

@@ -32,8 +32,21 @@ export interface Config {
 /** Where the cluster is read from. */
 export type ClusterSource =
   | { readonly kind: "file"; readonly directory: string }
+  | ({ readonly kind: "etcd" } & EtcdConfig)
   /** Without a kubeconfig, by the service account of the daemon's pod. */
   | { readonly kind: "kubernetes"; readonly kubeconfig?: string };
+
+export interface EtcdConfig {
+  readonly endpoints: readonly string[];
+  /** Without a slash at its end. */
+  readonly prefix: string;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly user?: string;
+  readonly passwordFile?: string;
+  readonly leaseSeconds: { readonly node: number; readonly names: number };
+}
 
 export type Backend = ConfigFile["network"]["backend"];
 
@@ -215,10 +228,22 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
   log: file.log,
 });
 
-const sourceOf = ({ source, file, kubernetes }: ConfigFile["cluster"]): ClusterSource =>
-  source === "file"
-    ? { kind: "file", directory: file.directory }
-    : { kind: "kubernetes", ...kubernetes };
+function sourceOf({ source, file, etcd, kubernetes }: ConfigFile["cluster"]): ClusterSource {
+  switch (source) {
+    case "file":
+      return { kind: "file", directory: file.directory };
+    case "etcd":
+      return { kind: "etcd", ...etcdOf(etcd) };
+    case "kubernetes":
+      return { kind: "kubernetes", ...kubernetes };
+  }
+}
+
+const etcdOf = ({
+  leaseSeconds: names,
+  nodeLeaseSeconds: node,
+  ...rest
+}: ConfigFile["cluster"]["etcd"]): EtcdConfig => ({ ...rest, leaseSeconds: { node, names } });
 
 /** Of manifests. Throws where the cluster is elsewhere, for who would write or read them. */
 export function manifestDirectory({ source }: Config["cluster"]): string {

@@ -4,6 +4,7 @@ import { openAttachLock } from "../attach/lock.ts";
 import { type AttachContext, type AttachHandlers, createHandlers } from "../attach/handlers.ts";
 import { openRecords } from "../attach/records.ts";
 import { hostCidr, type Ip, parseCidr } from "../core/address.ts";
+import type { Snapshot } from "../core/cluster/model.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
 import type { Clock } from "../core/clock.ts";
 import type { PlanSettings } from "../core/desired/plan.ts";
@@ -84,12 +85,13 @@ export async function startDaemon(
   const context: StartContext = { ...given, config };
   const startedAtMs = clock.monotonicMs();
   await using stack = new AsyncDisposableStack();
-  const source = stack.use(await openSource(context));
   const ledger = new RepairLedger();
   const files = stack.use(openNodeFiles(context, ledger));
   let facts: NodeFacts | undefined;
   const nodeFacts = () => facts ?? readNodeFacts(paths);
   const ipam = openLeases(context);
+  const known = () => facts ?? knownFacts(paths);
+  const source = stack.use(await openSource(context, { ...context, ipam, known }));
   // Hears of news before the reconciler: names go before the ways.
   const names = stack.use(knowPods({ source, nodeName: config.nodeName }));
   const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
@@ -106,7 +108,7 @@ export async function startDaemon(
   const onPass = (state: NodeState): void => {
     names.passed(state);
     const before = facts;
-    facts = factsAfter(state, { config, bootId, known: () => facts ?? knownFacts(paths) }) ?? facts;
+    facts = factsAfter(state, { config, bootId, known }) ?? facts;
     publish();
     if (facts?.nodeAddresses.join() !== before?.nodeAddresses.join()) mending.lookAtAll();
     firstPass.resolve();
@@ -347,8 +349,12 @@ async function openDns(
       log,
     }),
   );
-  stack.use(source.subscribe(({ snapshot }) => server.publish(snapshot)));
-  server.publish(source.state().snapshot);
+  const publish = (snapshot: Snapshot): void => {
+    server.publish(snapshot);
+    void podBook.knowOthers(snapshot.attachments ?? noAttachments);
+  };
+  stack.use(source.subscribe(({ snapshot }) => publish(snapshot)));
+  publish(source.state().snapshot);
   const follow = (next: Config): void => {
     upstreams = find(next.dns.upstreams);
     server.useUpstreams(upstreams.upstreams);
@@ -362,6 +368,8 @@ async function openDns(
   const usedUpstreams = () => [...upstreams.upstreams, ...Object.values(dns.site.stubs).flat()];
   return { server, report, follow, stack: stack.move() };
 }
+
+const noAttachments: NonNullable<Snapshot["attachments"]> = new Map();
 
 // In a bundle the worker is a file beside this one; from the sources the resolver knows its own.
 const bundledWorker = (): { readonly workerUrl?: URL } =>

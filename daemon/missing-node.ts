@@ -24,6 +24,7 @@ export function hintAtMissingNode(input: MissingNodeInput): string {
   if (source.kind === "kubernetes") {
     return `${found}: expected nodeName to be the name under which the machine's kubelet registers, and the kubelet to run`;
   }
+  if (source.kind === "etcd") return `${found}: this daemon adds it when etcd lets it`;
   const free = freeBlocks(input);
   const lack = free.kind === "exhausted" ? `. ${describeExhaustion(free)}` : "";
   const manifest = manifestFor(input, free);

@@ -98,6 +98,29 @@ describe("refresh()", () => {
   });
 });
 
+test("other nodes' attachments come, change and go, and withhold nothing", async () => {
+  const { book, pods } = following();
+  const aliased = (...aliases: readonly string[]) => ({
+    ...aPod("db", "10.244.2.7"),
+    id: "0123456789ab.node-b",
+    nodeName: "node-b",
+    aliases,
+  });
+  const one = aliased("db-1");
+  await book.announce(web);
+  await book.knowOthers(new Map([[one.id, one]]));
+  expect(find(pods, "db-1.fairlead")).toEqual(["10.244.2.7"]);
+  expect(book.complete().set.map(({ id }) => id)).toEqual([web.id, one.id]);
+  const two = aliased("db-2");
+  await book.knowOthers(new Map([[two.id, two]]));
+  expect(find(pods, "db-1.fairlead")).toBeUndefined();
+  expect(find(pods, "db-2.fairlead")).toEqual(["10.244.2.7"]);
+  await book.knowOthers(new Map());
+  expect(find(pods, "db-2.fairlead")).toBeUndefined();
+  expect(find(pods, "web.fairlead")).toEqual(["10.244.1.7"]);
+  expect(pods.isWithheld(ip("10.244.2.7"))).toBe(false);
+});
+
 test("complete() is all of it, for a thread that starts anew", async () => {
   const { book } = following();
   await book.announce(web);

@@ -51,6 +51,8 @@ const maxNetworks = 256;
  */
 export class PodBook {
   readonly #entries = new Map<string, PodEntry>();
+  /** Other nodes'. */
+  #others: ReadonlyMap<string, Attachment> = new Map();
   /** Oldest first. */
   readonly #withheld = new Set<Ip>();
   #withheldNetworks: readonly Cidr[] = [];
@@ -64,7 +66,7 @@ export class PodBook {
   }
 
   complete(): PodsUpdate {
-    const set = [...this.#entries.values()];
+    const set = [...this.#entries.values(), ...[...this.#others.values()].map(entryOfOther)];
     return {
       ...nothing,
       isComplete: true,
@@ -145,7 +147,24 @@ export class PodBook {
     return this.#tell({ set, removed: gone.map(({ id }) => id), withheld: lost, lifted });
   }
 
+  /** All that is known of other nodes' attachments. Which of their addresses work is those nodes' affair. */
+  knowOthers(others: ReadonlyMap<string, Attachment>): Promise<void> {
+    const before = this.#others;
+    if (others === before) return Promise.resolve();
+    this.#others = others;
+    const removed = [...before.keys()].filter((id) => !others.has(id));
+    // A source keeps what has not changed.
+    const changed = [...others.values()].filter((other) => before.get(other.id) !== other);
+    if (changed.length + removed.length === 0) return Promise.resolve();
+    return this.#tell({ set: changed.map(entryOfOther), removed });
+  }
+
   #tell(update: Partial<PodsUpdate>, isAwaited = true): Promise<void> {
     return this.#follower?.({ ...nothing, ...update }, isAwaited) ?? Promise.resolve();
   }
+}
+
+function entryOfOther(other: Attachment): PodEntry {
+  const { nodeName: _, ...entry } = other;
+  return entry;
 }

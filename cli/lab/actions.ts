@@ -8,13 +8,14 @@ import {
   defaultLabDirectory,
   defaultNodeCount,
   type LabOptions,
+  parseLabSource,
   parseNodeCount,
   type PodAddOptions,
   type UpOptions,
 } from "./arguments.ts";
 import { demoCluster, type LabCluster, readCluster } from "./cluster.ts";
 import { memberOf } from "./directory.ts";
-import { type Lab, labDown, labUp, openLab, runtimeOf } from "./lab.ts";
+import { type Lab, labDown, type LabSource, labUp, openLab, runtimeOf } from "./lab.ts";
 import { enter } from "./member.ts";
 import { addPod, podsIn, removePod } from "./pod.ts";
 import { worldNames } from "./topology.ts";
@@ -23,16 +24,20 @@ export async function up(options: UpOptions, context: CliContext): Promise<void>
   // Before the manifests are looked for, which a build brings.
   requireRoot("make a lab");
   const cluster = clusterOfOptions(options);
+  const source = parseLabSource(options.source);
+  if (source === "etcd" && options.cluster !== undefined) {
+    throw new UsageError("Cannot use --cluster with --source etcd: its daemons read no manifests");
+  }
   const report = (line: string): void => context.stderr(`${line}\n`);
   const { lab, topology } = await labUp(
-    { directory: options.dir, cluster, artifacts, report },
+    { directory: options.dir, source, cluster, artifacts, report },
     context.signal,
   );
   print(
     context,
     options,
     { directory: lab.directory, topology },
-    whatNext(lab, commandFor(context.environment, process.cwd())),
+    whatNext(lab, source, commandFor(context.environment, process.cwd())),
   );
 }
 
@@ -123,18 +128,22 @@ function print(context: CliContext, { json }: LabOptions, value: object, text: s
   context.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : `${text}\n`);
 }
 
-function whatNext({ directory, nodes }: Lab, command: string): string {
+function whatNext({ directory, nodes }: Lab, source: LabSource, command: string): string {
   const [first, last] = [nodes.at(0), nodes.at(-1)];
   invariant(first !== undefined && last !== undefined, "a lab has a node");
   const dir = directory === defaultLabDirectory ? "" : ` --dir ${directory}`;
+  const whereItIs =
+    source === "file"
+      ? `The manifests are in ${directory}/cluster: edit them, and every daemon follows.`
+      : `The cluster is in etcd: ${command} lab exec${dir} ${first} -- fairlead service publish hello --port 80 --address ADDRESS-OF-HELLO`;
   return `
 the lab is up in ${directory}: ${nodes.join(", ")}. Try:
   ${command} lab pod add${dir} hello --node ${first}
   ${command} lab pod add${dir} world --node ${last}
   ${command} lab exec${dir} hello -- ping -c 3 ADDRESS-OF-WORLD
-  ${command} lab exec${dir} hello -- getent hosts web.demo.svc.cluster.local
+  ${command} lab exec${dir} hello -- getent hosts ${source === "file" ? "web.demo.svc.cluster.local" : "world"}
   ${command} lab exec${dir} ${first} -- fairlead status
   ${command} lab exec${dir} ${first} -- ip route
   ${command} lab down${dir}
-The manifests are in ${directory}/cluster: edit them, and every daemon follows.`;
+${whereItIs}`;
 }

@@ -11,6 +11,7 @@ export interface LabOptions {
 export interface UpOptions extends LabOptions {
   readonly nodes?: string;
   readonly cluster?: string;
+  readonly source: string;
 }
 
 export interface PodAddOptions extends LabOptions {
@@ -39,6 +40,12 @@ export function parseNodeCount(text: string): number {
     throw new UsageError(`Cannot make "${text}" nodes: expected a number from 1 to ${nodesMax}`);
   }
   return count;
+}
+
+/** `--source`. */
+export function parseLabSource(text: string): "file" | "etcd" {
+  if (text === "file" || text === "etcd") return text;
+  throw new UsageError(`Cannot read the cluster from "${text}": expected file or etcd`);
 }
 
 /** `--label`, may be repeated: `k=v`, as `kubectl label` takes it. */

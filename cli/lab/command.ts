@@ -25,6 +25,11 @@ export function addLabCommands(program: Command, context: CliContext): void {
       "--cluster <dir>",
       "Kubernetes manifests in place of the demo's; their Nodes are the nodes",
     )
+    .option(
+      "--source <source>",
+      "where daemons read the cluster: file, or etcd on the first nodes",
+      "file",
+    )
     .action(async (options: UpOptions) => (await load()).up(options, context));
   lab
     .command("exec")

@@ -15,6 +15,7 @@ import {
   membersOf,
   removeLabDirectory,
 } from "./directory.ts";
+import { etcdEndpoints, startEtcd } from "./etcd.ts";
 import type { Member } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
 import { createNode, nodeFiles } from "./node.ts";
@@ -25,11 +26,15 @@ import { cableUp, createWorld } from "./underlay.ts";
 
 export interface LabPlan {
   readonly directory: string;
+  /** Where the daemons read the cluster: the manifests, or an etcd of the lab's, which has nothing at first. */
+  readonly source: LabSource;
   readonly cluster: LabCluster;
   readonly artifacts: typeof artifacts;
   /** One line of progress. */
   readonly report: (line: string) => void;
 }
+
+export type LabSource = "file" | "etcd";
 
 /** A lab that is up. */
 export interface Lab {
@@ -102,7 +107,8 @@ export function nodeOf(lab: Lab, name: string): Member {
 }
 
 async function build(plan: LabPlan, topology: Topology, signal: AbortSignal): Promise<Lab> {
-  const { directory, cluster, artifacts, report } = plan;
+  const { directory, source, cluster, artifacts, report } = plan;
+  const endpoints = source === "etcd" ? etcdEndpoints(topology) : undefined;
   for (const [name, text] of cluster.files) writeFileSync(join(clusterOf(directory), name), text);
   const nodes = topology.nodes.map((node) => memberOf(directory, node.name));
 
@@ -117,7 +123,7 @@ async function build(plan: LabPlan, topology: Topology, signal: AbortSignal): Pr
               lab: directory,
               cluster: clusterOf(directory),
               resolvConf: [`nameserver ${topology.outside.address}`],
-              files: nodeFiles(node.name, topology),
+              files: nodeFiles(node.name, topology, endpoints),
             },
             signal,
           ),
@@ -130,6 +136,10 @@ async function build(plan: LabPlan, topology: Topology, signal: AbortSignal): Pr
   report(
     `underlay: ${topology.links.map(({ cidr }) => cidr).join(", ")} and ${topology.outside.cidr} outside`,
   );
+  if (endpoints !== undefined) {
+    await startEtcd(directory, topology, signal);
+    report(`etcd: ${endpoints.join(", ")}`);
+  }
   await inParallel(nodes, async (node) => {
     const ms = await startDaemon(node, artifacts.command, signal);
     report(`${node.name}: daemon ready in ${ms.toFixed(0)} ms`);

@@ -58,9 +58,14 @@ export async function createNode(
 }
 
 /** The files of a node that runs fairlead: its daemon's configuration. */
-export const nodeFiles = (name: string, { outside }: Topology): Record<string, string> => ({
+export const nodeFiles = (
+  name: string,
+  { outside }: Topology,
+  etcdEndpoints?: readonly string[],
+): Record<string, string> => ({
   [paths.config]: stringify({
     nodeName: name,
+    ...(etcdEndpoints && { cluster: { source: "etcd", etcd: { endpoints: etcdEndpoints } } }),
     network: { interface: nodeInterface },
     dns: { upstreams: [outside.address] },
   }),
@@ -79,7 +84,8 @@ for dir in ${ownPlaces.join(" ")}; do
 done
 mkdir -p /run/lock /etc/fairlead/cluster.d
 mount -n --bind "$cluster" /etc/fairlead/cluster.d
-rm -f /etc/resolv.conf /etc/hosts /etc/hostname
+rm -f /etc/resolv.conf /etc/hosts /etc/hostname /etc/machine-id
+tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
 printf %s "$resolv_conf" >/etc/resolv.conf
 printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' "$name" >/etc/hosts
 echo "$name" >/etc/hostname`;

@@ -93,6 +93,11 @@ export class EtcdClient implements Disposable {
     return this.#settings.endpoints.join(",");
   }
 
+  /** This machine's, as the endpoint sees it; undefined while none is connected. */
+  get localAddress(): string | undefined {
+    return this.#connection?.channel.localAddress;
+  }
+
   async get(key: string, signal: AbortSignal): Promise<KeyValue | undefined> {
     return decodePage(await this.#read(methods.range, encodeGet(key), signal)).entries[0];
   }

@@ -50,6 +50,8 @@ export interface CallOptions {
 export interface GrpcChannel extends Disposable {
   /** False when the connection has ended: no call succeeds any more. */
   readonly isOpen: boolean;
+  /** Of a connection that stands: this machine's address in it. */
+  readonly localAddress: string | undefined;
   /** Resolves when the connection stands; rejects with GrpcError, `unavailable`. */
   connected(timeoutMs: number): Promise<void>;
   /** `/package.Service/Method`; the message's octets in both directions. Rejects with GrpcError. */
@@ -90,6 +92,10 @@ class Http2Channel implements GrpcChannel {
 
   get isOpen(): boolean {
     return !this.#session.destroyed && !this.#session.closed;
+  }
+
+  get localAddress(): string | undefined {
+    return this.isOpen ? this.#session.socket?.localAddress : undefined;
   }
 
   connected(timeoutMs: number): Promise<void> {

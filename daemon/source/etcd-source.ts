@@ -7,6 +7,7 @@ import { Backoff, type BackoffTiming } from "../backoff.ts";
 import { type EtcdClient, EtcdError } from "../etcd/client.ts";
 import { type EtcdKeys, keysUnder, objectAt } from "../etcd/keys.ts";
 import type { Event, KeyValue } from "../etcd/messages.ts";
+import { parseJson } from "../etcd/read-once.ts";
 import { ObjectSet } from "./object-set.ts";
 import type { Source, SourceState } from "./source.ts";
 import { StateFeed } from "./state-feed.ts";
@@ -33,6 +34,8 @@ export interface Membership {
   readonly problems: () => readonly string[];
   /** Calls back after any of these has changed. */
   readonly subscribe: (listener: () => void) => Disposable;
+  /** The store has lost what this node had told it of itself. */
+  readonly retell: () => void;
   /** Before each list: throws where the prefix is another cluster's. */
   readonly check: (signal: AbortSignal) => Promise<void>;
 }
@@ -126,6 +129,8 @@ class EtcdSource implements Source {
       this.#put(object, entry.value);
     }
     this.#objects.retain(present);
+    const keys = new Set(found.map(({ key }) => objectAt(key, this.#keys)));
+    for (const own of this.#own.keys()) if (!keys.has(own)) this.#missOwn(own);
     this.#isListed = true;
     this.#revision = revision;
     this.#succeed();
@@ -150,8 +155,12 @@ class EtcdSource implements Source {
   }
 
   #apply(event: Event): void {
-    const object = this.#objectAt(event.kind === "put" ? event.entry.key : event.key);
-    if (object === undefined) return;
+    const key = event.kind === "put" ? event.entry.key : event.key;
+    const object = this.#objectAt(key);
+    if (object === undefined) {
+      if (event.kind === "delete") this.#missOwn(objectAt(key, this.#keys));
+      return;
+    }
     if (event.kind === "put") this.#put(object, event.entry.value);
     else this.#objects.remove(object);
   }
@@ -164,14 +173,12 @@ class EtcdSource implements Source {
       : object;
   }
 
+  #missOwn(object: string | undefined): void {
+    if (object !== undefined && this.#own.has(object)) this.#options.member?.retell();
+  }
+
   #put(object: string, text: string): void {
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      value = undefined;
-    }
-    this.#objects.put(object, value);
+    this.#objects.put(object, parseJson(text));
   }
 
   #takeOwn(): void {

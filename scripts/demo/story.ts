@@ -28,7 +28,10 @@ export async function tell(story: Story): Promise<readonly Claim[]> {
   const machine = await watchMachine(signal);
   try {
     const cluster = demoCluster(story.manifests, 3);
-    const { lab, topology } = await labUp({ directory, cluster, artifacts, report }, signal);
+    const { lab, topology } = await labUp(
+      { directory, source: "file", cluster, artifacts, report },
+      signal,
+    );
     const stage: Stage = {
       lab,
       topology,

@@ -1,0 +1,115 @@
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { type Ip, parseIp } from "../../core/address.ts";
+import { paths } from "../../core/paths.ts";
+import { isDnsLabel } from "../../core/schema.ts";
+import { type Config, type EtcdConfig, loadConfig } from "../../daemon/config.ts";
+import { EtcdClient } from "../../daemon/etcd/client.ts";
+import { formatServiceFile, serviceFileName } from "../../daemon/etcd/service-file.ts";
+import { readEtcdOnce } from "../../daemon/etcd/read-once.ts";
+import { replaceFile } from "../../daemon/replace-file.ts";
+import { type CliContext, UsageError } from "../context.ts";
+import { requireRoot } from "../root.ts";
+import { formatTable } from "../table.ts";
+import type { PublishOptions, ServiceOptions } from "./command.ts";
+import { parseServicePort } from "./port.ts";
+
+const readMs = 20_000;
+
+export function publish(name: string, options: PublishOptions, context: CliContext): void {
+  const file = fileOf(name, options);
+  const { namespace, port, address } = options;
+  const addresses = address.map(parseAddress);
+  const ports = port.map(parseServicePort);
+  if (ports.length > 1 && ports.some((one) => one.name === undefined)) {
+    throw new UsageError("Cannot publish several ports without names: expected name=port for each");
+  }
+  requireRoot("publish a service");
+  etcdOf(options);
+  replaceFile(file, formatServiceFile({ namespace, name, ports, addresses }), 0o644);
+  const text = `published ${namespace}/${name}: ${addresses.join(" ")}; the daemon tells the cluster`;
+  print(context, options, { namespace, name, ports, addresses }, text);
+}
+
+export function withdraw(name: string, options: ServiceOptions, context: CliContext): void {
+  const file = fileOf(name, options);
+  const { namespace } = options;
+  requireRoot("withdraw a service");
+  etcdOf(options);
+  if (!existsSync(file)) {
+    throw new Error(`Cannot withdraw ${namespace}/${name}: this node publishes no endpoint of it`);
+  }
+  rmSync(file, { force: true });
+  print(context, options, { namespace, name }, `withdrew ${namespace}/${name}`);
+}
+
+export async function list(options: ServiceOptions, context: CliContext): Promise<void> {
+  requireRoot("read the cluster's etcd");
+  const etcd = etcdOf(options);
+  using client = new EtcdClient(etcd);
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(readMs)]);
+  const { snapshot, problems } = await readEtcdOnce(client, etcd.prefix, signal);
+  const slices = [...snapshot.endpointSlices.values()];
+  const services = [...snapshot.services.values()].map(
+    ({ namespace, name, clusterIps, ports }) => ({
+      namespace,
+      name,
+      clusterIps,
+      ports,
+      endpoints: slices
+        .filter((slice) => slice.namespace === namespace && slice.serviceName === name)
+        .flatMap(({ endpoints }) => endpoints)
+        .flatMap(({ addresses, nodeName }) => addresses.map((address) => ({ address, nodeName }))),
+    }),
+  );
+  for (const problem of problems) context.stderr(`fairlead: ${problem}\n`);
+  const rows = services.map(({ namespace, name, clusterIps, ports, endpoints }) => [
+    `${namespace}/${name}`,
+    clusterIps.join(" ") || "none",
+    ports.map((one) => `${one.port}/${one.protocol}`).join(" "),
+    endpoints.map(({ address, nodeName }) => `${address}@${nodeName ?? "?"}`).join(" ") || "none",
+  ]);
+  const text =
+    rows.length === 0
+      ? "no service"
+      : formatTable([["SERVICE", "CLUSTER IP", "PORTS", "ENDPOINTS"], ...rows]);
+  print(context, options, services, text);
+}
+
+function fileOf(name: string, { namespace }: ServiceOptions): string {
+  for (const [what, text] of [
+    ["service", name],
+    ["namespace", namespace],
+  ] as const) {
+    if (isDnsLabel(text)) continue;
+    throw new UsageError(
+      `Cannot name a ${what} "${text}": expected up to 63 lower-case letters, digits and -`,
+    );
+  }
+  return join(paths.services, serviceFileName({ namespace, name }));
+}
+
+function parseAddress(text: string): Ip {
+  const address = parseIp(text);
+  if (address === undefined) {
+    throw new UsageError(`Cannot use the address "${text}": expected an IPv4 or IPv6 address`);
+  }
+  return address;
+}
+
+function etcdOf({ config }: ServiceOptions): EtcdConfig {
+  const { source }: Config["cluster"] = loadConfig(config).cluster;
+  if (source.kind === "etcd") return source;
+  throw new Error(
+    `Cannot tell the cluster of services: cluster.source is ${source.kind}, expected etcd`,
+  );
+}
+
+function print(
+  context: CliContext,
+  { json = false }: ServiceOptions,
+  value: object,
+  text: string,
+): void {
+  context.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : `${text.trimEnd()}\n`);
+}

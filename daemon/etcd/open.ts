@@ -1,0 +1,135 @@
+// The etcd source of a daemon: reading the cluster, and this node's own part in it. Loaded only where the
+// configuration asks for it.
+import { randomUUID } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { openRecords } from "../../attach/records.ts";
+import { type Cidr, parseIp } from "../../core/address.ts";
+import type { NodeFacts } from "../../core/node-facts.ts";
+import type { Paths } from "../../core/paths.ts";
+import type { Use } from "../../ipam/claims/agent.ts";
+import { nodeRanges } from "../../ipam/range.ts";
+import { systemRandom } from "../../kernel/random.ts";
+import type { Config, EtcdConfig } from "../config.ts";
+import { observeUnderlay } from "../observe.ts";
+import { readFileIfThere, replaceFile } from "../replace-file.ts";
+import { openEtcdSource } from "../source/etcd-source.ts";
+import type { OwnNode, SourceContext } from "../source/open-source.ts";
+import type { Source } from "../source/source.ts";
+import { DirectoryWatch } from "../watch.ts";
+import { EtcdClient } from "./client.ts";
+import { keysUnder } from "./keys.ts";
+import { checkMarker } from "./marker.ts";
+import { EtcdMember } from "./member.ts";
+import { ownAddresses } from "./own-address.ts";
+import { ownAttachments, ownServices } from "./own-objects.ts";
+
+export interface EtcdClusterContext extends SourceContext, OwnNode {
+  readonly etcd: EtcdConfig;
+}
+
+const watchTiming = { quietMs: 10, atMostMs: 100, everyMs: 10_000 };
+
+export function openEtcdCluster(context: EtcdClusterContext): Source {
+  const stack = new DisposableStack();
+  const { config, etcd, paths, clock, log, known } = context;
+  const { nodeName, network } = config;
+  const client = stack.use(new EtcdClient(etcd));
+  const records = openRecords({ directory: paths.attachments, clock, log });
+  const member = stack.use(
+    new EtcdMember({
+      client,
+      prefix: etcd.prefix,
+      leaseSeconds: etcd.leaseSeconds,
+      nodeName,
+      instance: machineId(paths),
+      network,
+      previous: previousBlocks(config, known()),
+      useOf: (block, signal) => useOf(context, block, signal),
+      addresses: () =>
+        ownAddresses(
+          network.interface,
+          parseIp((client.localAddress ?? "").replace(/^::ffff:/, "")),
+          observeUnderlay(context.kernel),
+        ),
+      attachments: () => ownAttachments(nodeName, network.name, records.list().records),
+      services: () => ownServices(nodeName, paths.services),
+      checkMarker: openMarkerCheck(context, client),
+      clock,
+      random: systemRandom,
+      log,
+    }),
+  );
+  // Whoever publishes finds it, and is noticed at once.
+  mkdirSync(paths.services, { recursive: true, mode: 0o755 });
+  const watch = stack.use(new DirectoryWatch(() => look(), watchTiming));
+  const look = (): void => {
+    watch.follow(new Set([paths.attachments, paths.services]));
+    watch.expect();
+    member.wake();
+  };
+  look();
+  const source = stack.use(
+    openEtcdSource({ client, prefix: etcd.prefix, random: systemRandom, log, member }),
+  );
+  return {
+    kind: source.kind,
+    location: source.location,
+    state: () => source.state(),
+    subscribe: (listener) => source.subscribe(listener),
+    [Symbol.dispose]: () => stack.dispose(),
+  };
+}
+
+const previousBlocks = ({ network }: Config, facts: NodeFacts | undefined): readonly Cidr[] =>
+  facts?.network === network.name ? facts.podCidrs : [];
+
+async function useOf(
+  { config, ipam, known }: EtcdClusterContext,
+  block: Cidr,
+  signal: AbortSignal,
+): Promise<Use> {
+  const reserved = known()?.reserved ?? [];
+  const offer = {
+    ranges: nodeRanges([block]),
+    withheld: reserved.map((span) => ({ ...span, reason: "reserved" as const })),
+  };
+  const usages = await ipam.usage(config.network.name, offer, signal);
+  const sum = (of: (usage: (typeof usages)[number]) => number): number =>
+    usages.reduce((total, usage) => total + of(usage), 0);
+  const used = sum(({ held, heldBesides }) => held + heldBesides);
+  const quarantined = sum(({ resting }) => resting);
+  return { used, quarantined, free: sum(({ size }) => Number(size)) - used - quarantined };
+}
+
+/** Keeps the id of the cluster that this node has joined. */
+function openMarkerCheck(
+  { config, etcd, paths }: EtcdClusterContext,
+  client: EtcdClient,
+): (signal: AbortSignal) => Promise<void> {
+  const { network } = config;
+  const traits = {
+    network: network.name,
+    podCIDRs: network.podCidrs,
+    ...network.vxlan,
+  };
+  let told = readFileIfThere(paths.clusterId)?.trim();
+  return async (signal) => {
+    const id = told ?? randomUUID();
+    const keys = keysUnder(etcd.prefix);
+    const isKnown = told !== undefined;
+    const found = await checkMarker({ client, keys, traits, id, isKnown }, signal);
+    if (found === told) return;
+    replaceFile(paths.clusterId, `${found}\n`, 0o644);
+    told = found;
+  };
+}
+
+/** Of a machine that has none, one is made and kept. */
+function machineId(paths: Paths): string {
+  const known = readFileIfThere(paths.machineId)?.trim();
+  if (known !== undefined && known !== "") return known;
+  const own = `${paths.state}/machine-id`;
+  const made = readFileIfThere(own)?.trim() ?? randomUUID();
+  replaceFile(own, `${made}\n`, 0o644);
+  return made;
+}
