@@ -149,7 +149,8 @@ export class LeaseDirectory {
   #mend(address: Ip, { seen }: FileMemory): KnownFile | undefined {
     const path = `${this.path}/${address}`;
     const { owner, stamp } = seen(address) ?? {};
-    if (owner === undefined || fs.statSync(path).ino !== stamp?.inode) return undefined;
+    const found = fs.lstatSync(path, { throwIfNoEntry: false });
+    if (owner === undefined || found === undefined || found.ino !== stamp?.inode) return undefined;
     const fd = this.#writes.openSync(path, fs.constants.O_WRONLY, 0o600);
     return { owner, stamp: this.#writeOwner(path, fd, owner) };
   }
@@ -274,15 +275,20 @@ function readShort(path: string): string | undefined {
   let fd: number | undefined;
   try {
     fd = fs.openSync(path, "r");
-    for (const most of [usualOwner, longestOwner]) {
-      const bytes = Buffer.alloc(most);
-      const length = fs.readSync(fd, bytes, 0, most, 0);
-      if (length < most) return bytes.toString("utf8", 0, length);
-    }
-    return undefined;
+    const text = readFrom(fd, usualOwner);
+    if (text !== undefined) return text;
+    // So long is somebody else's file, unless it is whole and in our format.
+    const long = readFrom(fd, longestOwner);
+    return long?.includes("\r\n") === true && !long.includes("\0") ? long : undefined;
   } catch {
     return undefined;
   } finally {
     if (fd !== undefined) fs.closeSync(fd);
   }
+}
+
+function readFrom(fd: number, most: number): string | undefined {
+  const bytes = Buffer.alloc(most);
+  const length = fs.readSync(fd, bytes, 0, most, 0);
+  return length === most ? undefined : bytes.toString("utf8", 0, length);
 }
