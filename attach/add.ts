@@ -163,8 +163,16 @@ async function attach(
     onChosen: (chosen) =>
       scope.records.write({ ...record, wired: { wiring: chosen, dns, ...given } }),
   });
-  scope.announcer.announce({ ...record, wired: { wiring: made, dns, ...given } });
-  return resultOf(key, netns, made, dns);
+  const works = { ...record, wired: { wiring: made, dns, ...given } };
+  const result = resultOf(key, netns, made, dns);
+  afterAnswer(scope, () => scope.announcer.announce(works));
+  return result;
+}
+
+/** At once where nobody puts off. */
+function afterAnswer({ putOff }: AttachScope, act: () => void): void {
+  if (putOff === undefined) act();
+  else putOff({ [Symbol.dispose]: act });
 }
 
 /**

@@ -26,8 +26,8 @@ export interface AttachContext {
    */
   readonly reap: "background" | "wait";
   /**
-   * Takes what a request has open, its lock too, to dispose of it when the request is answered. Absent: it
-   * is disposed of before.
+   * Takes what a request has open, its lock too, and what nobody waits for, to dispose of it when the request
+   * is answered, and before the next one. Absent: it is disposed of before.
    */
   readonly putOff?: (thing: Disposable) => void;
   /** A thread to make the pair in, while other requests wait: otherwise, and where it is absent, none. */

@@ -48,6 +48,22 @@ describe("a pod's life", () => {
     expect(find(pods, "next.fairlead")).toEqual(["10.244.1.7"]);
   });
 
+  test("an address that is withheld already is told of once", async () => {
+    const book = new PodBook();
+    const told: (readonly string[])[] = [];
+    book.follow((update) => {
+      told.push(update.withheld);
+      return Promise.resolve();
+    });
+    book.withhold([ip("10.244.1.7")]);
+    book.withhold([ip("10.244.1.7")]);
+    book.withhold([ip("10.244.1.7"), ip("10.244.1.8")]);
+    expect(told).toEqual([["10.244.1.7"], ["10.244.1.8"]]);
+    await book.announce(web);
+    book.withhold([ip("10.244.1.7")]);
+    expect(told.slice(2)).toEqual([[], ["10.244.1.7"]]);
+  });
+
   test("an address given to somebody else's pod is no longer withheld", async () => {
     const { book, pods } = following();
     await book.announce(web);

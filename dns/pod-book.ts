@@ -83,16 +83,15 @@ export class PodBook {
   /** Takes effect before what is told later. */
   withhold(addresses: readonly Ip[]): void {
     const lifted: Ip[] = [];
-    for (const address of addresses) {
-      this.#withheld.delete(address);
-      this.#withheld.add(address);
-    }
+    // Most are since the end of who had them before.
+    const withheld = addresses.filter((address) => !this.#withheld.delete(address));
+    for (const address of addresses) this.#withheld.add(address);
     for (const oldest of this.#withheld) {
       if (this.#withheld.size <= maxWithheld) break;
       this.#withheld.delete(oldest);
       lifted.push(oldest);
     }
-    void this.#tell({ withheld: addresses, lifted }, false);
+    if (withheld.length + lifted.length > 0) void this.#tell({ withheld, lifted }, false);
   }
 
   /** Of other nodes: these, and no others. Of very many only the first. */

@@ -58,6 +58,15 @@ test("what is one pod's alone, or is not used for long, is not kept", () => {
   const long = text({ more: "x".repeat(20_000) });
   expect(knownConfHeader(long)).not.toBe(knownConfHeader(long));
   const first = knownConfHeader(text({ mtu: 2000 }));
-  for (let i = 1; i <= 16; i++) knownConfHeader(text({ mtu: 2000 + i }));
+  for (let i = 1; i <= 64; i++) knownConfHeader(text({ mtu: 2000 + i }));
   expect(knownConfHeader(text({ mtu: 2000 }))).not.toBe(first);
+});
+
+test("what comes again and again is kept, however many pods have a text of their own", () => {
+  const plain = knownConfHeader(text());
+  for (let port = 1; port <= 200; port++) {
+    const portMappings = [{ hostPort: port, containerPort: 80, protocol: "tcp" }];
+    knownConfHeader(text({ runtimeConfig: { portMappings } }));
+    expect(knownConfHeader(text())).toBe(plain);
+  }
 });

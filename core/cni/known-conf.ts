@@ -1,11 +1,12 @@
 // A node's configuration is the same for pod after pod: read once, kept by its text. What else its meaning
-// depends on is asked again each time.
+// depends on is asked again each time. What a runtime puts into it for a pod (ports, limits) makes a text of
+// that pod's own: those are forgotten first, not the one that comes again and again.
 import { type ConfContext, type ConfHeader, parseConfHeader, parseNetConf } from "./config.ts";
 import { member } from "./json.ts";
 import type { NetConf } from "./types.ts";
 
-/** A node has one configuration or a few, each in a form per verb. */
-const mostTexts = 16;
+/** A node has one configuration or a few, each in a form per verb; a namespace has a resolver's search list. */
+const mostTexts = 64;
 const longestText = 16_384;
 /** Of one text: verbs, and what different pods ask for in CNI_ARGS. */
 const mostReadings = 8;
@@ -23,7 +24,11 @@ const readings = new WeakMap<ConfHeader, Reading[]>();
 /** As {@link parseConfHeader}. */
 export function knownConfHeader(raw: string): ConfHeader {
   const known = headers.get(raw);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    headers.delete(raw);
+    headers.set(raw, known);
+    return known;
+  }
   const header = parseConfHeader(raw);
   // With a result in it the text is one pod's alone.
   if (raw.length > longestText || member(header.json, "prevResult") !== undefined) return header;
