@@ -7,6 +7,8 @@ import type { Log } from "../../core/log.ts";
 import { writeClusterCopy } from "./cluster-copy.ts";
 
 export interface CopyTiming {
+  /** From the first cluster that is whole to the first copy. */
+  readonly firstMs: number;
   /** From a change to the copy that has it. */
   readonly afterMs: number;
   /** From the end of one to the start of the next, in times of what the one took. */
@@ -27,6 +29,7 @@ export class KeptCopy implements Disposable {
   #newest: Snapshot | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isWriting = false;
+  #hasWritten = false;
   #problem: string | undefined;
 
   constructor(options: KeptCopyOptions) {
@@ -40,7 +43,8 @@ export class KeptCopy implements Disposable {
 
   keep(snapshot: Snapshot): void {
     this.#newest = snapshot;
-    if (!this.#isWriting) this.#schedule(this.#options.timing.afterMs);
+    const { firstMs, afterMs } = this.#options.timing;
+    if (!this.#isWriting) this.#schedule(this.#hasWritten ? afterMs : firstMs);
   }
 
   #schedule(waitMs: number): void {
@@ -57,6 +61,7 @@ export class KeptCopy implements Disposable {
     try {
       await writeClusterCopy(path, snapshot, { copyOf, atMs: clock.nowMs() });
       this.#problem = undefined;
+      this.#hasWritten = true;
     } catch (error) {
       const problem = `Cannot write the cluster's copy ${path}: ${describeError(error)}`;
       if (problem !== this.#problem) log.warn({ problem }, "a restart needs the API meanwhile");

@@ -15,7 +15,7 @@ import type { KubernetesObject, SourceWorld } from "./source-world.ts";
 
 export const quickTiming: KubernetesSourceTiming = {
   watch: { firstMs: 5, mostMs: 100, watchMs: 60_000, idleMs: 10_000 },
-  copy: { afterMs: 10, pauseFactor: 1 },
+  copy: { firstMs: 10, afterMs: 10, pauseFactor: 1 },
   pauseMs: 5,
   pauseFactor: 1,
   partialMs: 500,

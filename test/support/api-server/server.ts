@@ -28,6 +28,8 @@ export interface ApiServerOptions {
   readonly tokens?: ReadonlyMap<string, string>;
   /** Absent: everybody may do everything. */
   readonly rules?: readonly Rule[];
+  /** Where it listens; default: 127.0.0.1, on a port that is free. */
+  readonly listen?: { readonly address: string; readonly port: number };
 }
 
 export class ApiServer implements AsyncDisposable {
@@ -42,9 +44,12 @@ export class ApiServer implements AsyncDisposable {
   fault: ((call: Call) => void | Promise<void>) | undefined;
   #certificate: ServerCertificate | undefined;
   #server: Server | TlsServer | undefined;
-  #port = 0;
+  readonly #address: string;
+  #port: number;
 
-  private constructor({ certificate, tokens, rules }: ApiServerOptions) {
+  private constructor({ certificate, tokens, rules, listen }: ApiServerOptions) {
+    this.#address = listen?.address ?? "127.0.0.1";
+    this.#port = listen?.port ?? 0;
     this.#certificate = certificate;
     this.tokens = tokens;
     this.rules = rules;
@@ -57,7 +62,7 @@ export class ApiServer implements AsyncDisposable {
   }
 
   get url(): string {
-    return `${this.#certificate === undefined ? "http" : "https"}://127.0.0.1:${this.#port}`;
+    return `${this.#certificate === undefined ? "http" : "https"}://${this.#address}:${this.#port}`;
   }
 
   /** Again, on the port that it had. */
@@ -72,7 +77,7 @@ export class ApiServer implements AsyncDisposable {
             serve,
           );
     server.keepAliveTimeout = 60_000;
-    server.listen(this.#port, "127.0.0.1");
+    server.listen(this.#port, this.#address);
     await once(server, "listening");
     this.#port = (server.address() as AddressInfo).port;
     this.#server = server;
