@@ -18,6 +18,7 @@ import {
   portSchema,
   wholeNumber,
 } from "../core/schema.ts";
+import { defaultClientLimits } from "../dns/options.ts";
 import { defaultCacheSettings } from "../dns/cache.ts";
 import { defaultForwardSettings, type Upstream } from "../dns/options.ts";
 import { parseUpstream, upstreamForms } from "../dns/upstream-text.ts";
@@ -235,6 +236,14 @@ const dns = v.object({
   pods: v.optional(oneOf(["insecure", "verified", "disabled"]), "insecure"),
   addresses: v.optional(v.array(ipSchema, "a list of addresses"), ["10.96.0.10"]),
   autopath: v.optional(flag, true),
+  clients: v.optional(networks, []),
+  limits: v.optional(
+    v.object({
+      queriesPerSecond: v.optional(wholeNumber(0, 1_000_000), 20_000),
+      pending: v.optional(wholeNumber(1, 10_000), defaultClientLimits.pending),
+    }),
+    {},
+  ),
   upstreams: v.optional(
     // A list is checked element by element, so that a message names the wrong one.
     v.lazy((input) => (Array.isArray(input) ? upstreamList : automaticUpstreams)),

@@ -41,6 +41,8 @@ describe("parseConfig()", () => {
         pods: "insecure",
         addresses: ["10.96.0.10"],
         autopath: true,
+        clients: [],
+        limits: { queriesPerSecond: 20_000, pending: 256 },
         upstreams: "auto",
         forward: { mixCase: false },
         log: { share: 0, perSecond: 50 },

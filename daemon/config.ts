@@ -10,6 +10,7 @@ import type { Pool } from "../core/pool.ts";
 import type { CacheSettings } from "../dns/cache.ts";
 import type { Upstream } from "../dns/options.ts";
 import type { QueryLogSettings } from "../dns/query-log.ts";
+import type { ClientLimits } from "../dns/options.ts";
 import type { SiteNamesText } from "../dns/site-names.ts";
 import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
 import { contradictions, contradictionsInPart } from "./config-contradictions.ts";
@@ -103,6 +104,9 @@ export interface DnsConfig {
   readonly log: QueryLogSettings;
   /** Whether pods' search lists are walked for them. */
   readonly autopath: boolean;
+  /** Who may ask besides pods and the node. */
+  readonly clients: readonly Cidr[];
+  readonly limits: ClientLimits;
   readonly cache: CacheSettings;
   readonly site: SiteNamesText;
 }
@@ -210,6 +214,8 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
     pods: file.dns.pods,
     addresses: file.dns.addresses,
     autopath: file.dns.autopath,
+    clients: file.dns.clients,
+    limits: file.dns.limits,
     upstreams: file.dns.upstreams,
     forward: {
       mixCase: file.dns.forward.mixCase,

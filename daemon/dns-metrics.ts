@@ -106,6 +106,7 @@ export const dnsMetrics: readonly Metric[] = [
   one("counter", "autopath_success_total", "searchWalks", "Search lists walked for a pod."),
   one("counter", "refused_total", "refused", "Queries from outside the networks that may ask."),
   one("counter", "dropped_total", "dropped", "Messages left without an answer."),
+  one("counter", "limited_total", "limited", "Datagrams above their client's rate."),
   one("counter", "errors_total", "errors", "Answers that could not be made or sent."),
   one("counter", "restarts_total", "restarts", "Times that the resolver's thread started again."),
   one("counter", "cache_hits_total", "cacheHits", "Questions answered from the cache."),

@@ -1,11 +1,13 @@
 import type { Clock, Random } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import { defaultCacheSettings } from "./cache.ts";
+import { anyHandler } from "./any.ts";
 import { cacheHandler } from "./cache-handler.ts";
+import { clientShareHandler } from "./client-share.ts";
 import type { SharedCounters } from "./counters.ts";
 import { forwardHandler, withoutOwn } from "./forward.ts";
 import { hostsHandler } from "./local-names.ts";
-import type { DnsOptions, Upstream } from "./options.ts";
+import { defaultClientLimits, type DnsOptions, type Upstream } from "./options.ts";
 import type { Name } from "./name.ts";
 import { networkNamesHandler, networkReverseHandler } from "./network-names.ts";
 import type { PodDirectory } from "./pod-directory.ts";
@@ -23,7 +25,7 @@ import { ttlHandler, ttlLookup } from "./zone-ttl.ts";
 export interface Parts {
   readonly options: Pick<
     DnsOptions,
-    "addresses" | "port" | "ttl" | "site" | "cache" | "forward" | "autopath"
+    "addresses" | "port" | "ttl" | "site" | "cache" | "forward" | "autopath" | "limits"
   >;
   readonly pods: PodDirectory;
   readonly zone: Zone;
@@ -48,13 +50,15 @@ export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve
   };
   const cache = cacheHandler({ settings: options.cache ?? defaultCacheSettings, clock, counters });
   const upstreams = usable(parts, configured);
+  const share = clientShareHandler((options.limits ?? defaultClientLimits).pending);
   const shorten = ttlHandler(ttls);
   const routes = stubs.map((stub) => ({
     domain: stub.domain,
-    resolve: chain([cache, shorten, forwardTo(parts, usable(parts, stub.upstreams))]),
+    resolve: chain([cache, share, shorten, forwardTo(parts, usable(parts, stub.upstreams))]),
   }));
   return chain([
     ...(options.autopath === false ? [] : [searchWalkHandler({ pods, ttl, counters })]),
+    anyHandler,
     rewriteHandler(rewrites),
     networkNamesHandler(names),
     zoneHandler(zone, random),
@@ -63,6 +67,7 @@ export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve
     routeHandler(routes),
     specialNames(upstreams.length > 0),
     cache,
+    share,
     shorten,
     forwardTo(parts, upstreams),
   ]);

@@ -4,6 +4,7 @@ const names = [
   "forwarded",
   "refused",
   "dropped",
+  "limited",
   "errors",
   "searchWalks",
   "cacheHits",
@@ -51,6 +52,8 @@ export interface DnsCounters {
   readonly refused: number;
   /** Messages left without an answer: too short or long, themselves answers, or too many at once. */
   readonly dropped: number;
+  /** Datagrams above a client's rate: without an answer, or with one that says "over TCP". */
+  readonly limited: number;
   /** Answers that could not be made or sent, for a reason of our own. */
   readonly errors: number;
   readonly cache: CacheCounters;
@@ -107,6 +110,7 @@ export class SharedCounters {
       searchWalks: value("searchWalks"),
       refused: value("refused"),
       dropped: value("dropped"),
+      limited: value("limited"),
       errors: value("errors"),
       cache: {
         hits: value("cacheHits"),

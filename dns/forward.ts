@@ -2,14 +2,8 @@ import type { Ip } from "../core/address.ts";
 import type { Clock, Random } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { SharedCounters } from "./counters.ts";
-import {
-  ExtendedError,
-  type Message,
-  Rcode,
-  RecordClass,
-  RecordType,
-  type ResourceRecord,
-} from "./message.ts";
+import { ExtendedError, type Message, Rcode, RecordType, type ResourceRecord } from "./message.ts";
+import { hostInfo } from "./any.ts";
 import { answerChain, lastNameOf, soaFor } from "./answer-chain.ts";
 import { keyOf, spelledAs } from "./cache.ts";
 import { defaultForwardSettings, type ForwardSettings, type Upstream } from "./options.ts";
@@ -181,14 +175,7 @@ const proofTypes: ReadonlySet<number> = new Set([
   RecordType.NSEC3,
 ]);
 
-function anyAnswer({ question }: Query): Answer {
-  const cpuAndOs = Uint8Array.from(Buffer.from("\x07RFC8482\0", "latin1"));
-  const record: ResourceRecord = {
-    name: question.name,
-    type: RecordType.HINFO,
-    class: RecordClass.IN,
-    ttl: 3600,
-    data: { kind: "opaque", octets: cpuAndOs },
-  };
-  return { ...authoritative(Rcode.NOERROR, [record]), authoritative: false };
-}
+const anyAnswer = ({ question }: Query): Answer => ({
+  ...authoritative(Rcode.NOERROR, [hostInfo(question)]),
+  authoritative: false,
+});

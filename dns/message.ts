@@ -50,13 +50,21 @@ export const ExtendedError = {
   stale: 3,
   cachedError: 13,
   notReady: 14,
+  prohibited: 18,
   staleNxdomain: 19,
   notAuthoritative: 20,
+  notSupported: 21,
   noReachableAuthority: 22,
 } as const;
 
 /** EDNS option codes. */
-export const EdnsOptionCode = { cookie: 10, padding: 12, extendedError: 15 } as const;
+export const EdnsOptionCode = {
+  serverId: 3,
+  cookie: 10,
+  keepalive: 11,
+  padding: 12,
+  extendedError: 15,
+} as const;
 
 export interface Question {
   readonly name: Name;

@@ -56,6 +56,17 @@ export interface Rewrite {
   readonly to: Name;
 }
 
+/** Of each client by itself. */
+export interface ClientLimits {
+  /** Datagrams a second; 0: any number. */
+  readonly queriesPerSecond: number;
+  /** Questions that wait for upstreams at one time. */
+  readonly pending: number;
+}
+
+/** Of what can wait for upstreams at one time, a quarter. */
+export const defaultClientLimits: ClientLimits = { queriesPerSecond: 0, pending: 256 };
+
 export interface DnsOptions {
   /** Each is bound by itself, never the wildcard: an answer leaves from the address asked. */
   readonly addresses: readonly Ip[];
@@ -84,6 +95,10 @@ export interface DnsOptions {
   readonly clients: readonly Cidr[];
   /** Default: `batched`, and `plain` where that cannot be: one datagram at a time, by node:dgram. */
   readonly udp?: "batched" | "plain";
+  /** Default: {@link defaultClientLimits}. */
+  readonly limits?: ClientLimits;
+  /** Told to who asks which server this is (RFC 5001); absent: nobody is told. */
+  readonly serverId?: string;
   /** The worker's entry; default: worker.ts beside server.ts, which a bundle does not have. */
   readonly workerUrl?: URL;
   readonly log: Log;

@@ -102,7 +102,10 @@ export function zoneHandler(zone: Zone, random: Random): Handler {
     switch (found.kind) {
       case "alias": {
         const chained = [...links, found.record];
-        if (query.question.type === RecordType.CNAME) return authoritative(Rcode.NOERROR, chained);
+        const { type } = query.question;
+        if (type === RecordType.CNAME || type === RecordType.ANY) {
+          return authoritative(Rcode.NOERROR, chained);
+        }
         // A loop is a mistake in the cluster: "no such address" would hide it.
         if (chained.length > maxLinks || isLoop(chained, found.target)) {
           return failure(Rcode.SERVFAIL, ExtendedError.other);

@@ -1,11 +1,14 @@
 import { toError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
+import type { RateVerdict } from "./client-rate.ts";
 import type { SharedCounters } from "./counters.ts";
 import { decodeMessage } from "./decode.ts";
+import type { EdnsReply } from "./edns-reply.ts";
 import { encodeMessage, encodeWithin } from "./encode.ts";
 import {
   DecodeError,
   type Edns,
+  type EdnsOption,
   EdnsOptionCode,
   ExtendedError,
   headerOctets,
@@ -30,6 +33,7 @@ import {
   type Query,
   type Resolve,
 } from "./resolver.ts";
+import { cookieIn } from "./server-cookie.ts";
 
 /** Octets of a query to octets of its answer; undefined: silence. Never throws, never rejects. */
 export type Responder = (packet: Uint8Array, client: Client) => Eventually<Uint8Array | undefined>;
@@ -41,6 +45,10 @@ export interface ResponderOptions {
   readonly log: Log;
   /** Told of each answer that was resolved for a query over UDP. */
   readonly onAnswer?: AnswerObserver;
+  /** Default: of options only extended errors are sent. */
+  readonly replyToEdns?: EdnsReply;
+  /** What becomes of a datagram; default: it is answered. */
+  readonly judgeRate?: (address: string) => RateVerdict;
 }
 
 export type AnswerObserver = (packet: Uint8Array, answer: Answer, octets: Uint8Array) => void;
@@ -52,9 +60,11 @@ export type AnswerObserver = (packet: Uint8Array, answer: Answer, octets: Uint8A
  */
 export function createResponder(options: ResponderOptions): Responder {
   const { resolve, isAllowed, counters, log, onAnswer } = options;
+  const { replyToEdns = () => [], judgeRate = () => "answer" } = options;
   const finish = (query: Message, answer: Answer, client: Client): Uint8Array => {
     counters.addResponse(answer.rcode);
-    return encodeAnswer(query, answer, client.transport);
+    const replies = query.edns === undefined ? [] : replyToEdns(query.edns, client);
+    return encodeAnswer(query, answer, { replies, transport: client.transport });
   };
   const answered = (packet: Uint8Array, query: Message, answer: Answer, client: Client) => {
     const octets = finish(query, answer, client);
@@ -77,8 +87,16 @@ export function createResponder(options: ResponderOptions): Responder {
       counters.add("refused");
       return refusal(packet, counters);
     }
+    // TCP has its bounds in connections.
+    const verdict = client.transport === "udp" ? judgeRate(client.address) : "answer";
+    if (verdict !== "answer") {
+      counters.add("limited");
+      return verdict === "drop" ? undefined : truncation(packet, counters);
+    }
     const query = parse(packet);
     if (typeof query === "number") {
+      const lone = query === Rcode.FORMERR ? cookieQuery(packet) : undefined;
+      if (lone !== undefined) return finish(lone, failure(Rcode.NOERROR), client);
       counters.addResponse(query);
       return bareAnswer(packet, query);
     }
@@ -126,6 +144,29 @@ function bareAnswer(packet: Uint8Array, rcode: number): Uint8Array {
   return octets;
 }
 
+// RFC 7873 section 5.4: no question, only a cookie to be had.
+function cookieQuery(packet: Uint8Array): Message | undefined {
+  if (questionCountOf(packet) !== 0) return undefined;
+  try {
+    const message = decodeMessage(packet);
+    const cookie = message.edns && cookieIn(message.edns);
+    const isLone = cookie !== undefined && cookie !== "malformed" && message.edns?.version === 0;
+    return isLone ? message : undefined;
+  } catch (thrown) {
+    if (thrown instanceof DecodeError) return undefined;
+    throw thrown;
+  }
+}
+
+// No longer than the query, and says that there is more over TCP.
+function truncation(packet: Uint8Array, counters: SharedCounters): Uint8Array | undefined {
+  const query = parse(packet);
+  if (typeof query === "number") return undefined;
+  counters.addResponse(Rcode.NOERROR);
+  const { edns: _, ...bare } = query.message;
+  return encodeMessage({ ...answerTo(bare, failure(Rcode.NOERROR), []), truncated: true });
+}
+
 // Never longer than the query: nothing to gain for an amplifier. A client takes no answer without
 // its question, so what has none gets silence.
 function refusal(packet: Uint8Array, counters: SharedCounters): Uint8Array | undefined {
@@ -136,12 +177,15 @@ function refusal(packet: Uint8Array, counters: SharedCounters): Uint8Array | und
   }
   counters.addResponse(Rcode.REFUSED);
   const { edns: _, ...bare } = query.message;
-  return encodeMessage(answerTo(bare, failure(Rcode.REFUSED)));
+  return encodeMessage(answerTo(bare, failure(Rcode.REFUSED), []));
 }
 
 // Queries that are understood, and answered with an error.
 function rejectionOf(query: Message, question: Question): Answer | undefined {
   if (query.edns !== undefined && query.edns.version > 0) return failure(Rcode.BADVERS);
+  if (query.edns !== undefined && cookieIn(query.edns) === "malformed") {
+    return failure(Rcode.FORMERR);
+  }
   switch (question.type) {
     case 0:
     case RecordType.OPT:
@@ -150,12 +194,14 @@ function rejectionOf(query: Message, question: Question): Answer | undefined {
     case RecordType.TSIG:
     case RecordType.MAILA:
     case RecordType.MAILB:
-      return failure(Rcode.NOTIMP);
+      return failure(Rcode.NOTIMP, ExtendedError.notSupported);
     case RecordType.AXFR:
     case RecordType.IXFR:
-      return failure(Rcode.REFUSED);
+      return failure(Rcode.REFUSED, ExtendedError.prohibited);
     default:
-      return question.class === RecordClass.IN ? undefined : failure(Rcode.REFUSED);
+      return question.class === RecordClass.IN
+        ? undefined
+        : failure(Rcode.REFUSED, ExtendedError.notSupported);
   }
 }
 
@@ -167,15 +213,21 @@ const resolverQuery = (message: Message, question: Question, client: Client): Qu
   dnssecOk: message.edns?.dnssecOk ?? false,
 });
 
-function encodeAnswer(query: Message, answer: Answer, transport: "udp" | "tcp"): Uint8Array {
-  const message = answerTo(query, answer);
-  return encodeWithin(message, transport === "tcp" ? maxMessageOctets : udpLimit(query.edns));
+interface Sending {
+  readonly replies: readonly EdnsOption[];
+  readonly transport: Client["transport"];
+}
+
+function encodeAnswer(query: Message, answer: Answer, sending: Sending): Uint8Array {
+  const message = answerTo(query, answer, sending.replies);
+  const isTcp = sending.transport === "tcp";
+  return encodeWithin(message, isTcp ? maxMessageOctets : udpLimit(query.edns));
 }
 
 const udpLimit = (edns: Edns | undefined): number =>
   Math.min(maxUdpOctets, Math.max(minUdpOctets, edns?.udpSize ?? 0));
 
-const answerTo = (query: Message, answer: Answer): Message => ({
+const answerTo = (query: Message, answer: Answer, replies: readonly EdnsOption[]): Message => ({
   id: query.id,
   isResponse: true,
   opcode: query.opcode,
@@ -191,21 +243,18 @@ const answerTo = (query: Message, answer: Answer): Message => ({
   answers: answer.answers,
   authorities: answer.authorities,
   additionals: answer.additionals,
-  ...(query.edns && { edns: ednsTo(query.edns, answer.extendedError) }),
+  ...(query.edns && { edns: ednsTo(query.edns, [...replies, ...extendedErrorOf(answer)]) }),
 });
 
 // One OPT exactly when the query has one; of its options none is echoed.
-const ednsTo = (edns: Edns, extendedError: number | undefined): Edns => ({
+const ednsTo = (edns: Edns, options: readonly EdnsOption[]): Edns => ({
   udpSize: maxUdpOctets,
   version: 0,
   dnssecOk: edns.dnssecOk,
-  options:
-    extendedError === undefined
-      ? []
-      : [
-          {
-            code: EdnsOptionCode.extendedError,
-            octets: Uint8Array.of(extendedError >> 8, extendedError & 0xff),
-          },
-        ],
+  options,
 });
+
+const extendedErrorOf = ({ extendedError: code }: Answer): readonly EdnsOption[] =>
+  code === undefined
+    ? []
+    : [{ code: EdnsOptionCode.extendedError, octets: Uint8Array.of(code >> 8, code & 0xff) }];

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Ip } from "../core/address.ts";
@@ -8,6 +9,7 @@ import { joinName, parseName } from "./name.ts";
 import type { DnsOptions, Upstream } from "./options.ts";
 import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts";
 import { SharedUpstreamStats, type UpstreamReading } from "./upstream-stats.ts";
+import { secretOctets } from "./server-cookie.ts";
 import type { PodsUpdate } from "./pod-book.ts";
 import { SharedDescriptors } from "./shared-descriptors.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
@@ -62,6 +64,7 @@ const stopMs = 2_000;
 class ThreadedDnsServer implements DnsServer {
   #options: DnsOptions;
   readonly #counters = new SharedCounters();
+  readonly #cookieSecret = randomBytes(secretOctets);
   readonly #traffic = new SharedTraffic();
   readonly #upstreamStats = new SharedUpstreamStats();
   readonly #descriptors = new SharedDescriptors();
@@ -160,6 +163,7 @@ class ThreadedDnsServer implements DnsServer {
     const start: WorkerStart = {
       ...plain,
       counters: this.#counters.buffer,
+      cookieSecret: this.#cookieSecret,
       traffic: this.#traffic.buffer,
       upstreamStats: this.#upstreamStats.buffer,
       descriptors: this.#descriptors.buffer,

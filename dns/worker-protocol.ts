@@ -7,6 +7,8 @@ import type { ZoneUpdate } from "./zone-feed.ts";
 /** What the worker is started with: the options that can be cloned, and the shared counters. */
 export interface WorkerStart extends Omit<DnsOptions, "log" | "podBook" | "workerUrl"> {
   readonly counters: SharedArrayBuffer;
+  /** Of the cookies given: the same for a thread that takes another's place. */
+  readonly cookieSecret: Uint8Array;
   readonly traffic: SharedArrayBuffer;
   readonly upstreamStats: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;

@@ -9,16 +9,20 @@ import { describeError } from "../core/error.ts";
 import type { Log, LogFields } from "../core/log.ts";
 import { threadsClock } from "../kernel/clock.ts";
 import { assemble, type Parts } from "./assembly.ts";
+import { ClientRate } from "./client-rate.ts";
 import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
+import { ednsReply } from "./edns-reply.ts";
 import { parseName } from "./name.ts";
+import { defaultClientLimits } from "./options.ts";
 import { PodDirectory } from "./pod-directory.ts";
 import type { Resolve } from "./resolver.ts";
-import { createResponder } from "./responder.ts";
+import { createResponder, type Responder, type ResponderOptions } from "./responder.ts";
 import { SharedDescriptors } from "./shared-descriptors.ts";
 import { serveAddress } from "./socket.ts";
 import { observedResponder } from "./observed-responder.ts";
 import { QueryLog, type QueryLogSettings } from "./query-log.ts";
+import { defaultTcpLimits } from "./tcp-listener.ts";
 import { SharedTraffic } from "./traffic.ts";
 import { SharedUpstreamStats } from "./upstream-stats.ts";
 import { openUdpTransport } from "./udp-transport.ts";
@@ -38,7 +42,6 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   invariant(domain !== undefined, "the main thread has checked the domain");
 
   const counters = new SharedCounters(start.counters);
-  const traffic = new SharedTraffic(start.traffic);
   const upstreamStats = new SharedUpstreamStats(start.upstreamStats);
   const pods = new PodDirectory(domain);
   const zone = new Zone({
@@ -66,13 +69,10 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   const isAllowed = clientFilter(start.clients);
   const descriptors = new SharedDescriptors(start.descriptors);
   await using udp = await openUdpTransport({ start, domain, counters, descriptors, log });
-  const respond = observedResponder(
-    createResponder({ resolve, isAllowed, counters, log, ...udp.observer }),
-    {
-      traffic,
-      clock,
-      ...(start.queryLog && { queryLog: queryLog(start.queryLog, post) }),
-    },
+  const respond = openResponder(
+    start,
+    { resolve, isAllowed, counters, log, ...udp.observer },
+    post,
   );
 
   port.on("message", (message: ToWorker) => {
@@ -100,6 +100,30 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   await Promise.all(start.addresses.map((address) => serveAddress({ ...common, address }, signal)));
   if (!signal.aborted) await once(signal, "abort");
   port.close();
+}
+
+/** The answer engine as it is configured, and watched. */
+function openResponder(
+  start: WorkerStart,
+  parts: Omit<ResponderOptions, "judgeRate" | "replyToEdns">,
+  post: (message: FromWorker) => void,
+): Responder {
+  const rate = new ClientRate((start.limits ?? defaultClientLimits).queriesPerSecond);
+  const responder = createResponder({
+    ...parts,
+    judgeRate: (address) => rate.judge(address, clock.monotonicMs()),
+    replyToEdns: ednsReply({
+      secret: start.cookieSecret,
+      idleMs: defaultTcpLimits.idleMs,
+      clock,
+      ...(start.serverId !== undefined && { serverId: start.serverId }),
+    }),
+  });
+  return observedResponder(responder, {
+    traffic: new SharedTraffic(start.traffic),
+    clock,
+    ...(start.queryLog && { queryLog: queryLog(start.queryLog, post) }),
+  });
 }
 
 /** Bounded by itself, and not by what faults may fill. */

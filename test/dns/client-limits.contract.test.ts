@@ -1,0 +1,93 @@
+// One client that asks too much, and another one, against the real sockets.
+import { createSocket, type Socket } from "node:dgram";
+import { afterEach, expect, test } from "vitest";
+import type { DnsServer } from "../../dns/server.ts";
+import { fixtureSnapshot } from "./fixture.ts";
+import { a, reply, type ScriptedUpstream, startUpstream } from "./scripted-upstream.ts";
+import { askUntil, ownAddress, startTestDns, testPort, testTarget } from "./test-server.ts";
+import { judged, type Judged, queryOctets } from "./wire-client.ts";
+
+const web = "web.prod.svc.cluster.local";
+const waitMs = 30_000;
+const stack: AsyncDisposableStack[] = [];
+afterEach(async () => {
+  for (const one of stack.splice(0)) await one.disposeAsync();
+});
+
+interface Client {
+  readonly send: (name: string) => void;
+  readonly answers: Judged[];
+  /** Resolves with the answers when they are as wanted. */
+  readonly until: (isWanted: (answers: readonly Judged[]) => boolean) => Promise<readonly Judged[]>;
+}
+
+async function clientAt(n: number, held: AsyncDisposableStack): Promise<Client> {
+  const socket: Socket = createSocket("udp4");
+  held.defer(() => void socket.close());
+  await new Promise<void>((bound) => socket.bind({ address: ownAddress(n), port: 0 }, bound));
+  const answers: Judged[] = [];
+  socket.on("message", (octets) => void answers.push(judged(octets)));
+  return {
+    answers,
+    send: (name) => socket.send(queryOctets(name, "A"), testPort, testTarget.address),
+    until: async (isWanted) => {
+      const deadlineMs = performance.now() + waitMs;
+      while (!isWanted(answers)) {
+        if (performance.now() > deadlineMs) throw new Error(JSON.stringify(answers));
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      return answers;
+    },
+  };
+}
+
+async function scene(
+  limits: Parameters<typeof startTestDns>[0],
+): Promise<{ flooder: Client; other: Client; server: DnsServer; upstream: ScriptedUpstream }> {
+  const held = new AsyncDisposableStack();
+  stack.push(held);
+  // Names that begin with "slow" are never answered.
+  const upstream = held.use(
+    await startUpstream(({ query, name }) =>
+      name.startsWith("slow") ? [] : [reply(query, { answers: [a(name, "192.0.2.1")] })],
+    ),
+  );
+  const server = held.use(await startTestDns({ upstreams: [upstream.upstream], ...limits }));
+  server.publish(fixtureSnapshot());
+  await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
+  const [flooder, other] = [await clientAt(11, held), await clientAt(12, held)];
+  return { flooder, other, server, upstream };
+}
+
+test("questions that wait for upstreams: more than its share is SERVFAIL at once, for nobody else", async () => {
+  const limits = { queriesPerSecond: 0, pending: 5 };
+  const { flooder, other, upstream } = await scene({ limits });
+  for (let i = 0; i < 30; i++) flooder.send(`slow${i}.example`);
+  const refused = await flooder.until((answers) => answers.length >= 25);
+  expect(new Set(refused.map(({ rcode }) => rcode))).toEqual(new Set(["SERVFAIL"]));
+  expect(new Set(upstream.asked.map(({ name }) => name)).size).toBeLessThanOrEqual(5);
+  other.send("fast.example");
+  other.send(web);
+  const answers = await other.until(({ length }) => length === 2);
+  expect(answers.map(({ rcode }) => rcode)).toEqual(["NOERROR", "NOERROR"]);
+  // Names of the cluster wait for nobody.
+  flooder.send(web);
+  await flooder.until((found) => found.some(({ answers }) => answers.includes("A 10.96.1.1")));
+});
+
+test("datagrams a second: above its rate a client is sent to TCP, and another one is answered", async () => {
+  const limits = { queriesPerSecond: 10, pending: 256 };
+  const { flooder, other, server } = await scene({ limits, udp: "plain" });
+  const before = server.counters();
+  for (let i = 0; i < 400; i++) flooder.send(web);
+  const found = await flooder.until((answers) => answers.some(({ isTruncated }) => isTruncated));
+  for (const { isTruncated, answers } of found) {
+    expect(answers).toEqual(isTruncated ? [] : ["A 10.96.1.1"]);
+  }
+  other.send(web);
+  expect(await other.until(({ length }) => length === 1)).toMatchObject([{ rcode: "NOERROR" }]);
+  const after = server.counters();
+  const isDone = after.queries.udp - before.queries.udp;
+  expect(isDone).toBeGreaterThan(10);
+  expect(after.limited).toBeGreaterThan(0);
+});
