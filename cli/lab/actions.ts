@@ -23,11 +23,11 @@ import { worldNames } from "./topology.ts";
 export async function up(options: UpOptions, context: CliContext): Promise<void> {
   // Before the manifests are looked for, which a build brings.
   requireRoot("make a lab");
-  const cluster = clusterOfOptions(options);
   const source = parseLabSource(options.source);
   if (source === "etcd" && options.cluster !== undefined) {
     throw new UsageError("Cannot use --cluster with --source etcd: its daemons read no manifests");
   }
+  const cluster = clusterOfOptions(options);
   const report = (line: string): void => context.stderr(`${line}\n`);
   const { lab, topology } = await labUp(
     { directory: options.dir, source, cluster, artifacts, report },
