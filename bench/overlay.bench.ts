@@ -13,7 +13,7 @@ import type { Phases, Work } from "./overlay/node.ts";
 
 interface Scale extends Omit<Phases, "first"> {
   readonly nodes: number;
-  readonly programming: readonly Work[];
+  readonly programming: readonly Phases["first"][];
   readonly batch: readonly Work[];
   /** With routes of the same metric, as flannel and others write them. */
   readonly batchOfOneMetric: readonly Work[];
@@ -49,7 +49,7 @@ try {
 }
 
 async function measureScale(nodes: number): Promise<Scale> {
-  const [programming, batch, batchOfOneMetric]: [Work[], Work[], Work[]] = [[], [], []];
+  const [programming, batch, batchOfOneMetric]: [Phases["first"][], Work[], Work[]] = [[], [], []];
   for (let round = 0; round < rounds; round++) {
     programming.push(inNamespace((namespace) => phase("first", namespace.path, nodes)));
     for (const [into, withMetrics] of [
@@ -119,6 +119,11 @@ function goalsOf(scale: Scale, alone: WholeDaemon): readonly Goal[] {
       limit: 0.3,
       value: wall(programming) / wall(scale.batchOfOneMetric),
     },
+    {
+      what: of("longest block meanwhile, ms"),
+      limit: 50,
+      value: median(programming.map(({ longestBlock }) => longestBlock)),
+    },
     { what: of("one node's change, p99, ms"), limit: 10, value: percentile(steady.change, 0.99) },
     { what: of("healing, p99, ms"), limit: 100, value: percentile(steady.heal, 0.99) },
     { what: of("steady memory, MiB"), limit: 120, value: daemon.steady },
@@ -145,6 +150,9 @@ function report(scales: readonly Scale[], alone: WholeDaemon, goals: readonly Go
     formatTable([
       ["MS", ...scales.map(({ nodes }) => `${nodes} NODES`)],
       row("snapshot to kernel, a new process", ({ programming }) => worked(programming)),
+      row("longest block meanwhile", ({ programming }) =>
+        text(median(programming.map(({ longestBlock }) => longestBlock))),
+      ),
       row("ip -batch and bridge -batch", ({ batch }) => worked(batch)),
       row("the same with one metric", ({ batchOfOneMetric }) => worked(batchOfOneMetric)),
       row("one node's change to kernel", ({ steady }) => both(steady.change)),

@@ -103,13 +103,23 @@ export class Target implements KeyedNode {
     return this.takeFindings().map(({ change }) => change);
   }
 
-  /** As {@link takeChanges}, with what was noticed in the place of each. */
-  takeFindings(): readonly Finding[] {
-    const findings = this.#all.map((tracked) => tracked.takeFindings());
+  /**
+   * As {@link takeChanges}, with what was noticed in the place of each.
+   * @param atMost of each kind of object; the rest is for the next call.
+   */
+  takeFindings(atMost = Infinity): readonly Finding[] {
+    const findings = this.#all.map((tracked) => tracked.takeFindings(atMost));
     return [
       ...findings.flatMap(({ put }) => put),
       ...findings.toReversed().flatMap(({ remove }) => remove),
     ];
+  }
+
+  /** Of these nothing is there: all that is aimed at is for the next calls of `takeFindings`. */
+  deferAll(kinds: readonly ("neighbors" | "fdb" | "routes")[]): void {
+    if (kinds.includes("neighbors")) this.#neighbors.deferAll();
+    if (kinds.includes("fdb")) this.#fdb.deferAll();
+    if (kinds.includes("routes")) this.#routes.deferAll();
   }
 
   #drop({ neighbors, fdb, routes }: Objects): void {
@@ -131,7 +141,7 @@ type Objects = Pick<DesiredNode, "neighbors" | "fdb" | "routes">;
 class Tracked<T> {
   readonly desired = new Map<string, T>();
   /** By key; where nothing is desired under it, what is to be removed. */
-  readonly different = new Map<string, T>();
+  different = new Map<string, T>();
   /** Keys of which more than one object may be there, or another one may have gone. */
   readonly unclear = new Set<string>();
   readonly #kind: ObjectKind<T>;
@@ -183,16 +193,25 @@ class Tracked<T> {
     if (item !== undefined && !this.#kind.isSame(wanted, item)) this.unclear.add(key);
   }
 
-  takeFindings(): { readonly put: readonly Finding[]; readonly remove: readonly Finding[] } {
+  deferAll(): void {
+    this.different = new Map(this.desired);
+  }
+
+  takeFindings(atMost: number): {
+    readonly put: readonly Finding[];
+    readonly remove: readonly Finding[];
+  } {
     const [put, remove]: [Finding[], Finding[]] = [[], []];
     const kind = this.#kind;
     for (const [key, item] of this.different) {
+      if (put.length + remove.length >= atMost) break;
+      this.different.delete(key);
       const wanted = this.desired.get(key);
       if (wanted === undefined) remove.push({ change: kind.remove(item), found: kind.put(item) });
       else if (wanted === item) put.push({ change: kind.put(wanted) });
       else put.push({ change: kind.put(wanted), found: kind.put(item) });
     }
-    this.clear();
+    if (this.different.size === 0) this.unclear.clear();
     return { put, remove };
   }
 

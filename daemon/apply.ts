@@ -14,6 +14,7 @@ import { nftTableName, vxlanDevice } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import type { RepairKind } from "../core/repair-ledger.ts";
 import type { RepairStatus } from "../core/status.ts";
+import type { Target } from "../core/target.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { observeNode } from "./observe.ts";
 
@@ -50,23 +51,46 @@ export interface CompareOptions {
   readonly mayRemove: boolean;
 }
 
-/** Reads all network objects of the node, and makes them be what the target says. */
+/** So many objects of a kind are written before the event loop has its turn: some 35 ms of work. */
+export const writtenAtOnce = 1_500;
+
+/**
+ * Reads all network objects of the node, and makes them be what the target says. Of what a
+ * node that is new has nothing, all is left to the target (`Target.deferAll`).
+ */
 export function compareAll(
   { kernel, settings }: ApplyContext,
-  target: KeyedNode,
+  target: Target,
   { mayRemove }: CompareOptions,
 ): ApplyResult {
   return collect(settings, (step, failures) => {
     step(() => {
       const observed = observeNode(kernel);
       failures.push(...foreignDevice(target.vxlan, observed));
-      const changes = diffKeyed(target, observed, { mayRemove });
+      const isForeign = isForeignDevice(target.vxlan, observed.link);
+      const later = isForeign ? [] : bareKinds(target, observed);
+      const changes = diffKeyed(without(target, later), observed, { mayRemove });
       kernel.apply(changes);
+      target.deferAll(later);
       // Of a whole cluster's objects one by one only those are looked for that anybody reads.
       return changes.map((change, i) => (i < named ? findingOf(change, observed) : { change }));
     });
   });
 }
+
+const large = ["neighbors", "fdb", "routes"] as const;
+
+/** The kinds of which there is nothing, and much to be. */
+const bareKinds = (target: Target, observed: ObservedNode) =>
+  large.filter((kind) => observed[kind].length === 0 && target[kind].size > writtenAtOnce);
+
+const without = (target: KeyedNode, kinds: readonly (typeof large)[number][]): KeyedNode => ({
+  vxlan: target.vxlan,
+  addresses: target.addresses,
+  neighbors: kinds.includes("neighbors") ? new Map() : target.neighbors,
+  fdb: kinds.includes("fdb") ? new Map() : target.fdb,
+  routes: kinds.includes("routes") ? new Map() : target.routes,
+});
 
 /**
  * Reads the VXLAN device and its addresses, and makes them be what the target says. Undefined, and nothing

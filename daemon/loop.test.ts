@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type LoopReason, ReconcileLoop } from "./loop.ts";
+import { type LoopOutcome, type LoopReason, ReconcileLoop } from "./loop.ts";
 
 const timing = { pauseMs: 10, resyncMs: 1000, backoffMs: 100, backoffMaxMs: 400 };
 
@@ -7,7 +7,7 @@ describe("ReconcileLoop", () => {
   beforeEach(() => void vi.useFakeTimers({ now: 0 }));
   afterEach(() => void vi.useRealTimers());
 
-  function start(pass: () => boolean = () => true, takesMs = 0) {
+  function start(pass: () => LoopOutcome = () => "done", takesMs = 0) {
     const passes: string[] = [];
     const clock = { nowMs: () => Date.now(), monotonicMs: () => Date.now() };
     const loop = new ReconcileLoop(
@@ -41,13 +41,13 @@ describe("ReconcileLoop", () => {
   });
 
   test("rests four times as long as passes take, of which one alone may be long", () => {
-    const { loop, passes } = start(() => true, 20);
+    const { loop, passes } = start(() => "done", 20);
     for (let i = 0; i < 3; i++) {
       loop.request("event");
       vi.advanceTimersByTime(70);
     }
     expect(passes).toEqual(["0 event", "90 event", "190 event"]);
-    const once = start(() => true, 500);
+    const once = start(() => "done", 500);
     once.loop.request("news");
     vi.advanceTimersByTime(1);
     const endedAt = Date.now();
@@ -56,9 +56,25 @@ describe("ReconcileLoop", () => {
     expect(once.passes.slice(1)).toEqual([`${endedAt + timing.pauseMs - 1} news`]);
   });
 
+  test("goes on at once with a pass that is not finished, and counts its parts as one", () => {
+    const left = [2, 2];
+    const outcome = (): LoopOutcome =>
+      (left[0] ?? 0) > 0 && left[0]!-- > 0 ? "unfinished" : "done";
+    const { loop, passes } = start(outcome, 20);
+    loop.request("event");
+    // Each part takes 20 ms by the clock, and a timer's millisecond passes in between.
+    vi.advanceTimersByTime(5);
+    expect(passes.map((line) => line.split(" ")[1])).toEqual(["event", "news", "news"]);
+    const endedAt = Date.now();
+    loop.request("event");
+    vi.advanceTimersByTime(15);
+    expect(passes).toHaveLength(4);
+    expect(Number(passes[3]!.split(" ")[0]) - endedAt).toBeLessThanOrEqual(timing.pauseMs);
+  });
+
   test("backs off while passes fail, up to a bound, and goes back when one succeeds", () => {
     let isFailing = true;
-    const { loop, passes } = start(() => !isFailing);
+    const { loop, passes } = start(() => (isFailing ? "failed" : "done"));
     loop.request("news");
     vi.advanceTimersByTime(1500);
     expect(passes.map((line) => Number(line.split(" ")[0]))).toEqual([
@@ -72,7 +88,7 @@ describe("ReconcileLoop", () => {
   });
 
   test("while backing off waits with events, not with news", () => {
-    const { loop, passes } = start(() => false);
+    const { loop, passes } = start(() => "failed");
     loop.request("news");
     vi.advanceTimersByTime(1);
     loop.request("event");

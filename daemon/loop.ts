@@ -15,9 +15,12 @@ export interface LoopTiming {
 /** `news`: something to do that the last pass did not know of. `event`: something was changed. */
 export type LoopReason = "news" | "event" | "resync";
 
-/** Runs `pass` again and again, never twice at once. A pass says whether it succeeded. */
+/** `unfinished`: the event loop is to have its turn, and the pass goes on after that. */
+export type LoopOutcome = "done" | "failed" | "unfinished";
+
+/** Runs `pass` again and again, never twice at once. */
 export class ReconcileLoop implements Disposable {
-  readonly #pass: (reason: LoopReason) => boolean;
+  readonly #pass: (reason: LoopReason) => LoopOutcome;
   readonly #clock: Clock;
   readonly #timing: LoopTiming;
   #timer: NodeJS.Timeout | undefined;
@@ -27,10 +30,12 @@ export class ReconcileLoop implements Disposable {
   #durationMs = 0;
   /** Of the pass before the last one. */
   #durationBeforeMs = 0;
+  /** Of a pass that is not finished. */
+  #workedMs = 0;
   #failures = 0;
   #isDisposed = false;
 
-  constructor(pass: (reason: LoopReason) => boolean, clock: Clock, timing: LoopTiming) {
+  constructor(pass: (reason: LoopReason) => LoopOutcome, clock: Clock, timing: LoopTiming) {
     this.#pass = pass;
     this.#clock = clock;
     this.#timing = timing;
@@ -61,12 +66,15 @@ export class ReconcileLoop implements Disposable {
   #run(): void {
     const startedAtMs = this.#clock.monotonicMs();
     this.#dueAtMs = Infinity;
-    const isDone = this.#pass(this.#reason);
+    const outcome = this.#pass(this.#reason);
     this.#endedAtMs = this.#clock.monotonicMs();
+    this.#workedMs += this.#endedAtMs - startedAtMs;
+    if (outcome === "unfinished") return this.#schedule(this.#endedAtMs, "news");
     this.#durationBeforeMs = this.#durationMs;
-    this.#durationMs = this.#endedAtMs - startedAtMs;
-    this.#failures = isDone ? 0 : this.#failures + 1;
-    if (isDone) this.#schedule(this.#endedAtMs + this.#timing.resyncMs, "resync");
+    this.#durationMs = this.#workedMs;
+    this.#workedMs = 0;
+    this.#failures = outcome === "done" ? 0 : this.#failures + 1;
+    if (outcome === "done") this.#schedule(this.#endedAtMs + this.#timing.resyncMs, "resync");
     else this.request("event");
   }
 

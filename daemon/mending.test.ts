@@ -37,8 +37,7 @@ function start(timing = rare) {
   );
   stack.use(
     kernel.watch((event) => mending.noticeElsewhere(event), {
-      includes: isPodHostInterface,
-      onChange: (event) => mending.notice(event),
+      apart: { includes: isPodHostInterface, onChange: (event) => mending.notice(event) },
     }),
   );
   mending.start();

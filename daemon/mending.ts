@@ -11,7 +11,7 @@ import type { ObjectChange } from "../core/network-change.ts";
 import type { RepairLedger } from "../core/repair-ledger.ts";
 import type { KernelEvent } from "../kernel/kernel.ts";
 import { changeKind, named } from "./apply.ts";
-import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
+import { type LoopOutcome, type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
 
 export interface MendingOptions {
   readonly handlers: Pick<AttachHandlers, "mend" | "isNew">;
@@ -92,7 +92,7 @@ export class Mending implements Disposable {
     this.#loop.request("event");
   }
 
-  #pass(reason: LoopReason): boolean {
+  #pass(reason: LoopReason): LoopOutcome {
     const { handlers, log } = this.#options;
     const isAll = this.#isAll || reason !== "event";
     const devices = [...this.#devices];
@@ -105,7 +105,7 @@ export class Mending implements Disposable {
     } catch (error) {
       log.error({ err: toError(error) }, "cannot compare the attachments with the kernel");
     }
-    return true;
+    return "done";
   }
 
   #record(findings: readonly Finding[], noticedAtMs: number | undefined): void {

@@ -20,6 +20,9 @@ export interface PlannerOptions {
   readonly podAddresses: () => readonly Ip[];
 }
 
+/** So many peers are planned before the event loop has its turn: some 35 ms of work. */
+const newPeersAtMost = 2_500;
+
 export class Planner {
   #options: PlannerOptions;
   readonly #settle: SettleMembership;
@@ -63,6 +66,7 @@ export class Planner {
     this.#isCurrent = false;
   }
 
+  /** Of a cluster that is large and new only a part, marked so: the next call goes on with it. */
   plan(snapshot: Snapshot): NodePlan {
     const membership = this.#settled(snapshot);
     if (this.#isCurrent && this.#latest !== undefined) return this.#latest;
@@ -71,8 +75,8 @@ export class Planner {
     const isThere = membership.nodes.has(settings.nodeName);
     const hint = isThere ? "" : missingNodeHint(membership, links);
     const input = { settings, membership, links, missingNodeHint: hint, strays };
-    this.#latest = planNode(input, this.#latest);
-    this.#isCurrent = true;
+    this.#latest = planNode({ ...input, newPeersAtMost }, this.#latest);
+    this.#isCurrent = this.#latest.isPartial !== true;
     return this.#latest;
   }
 

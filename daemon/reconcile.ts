@@ -13,7 +13,7 @@ import { routeKind } from "../core/object-kind.ts";
 import { RemovalGuard } from "../core/removal-guard.ts";
 import type { StatusProblem } from "../core/status.ts";
 import { Target } from "../core/target.ts";
-import type { KernelEvent, WatchApart } from "../kernel/kernel.ts";
+import type { KernelEvent, KernelWatch, WatchApart } from "../kernel/kernel.ts";
 import {
   type ApplyContext,
   applyChanges,
@@ -25,8 +25,9 @@ import {
   fitDevice,
   named,
   describeApplied,
+  writtenAtOnce,
 } from "./apply.ts";
-import { type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
+import { type LoopOutcome, type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
 import { countPeers, observeUnderlay } from "./observe.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
 import type { Source } from "./source/source.ts";
@@ -91,8 +92,13 @@ export class Reconciler implements Disposable {
   readonly #timing: ReconcileTiming;
   readonly #resources = new DisposableStack();
   readonly #loop: ReconcileLoop;
+  readonly #watch: KernelWatch;
   readonly #planner: Planner;
   readonly #target = new Target();
+  /** Part of what is known to be missing is left to the next turn of the event loop. */
+  #isUnfinished = false;
+  /** That part is of a plan that is brought into the kernel for the first time. */
+  #isBringing = false;
   /** What was last completely in the kernel: another state of it is somebody else's doing. */
   #settled: { readonly plan: NodePlan; readonly mayRemove: boolean } | undefined;
   #state: NodeState | undefined;
@@ -127,7 +133,7 @@ export class Reconciler implements Disposable {
     this.#planner = new Planner(options);
     this.#guard = new RemovalGuard(options.removalGraceMs);
     const { source, kernel, clock } = options;
-    const pass = (reason: LoopReason): boolean => this.#pass(reason);
+    const pass = (reason: LoopReason): LoopOutcome => this.#pass(reason);
     this.#loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
     this.#resources.use(source.subscribe(() => this.#loop.request("news")));
     // Pods come and go with their own interfaces, which are no part of the plan.
@@ -135,7 +141,8 @@ export class Reconciler implements Disposable {
       includes: isPodHostInterface,
       onChange: (event) => options.onPods?.(event),
     };
-    this.#resources.use(kernel.watch((event) => this.#notice(event), apart));
+    const watch = { apart, isOwnLeftOut: true };
+    this.#watch = this.#resources.use(kernel.watch((event) => this.#notice(event), watch));
     this.#loop.request("news");
   }
 
@@ -179,19 +186,25 @@ export class Reconciler implements Disposable {
     this.#loop.request("event");
   }
 
-  #pass(reason: LoopReason): boolean {
+  #pass(reason: LoopReason): LoopOutcome {
     const { source, clock, log } = this.#options;
     const { snapshot } = source.state();
-    if (snapshot.revision === 0) return true;
+    if (snapshot.revision === 0) return "done";
     const { counters } = this;
     const startedAtMs = clock.monotonicMs();
+
     try {
-      return this.#bring(snapshot, reason);
+      const outcome = this.#bring(snapshot, reason);
+      // What is written for thousands of nodes comes back, and is not to be read in between.
+      if (outcome === "unfinished") this.#watch.hold();
+      else this.#watch.release();
+      return outcome;
     } catch (error) {
       counters.failures++;
       this.#mustCompare = true;
+      this.#watch.release();
       log.error({ problem: describeError(error) }, "cannot compare the plan with the kernel");
-      return false;
+      return "failed";
     } finally {
       counters.passes++;
       this.#noticedAtMs = undefined;
@@ -200,7 +213,7 @@ export class Reconciler implements Disposable {
     }
   }
 
-  #bring(snapshot: Snapshot, reason: LoopReason): boolean {
+  #bring(snapshot: Snapshot, reason: LoopReason): LoopOutcome {
     const { kernel, clock } = this.#options;
     const before = this.#settled;
     const isDue = this.#mustCompare || clock.monotonicMs() >= this.#compareAtMs;
@@ -209,9 +222,14 @@ export class Reconciler implements Disposable {
     // Addresses of pods notify of nothing.
     if (isDue || reason === "resync") this.#planner.seePods(snapshot);
     const plan = this.#planner.plan(snapshot);
+    if (plan.isPartial === true) {
+      if (isDue) this.#target.aim(plan, true);
+      return "unfinished";
+    }
     const mayRemove = snapshot.isInSync && plan.local !== undefined && this.#mayShrink(plan);
     const isOther = before?.plan.own !== plan.own || before.mayRemove !== mayRemove;
-    const isPartial = !mayRemove && (before?.plan !== plan || this.#target.isDifferent);
+    const isPartial =
+      !mayRemove && (before?.plan !== plan || (this.#target.isDifferent && !this.#isUnfinished));
     const mustCompare = isDue || isOther || isPartial || this.#target.isUnclear;
     const fitted = mustCompare ? undefined : this.#fit(mayRemove);
     const results =
@@ -219,21 +237,23 @@ export class Reconciler implements Disposable {
     const mustSet = isDue || this.#mustSet || reason === "resync";
     this.#mustSet = false;
     if (mustSet || before?.plan.local !== plan.local) {
-      const isRepair = before?.plan === plan;
+      const isRepair = before?.plan === plan && !this.#isBringing;
       results.push(this.#report(applySettings(this.#options, plan), isRepair));
       this.#warnings = findWarnings(this.#options);
     }
     const failures = results.flatMap((result) => result.failures);
     this.#settled = failures.length > 0 ? undefined : { plan, mayRemove };
+    this.#isUnfinished = failures.length === 0 && this.#target.isDifferent;
     if (failures.length > 0) {
       this.counters.failures++;
       this.#mustCompare = true;
       this.#options.log.error({ failures }, "cannot bring the plan into the kernel");
     }
+    if (this.#isUnfinished) return "unfinished";
     const held = this.#held === undefined ? [] : [this.#held];
     this.#state = stateOf(snapshot, plan, { held, failures, warnings: this.#warnings });
     this.#options.onPass(this.#state);
-    return failures.length === 0;
+    return failures.length === 0 ? "done" : "failed";
   }
 
   /** False while most peers have gone together, and nobody knows yet whether they really have. */
@@ -256,11 +276,14 @@ export class Reconciler implements Disposable {
 
   /** What was noticed, then what is new in the plan: a cluster's size does not matter. */
   #apply(plan: NodePlan): ApplyResult[] {
-    const repairs = this.#target.takeFindings();
-    this.#target.aim(plan);
-    const updates = this.#target.takeFindings();
+    const repairs = this.#target.takeFindings(writtenAtOnce);
+    const areRepairs = !this.#isBringing;
+    const hasMore = this.#target.isDifferent;
+    if (!hasMore) this.#target.aim(plan);
+    const updates = hasMore ? [] : this.#target.takeFindings(writtenAtOnce);
+    this.#isBringing = this.#target.isDifferent && (!areRepairs || !hasMore);
     return [
-      this.#report(applyChanges(this.#options, repairs), true),
+      this.#report(applyChanges(this.#options, repairs), areRepairs),
       this.#report(applyChanges(this.#options, updates), false),
     ];
   }
@@ -286,7 +309,8 @@ export class Reconciler implements Disposable {
     this.#compareAtMs = endedAtMs + pauseMs;
     this.counters.comparisons++;
     const before = this.#settled;
-    return this.#report(result, before?.plan === plan && before.mayRemove === mayRemove);
+    const isRepair = before?.plan === plan && before.mayRemove === mayRemove && !this.#isUnfinished;
+    return this.#report(result, isRepair);
   }
 
   #report(result: ApplyResult, isRepair: boolean): ApplyResult {

@@ -110,7 +110,7 @@ export function createFakeKernel(): FakeKernel {
     },
     readSysctl: (name) => node.sysctls.read(name),
     writeSysctl: (name, value) => node.sysctls.write(name, value),
-    watch: (onChange, apart) => watchers.watch(onChange, apart),
+    watch: (onChange, options) => watchers.watch(onChange, options),
     [Symbol.dispose]: () => watchers.stop(),
   };
 }
@@ -164,11 +164,12 @@ function watchChanges(namespace: FakeNamespace) {
     watchers.add(watcher);
     return { [Symbol.dispose]: () => void watchers.delete(watcher) };
   };
-  const watch: Kernel["watch"] = (onChange, apart) => {
+  const watch: Kernel["watch"] = (onChange, { apart } = {}) => {
     const stack = new DisposableStack();
     stack.use(listen(onChange, (device) => apart?.includes(device) !== true));
     if (apart !== undefined) stack.use(listen(apart.onChange, apart.includes));
-    return stack;
+    // Nobody waits in memory: what is held elsewhere is told here at once.
+    return { hold: () => {}, release: () => {}, [Symbol.dispose]: () => stack.dispose() };
   };
   return { watch, stop: () => watchers.clear() };
 }

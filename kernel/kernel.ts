@@ -127,7 +127,19 @@ export interface Kernel extends NetworkNamespace, Disposable {
    * forwarding and reverse path filters that changed, and of the nftables table `fairlead` when another
    * socket than this kernel's changed it, or may have.
    */
-  watch(onChange: (event: KernelEvent) => void, apart?: WatchApart): Disposable;
+  watch(onChange: (event: KernelEvent) => void, options?: WatchOptions): KernelWatch;
+}
+
+export interface KernelWatch extends Disposable {
+  /** Tells nothing of links and what is on them until `release`, but then all of it. */
+  hold(): void;
+  release(): void;
+}
+
+export interface WatchOptions {
+  readonly apart?: WatchApart;
+  /** What this kernel object has done itself need not be told: Linux says whose routes and neighbors are. */
+  readonly isOwnLeftOut?: boolean;
 }
 
 /** Links of which somebody else is told. */

@@ -71,17 +71,24 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     forgetUdpFlows: (flows) => forgetUdpFlows(netfilterSocket(), flows),
     readSysctl: (name) => inside(() => readSysctl(name)),
     writeSysctl: (name, value) => inside(() => writeSysctl(name, value)),
-    watch: (onChange, apart) => {
+    watch: (onChange, { apart, isOwnLeftOut = false } = {}) => {
       using stack = new DisposableStack();
       const socket = openSocket({ groups: watchedGroups, bufferOctets: watchOctets });
-      stack.use(watchSocket({ socket, onChange, apart, links: () => network.links() }));
+      const leftOut = (): number | undefined => (isOwnLeftOut ? routing.port : undefined);
+      const links = () => network.links();
+      const reading = stack.use(watchSocket({ socket, onChange, apart, leftOut, links }));
       const ownPort = () => netfilter?.port;
       const open: SettingsWatch["open"] = (protocol, options) =>
         inside(() => openNetlink(protocol, { bufferOctets, ...options }));
       const nameOf = (index: number) => network.links().find((link) => link.index === index)?.name;
       const table = nftTableName;
       stack.use(watchSettings({ open, onChange, apart, nameOf, table, ownPort }));
-      return stack.move();
+      const owned = stack.move();
+      return {
+        hold: () => reading.hold(),
+        release: () => reading.release(),
+        [Symbol.dispose]: () => owned.dispose(),
+      };
     },
     [Symbol.dispose]: () => owned.dispose(),
   };

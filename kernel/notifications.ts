@@ -19,19 +19,27 @@ export interface Notifications {
   readonly onRead: (isLost: boolean) => void;
 }
 
+export interface Reading extends Disposable {
+  /** Leaves what comes in the socket's buffer until `release`. */
+  hold(): void;
+  release(): void;
+}
+
 /** Reads all that came within two milliseconds at once. The socket is closed with it. */
 export function readNotifications(
   socket: NetlinkSocket,
   { onMessage, onRead }: Notifications,
-): Disposable {
+): Reading {
   let isLossUntold = false;
+  let isHeld = false;
   let gathering: NodeJS.Timeout | undefined;
   const readAll = (): void => {
+    gathering = undefined;
     const { isLost, isEmpty } = socket.drain(onMessage);
     isLossUntold ||= isLost;
     const isTold = isLossUntold && isEmpty;
     if (isTold) isLossUntold = false;
-    polling.resume();
+    if (!isHeld) polling.resume();
     onRead(isTold);
   };
   const polling = onReadable(socket.fd, () => {
@@ -39,6 +47,16 @@ export function readNotifications(
     gathering = setTimeout(readAll, gatherMs);
   });
   return {
+    hold: () => {
+      isHeld = true;
+      clearTimeout(gathering);
+      gathering = undefined;
+      polling.pause();
+    },
+    release: () => {
+      if (isHeld) polling.resume();
+      isHeld = false;
+    },
     [Symbol.dispose]: () => {
       polling[Symbol.dispose]();
       clearTimeout(gathering);

@@ -9,7 +9,7 @@ import type { KernelEvent, KernelObject, WatchApart } from "./kernel.ts";
 import { isUpOf, linkIndexOf, linkNameOf } from "./link.ts";
 import { decodeNeighborChange } from "./neighbor.ts";
 import type { NetlinkSocket } from "./netlink.ts";
-import { readNotifications } from "./notifications.ts";
+import { type Reading, readNotifications } from "./notifications.ts";
 import type { Message } from "./received.ts";
 import { decodeRoute, deviceOfDiscarding, outputIndexOf } from "./route.ts";
 
@@ -70,6 +70,8 @@ export interface Watch {
   readonly socket: NetlinkSocket;
   readonly onChange: (event: KernelEvent) => void;
   readonly apart?: WatchApart | undefined;
+  /** The port of a socket of whose doing nothing is told. */
+  readonly leftOut: () => number | undefined;
   /** All there are, once the socket has joined. */
   readonly links: () => readonly Link[];
 }
@@ -109,7 +111,7 @@ class Pending {
 }
 
 /** Tells of changes, all that came within two milliseconds at once. */
-export function watchSocket({ socket, onChange, apart, links }: Watch): Disposable {
+export function watchSocket({ socket, onChange, apart, leftOut, links }: Watch): Reading {
   const devices = new KnownDevices(links());
   const main = new Told(onChange);
   const others = apart && new Told(apart.onChange);
@@ -125,6 +127,8 @@ export function watchSocket({ socket, onChange, apart, links }: Watch): Disposab
       next.add(object, name, undefined);
       return;
     }
+    const { sender } = message;
+    if (sender !== 0 && sender === leftOut()) return;
     const index = object === "route" ? outputIndexOf(message) : linkIndexOf(message);
     const name = devices.nameOf(index);
     const { next } = toldOf(name);

@@ -41,6 +41,8 @@ export interface OverlayInput {
   readonly local: Member;
   readonly peers: Iterable<Member>;
   readonly underlay: Underlay;
+  /** More peers that are not known are left out; absent: all are planned. */
+  readonly newPeersAtMost?: number;
 }
 
 export interface DesiredOverlay {
@@ -50,6 +52,8 @@ export interface DesiredOverlay {
   readonly mtu: number;
   /** By name. */
   readonly peers: ReadonlyMap<string, PeerPlan>;
+  /** Peers were left out. */
+  readonly isPartial: boolean;
   /** Apart from the peers'. */
   readonly problems: readonly string[];
 }
@@ -86,9 +90,11 @@ export function desireOverlay(
   const { mtu, problem } = podMtu(settings, underlay, outer);
   const device = settings.backend === "direct" ? undefined : desireDevice(input, outer, mtu);
   const peers = new Map<string, PeerPlan>();
+  let left = input.newPeersAtMost ?? Infinity;
   for (const peer of input.peers) {
     const before = known.get(peer.name);
-    peers.set(peer.name, before?.node === peer ? before : planPeer(input, peer, outer));
+    if (before?.node === peer) peers.set(peer.name, before);
+    else if (left-- > 0) peers.set(peer.name, planPeer(input, peer, outer));
   }
   const own = {
     addresses: device === undefined ? [] : local.podCidrs.map(vtepInterfaceAddress),
@@ -100,6 +106,7 @@ export function desireOverlay(
     own: device === undefined ? own : { vxlan: device, ...own },
     mtu,
     peers,
+    isPartial: left < 0,
     problems: problem === undefined ? [] : [problem],
   };
 }

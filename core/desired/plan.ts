@@ -34,6 +34,8 @@ export interface NodePlan {
   /** Every node but this one, by name. */
   readonly peers: ReadonlyMap<string, PeerPlan>;
   readonly problems: readonly StatusProblem[];
+  /** Some peers are left out, for the next call. */
+  readonly isPartial?: true;
   /** The cluster has this node, and no pod CIDR for it. */
   readonly isBlockless?: true;
 }
@@ -65,6 +67,8 @@ export interface PlanInput {
   readonly missingNodeHint: string;
   /** Addresses of this node's pods outside its pod CIDRs. */
   readonly strays?: readonly Ip[];
+  /** More peers that are not planned yet are left out; absent: all are planned. */
+  readonly newPeersAtMost?: number;
 }
 
 /**
@@ -73,6 +77,7 @@ export interface PlanInput {
  */
 export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   const { settings, membership, links, missingNodeHint, strays = none } = input;
+  const { newPeersAtMost = Infinity } = input;
   const { nodeName } = settings;
   const member = membership.nodes.get(nodeName);
   const services = serviceAddressRoutes(settings.dnsAddresses);
@@ -91,7 +96,10 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   const basis: PlanBasis = { member, links, strays };
   const known =
     before?.basis !== undefined && isSameBasis(before.basis, basis) ? before : undefined;
-  const overlay = desireOverlay({ settings, local, peers: peersOf(input), underlay }, known?.peers);
+  const overlay = desireOverlay(
+    { settings, local, peers: peersOf(input), underlay, newPeersAtMost },
+    known?.peers,
+  );
   const { peers, mtu } = overlay;
   const own = { ...overlay.own, routes: [...services, ...overlay.own.routes] };
   const table = known?.local?.table ?? tableOf(settings, local, underlay, own.vxlan !== undefined);
@@ -100,6 +108,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
     local: known?.local ?? { node: local, underlay, mtu, table },
     basis,
     peers,
+    ...(overlay.isPartial && { isPartial: true }),
     problems: [
       ...clusterProblems(membership),
       ...inArea("cluster", overlay.problems),

@@ -135,6 +135,30 @@ test("a watcher that is drowned in notifications says so once, and goes on", asy
   await expect.poll(() => events.length).toBeGreaterThan(told);
 });
 
+test("a watch that is held tells later what came meanwhile, and others' doing alone where asked to", async () => {
+  using scene = openScene();
+  const { kernel } = scene;
+  kernel.apply(overlayChanges);
+  using other = openKernel({ namespace: scene.path! });
+  const told: string[] = [];
+  using watch = kernel.watch(
+    ({ changes }) => {
+      for (const { item } of changes === "many" ? [] : changes) {
+        if ("metric" in item && item.protocol === 76) told.push(item.destination);
+      }
+    },
+    { isOwnLeftOut: true },
+  );
+  const [own, others] = [aRoute("10.244.7.0/24", overlay), aRoute("10.244.8.0/24", overlay)];
+  watch.hold();
+  kernel.apply([{ kind: "add-route", route: own }]);
+  other.apply([{ kind: "add-route", route: others }]);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(told).toEqual([]);
+  watch.release();
+  await expect.poll(() => told).toEqual(["10.244.8.0/24"]);
+});
+
 test("a kernel that is closed while it reaps finishes that, refuses the rest, and leaks nothing", async () => {
   using scene = openScene();
   const open = (): number => readdirSync("/proc/self/fd").length;

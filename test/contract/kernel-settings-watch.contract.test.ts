@@ -96,9 +96,11 @@ test("tells somebody else of the filter of a device that is apart, by its name",
   scene.addUnderlay(ifName("x0"));
   const [main, apart]: string[][] = [[], []];
   using _ = scene.kernel.watch(({ objects }) => main!.push(...objects), {
-    includes: (device) => device === "x0",
-    onChange: ({ objects, devices }) => {
-      if (objects.has("sysctl")) apart!.push(...devices);
+    apart: {
+      includes: (device) => device === "x0",
+      onChange: ({ objects, devices }) => {
+        if (objects.has("sysctl")) apart!.push(...devices);
+      },
     },
   });
   scene.run!("sysctl", "-qw", "net.ipv4.conf.x0.rp_filter=2");

@@ -148,10 +148,9 @@ describe.each(kernels)("%s", (_name, openScene) => {
       addPod(pod, 7000);
       let events = 0;
       const apart: KernelEvent[] = [];
-      using _ = kernel.watch(() => events++, {
-        includes: (name) => name.startsWith("fl0000"),
-        onChange: (event) => apart.push(event),
-      });
+      const includes = (name: string): boolean => name.startsWith("fl0000");
+      const onChange = (event: KernelEvent): void => void apart.push(event);
+      using _ = kernel.watch(() => events++, { apart: { includes, onChange } });
       const route = aRoute("10.9.9.9/32", pod);
       kernel.apply([{ kind: "remove-route", route }]);
       await expect

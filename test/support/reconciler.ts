@@ -36,9 +36,9 @@ export function scene(yaml = "", paces = timing) {
   let isDeaf = false;
   const kernel: FakeKernel = {
     ...fake,
-    watch: (onChange, isIgnored) => {
+    watch: (onChange, options) => {
       listener = onChange;
-      return fake.watch((event) => !isDeaf && onChange(event), isIgnored);
+      return fake.watch((event) => !isDeaf && onChange(event), options);
     },
   };
   const source = createFakeSource();
