@@ -4,6 +4,7 @@ import { describeError } from "../core/error.ts";
 import { version } from "../core/version.ts";
 import { type CliContext, exitStatus, SilentFailure, UsageError } from "./context.ts";
 import { installDefaults, type InstallOptions, type UninstallOptions } from "./install-options.ts";
+import { addDnsCommands } from "./dns/command.ts";
 import { addIpamCommands } from "./ipam/command.ts";
 import { addLabCommands } from "./lab/command.ts";
 import { addServiceCommands } from "./service/command.ts";
@@ -46,6 +47,7 @@ function commandTree(context: CliContext): Command {
   addStatus(program, context);
   addInstall(program, context);
   addIpamCommands(program, context);
+  addDnsCommands(program, context);
   addLabCommands(program, context);
   addServiceCommands(program, context);
   program

@@ -22,7 +22,11 @@ test.each(lines)("the README's `%s` has known words", async (line) => {
     signal: new AbortController().signal,
   });
   expect([program, status]).toEqual(["fairlead", 0]);
-  const depth = !["lab", "ipam", "service"].includes(own[0] ?? "") ? 1 : own[1] === "pod" ? 3 : 2;
+  const depth = !["lab", "ipam", "service", "dns"].includes(own[0] ?? "")
+    ? 1
+    : own[1] === "pod"
+      ? 3
+      : 2;
   expect(stdout).toContain(`Usage: fairlead ${own.slice(0, depth).join(" ")} [options]`);
   for (const option of own.filter((word) => word.startsWith("--"))) {
     expect(stdout).toContain(option);

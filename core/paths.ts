@@ -9,6 +9,8 @@ export const paths = {
   run: "/run/fairlead",
   cniSocket: "/run/fairlead/cni.sock",
   statusSocket: "/run/fairlead/status.sock",
+  /** Where the resolver says how it comes to an answer. */
+  dnsSocket: "/run/fairlead/dns.sock",
   nodeFacts: "/run/fairlead/node.json",
   attachments: "/run/fairlead/attachments",
   attachLock: "/run/fairlead/attach.lock",

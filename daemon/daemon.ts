@@ -34,6 +34,7 @@ import { formatMetrics } from "./metrics.ts";
 import { type LeaseCare, careForLeases } from "./lease-care.ts";
 import { Mending } from "./mending.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
+import { serveDnsQueries } from "./dns-queries.ts";
 import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 import { type PairMaking, openPairMaking } from "./pair-making.ts";
@@ -362,6 +363,8 @@ async function openDns(
   };
   stack.use(source.subscribe(({ snapshot }) => publish(snapshot)));
   publish(source.state().snapshot);
+  const queries = { path: paths.dnsSocket, server, book: podBook, own: dns.addresses, log };
+  stack.use(await keepServing({ path: queries.path, serve: () => serveDnsQueries(queries), log }));
   const follow = (next: Config): void => {
     upstreams = find(next.dns.upstreams);
     server.useUpstreams(upstreams.upstreams);

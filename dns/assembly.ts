@@ -19,6 +19,7 @@ import { noSiteNames } from "./site-names.ts";
 import { specialNames } from "./special-names.ts";
 import type { SharedUpstreamStats } from "./upstream-stats.ts";
 import { formatUpstream } from "./upstream-text.ts";
+import { type Source, traced } from "./trace.ts";
 import type { Zone } from "./zone.ts";
 import { ttlHandler, ttlLookup } from "./zone-ttl.ts";
 
@@ -56,16 +57,19 @@ export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve
     domain: stub.domain,
     resolve: chain([cache, share, shorten, forwardTo(parts, usable(parts, stub.upstreams))]),
   }));
+  const by = (source: Source, handler: Handler): Handler => traced(source, handler, clock);
   return chain([
-    ...(options.autopath === false ? [] : [searchWalkHandler({ pods, ttl, counters })]),
+    ...(options.autopath === false
+      ? []
+      : [by("search list", searchWalkHandler({ pods, ttl, counters }))]),
     anyHandler,
-    rewriteHandler(rewrites),
-    networkNamesHandler(names),
-    zoneHandler(zone, random),
-    networkReverseHandler(names),
-    hostsHandler(hosts, ttl, ttlOfSite),
+    by("rewrite", rewriteHandler(rewrites)),
+    by("network", networkNamesHandler(names)),
+    by("zone", zoneHandler(zone, random)),
+    by("network", networkReverseHandler(names)),
+    by("hosts", hostsHandler(hosts, ttl, ttlOfSite)),
     routeHandler(routes),
-    specialNames(upstreams.length > 0),
+    by("special", specialNames(upstreams.length > 0)),
     cache,
     share,
     shorten,

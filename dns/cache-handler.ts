@@ -3,6 +3,8 @@ import type { Clock } from "../core/clock.ts";
 import { agedAnswer, AnswerCache, type CacheSettings, type Found } from "./cache.ts";
 import type { SharedCounters } from "./counters.ts";
 import { ExtendedError, Rcode, RecordType } from "./message.ts";
+import { rcodeText } from "./record-text.ts";
+import { stepOf } from "./trace.ts";
 import {
   type Answer,
   type Eventually,
@@ -57,6 +59,7 @@ class Caching {
     if (found?.isStale === false) {
       this.#counters.add("cacheHits");
       this.#prefetchIfWorthwhile(query, found, next);
+      this.#tell(query, found);
       return { ...agedAnswer(query, found, nowMs), reuse: reuseOf(query, found) };
     }
     // RFC 9520: who just failed is not asked again at once.
@@ -65,7 +68,9 @@ class Caching {
       return rcode === undefined ? this.#refresh(query, found, next) : this.#stale(query, found);
     }
     this.#counters.add(rcode === undefined ? "cacheMisses" : "cacheHits");
-    return rcode === undefined ? this.#ask(query, next) : failure(rcode, ExtendedError.cachedError);
+    if (rcode === undefined) return this.#ask(query, next);
+    query.trace?.({ ...stepOf(query, "cache"), rcode: rcodeText(rcode) });
+    return failure(rcode, ExtendedError.cachedError);
   }
 
   async #ask(query: Query, next: Resolve): Promise<Answer> {
@@ -85,7 +90,13 @@ class Caching {
     return answer;
   }
 
+  #tell({ trace, ...query }: Query, { entry, isStale }: Found): void {
+    const ageMs = this.#clock.monotonicMs() - entry.storedAtMs;
+    trace?.({ ...stepOf(query, "cache"), rcode: rcodeText(entry.answer.rcode), ageMs, isStale });
+  }
+
   #stale(query: Query, found: Found): Answer {
+    this.#tell(query, found);
     this.#counters.add("cacheHits");
     this.#counters.add("cacheStale");
     const answer = agedAnswer(query, found, this.#clock.monotonicMs());

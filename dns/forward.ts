@@ -4,6 +4,8 @@ import type { Log } from "../core/log.ts";
 import type { SharedCounters } from "./counters.ts";
 import { ExtendedError, type Message, Rcode, RecordType, type ResourceRecord } from "./message.ts";
 import { hostInfo } from "./any.ts";
+import { rcodeText } from "./record-text.ts";
+import { stepOf } from "./trace.ts";
 import { answerChain, lastNameOf, soaFor } from "./answer-chain.ts";
 import { keyOf, spelledAs } from "./cache.ts";
 import { defaultForwardSettings, type ForwardSettings, type Upstream } from "./options.ts";
@@ -111,7 +113,10 @@ class Forwarder {
   #coalesce(query: Query): Promise<Message | undefined> {
     const key = keyOf(query);
     const running = this.#inFlight.get(key);
-    if (running !== undefined) return running;
+    if (running !== undefined) {
+      query.trace?.({ ...stepOf(query, "upstream"), of: "a query that was on its way" });
+      return running;
+    }
     this.#options.counters.add("forwarded");
     const asked = this.#ask(query).finally(() => this.#inFlight.delete(key));
     this.#inFlight.set(key, asked);
@@ -129,7 +134,14 @@ class Forwarder {
       for (const client of this.#inOrder().filter((client) => !failed.has(client))) {
         const leftMs = deadlineMs - clock.monotonicMs();
         if (leftMs <= 0 || this.#options.signal.aborted) return lastOf(failed);
+        const askedAtMs = clock.monotonicMs();
         const answer = await client.ask(query, Math.min(leftMs, this.#limits.tryMs));
+        query.trace?.({
+          ...stepOf(query, "upstream"),
+          of: client.name,
+          rcode: answer === undefined ? "no answer" : rcodeText(answer.rcode),
+          elapsedMs: clock.monotonicMs() - askedAtMs,
+        });
         if (answer === undefined) continue;
         if (answer.rcode === Rcode.NOERROR || answer.rcode === Rcode.NXDOMAIN) return answer;
         failed.set(client, answer);

@@ -65,6 +65,11 @@ export class PodBook {
     this.#follower = follower;
   }
 
+  /** Those announced. */
+  entries(): Iterable<PodEntry> {
+    return this.#entries.values();
+  }
+
   complete(): PodsUpdate {
     const set = [...this.#entries.values(), ...[...this.#others.values()].map(entryOfOther)];
     return {

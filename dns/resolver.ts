@@ -9,6 +9,7 @@ import {
   type ResourceRecord,
 } from "./message.ts";
 import { foldName, type Name } from "./name.ts";
+import type { Trace } from "./trace.ts";
 import type { Zone, ZoneAnswer } from "./zone.ts";
 
 /** Who asks. */
@@ -25,6 +26,8 @@ export interface Query {
   readonly recursionDesired: boolean;
   readonly checkingDisabled: boolean;
   readonly dnssecOk: boolean;
+  /** It is to be explained, and told what is done for it. */
+  readonly trace?: Trace;
 }
 
 export interface Answer {

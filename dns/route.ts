@@ -1,4 +1,5 @@
-import { foldName, labelsWithin, type Name } from "./name.ts";
+import { foldName, formatName, labelsWithin, type Name } from "./name.ts";
+import { stepOf } from "./trace.ts";
 import type { Handler, Resolve } from "./resolver.ts";
 
 /** A domain, and who answers for all names in it. */
@@ -15,6 +16,8 @@ export function routeHandler(routes: readonly Route[]): Handler {
   return (query, next) => {
     const name = foldName(query.question.name);
     const route = longestFirst.find(({ domain }) => labelsWithin(name, domain) !== undefined);
-    return (route?.resolve ?? next)(query);
+    if (route === undefined) return next(query);
+    query.trace?.({ ...stepOf(query, "stub"), of: formatName(route.domain) });
+    return route.resolve(query);
   };
 }

@@ -5,6 +5,7 @@ import type { Ip } from "../core/address.ts";
 import type { Snapshot } from "../core/cluster/model.ts";
 import { ConfigError, toError } from "../core/error.ts";
 import { type DnsCounters, SharedCounters } from "./counters.ts";
+import type { ExplainOutcome, Explanation, ExplainRequest } from "./explain.ts";
 import { joinName, parseName } from "./name.ts";
 import type { DnsOptions, Upstream } from "./options.ts";
 import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts";
@@ -26,6 +27,11 @@ export interface DnsServer extends AsyncDisposable {
   publish(snapshot: Snapshot): void;
   /** Asks these from now on; questions on their way are still answered by those before. */
   useUpstreams(upstreams: readonly Upstream[]): void;
+  /**
+   * Where the answer to a question comes from. Rejects where the name is none, and when the thread does not
+   * answer, or has too many such questions.
+   */
+  explain(request: ExplainRequest): Promise<Explanation>;
   counters(): DnsCounters;
   /** Durations and sizes of answers. */
   traffic(): Readonly<Record<Transport, TrafficReading>>;
@@ -58,6 +64,13 @@ const maxRestartMs = 10_000;
 const stableMs = 60_000;
 /** For the worker to take an update of pods; then whoever waits goes on. */
 const podsMs = 100;
+/** Longer than upstreams have for an answer, and each of a chain's steps. */
+const explainMs = 10_000;
+const maxExplaining = 16;
+const notAnswered: ExplainOutcome = {
+  kind: "failed",
+  problem: "The resolver's thread does not answer: see the daemon's log",
+};
 /** For closing sockets; then the thread is ended. */
 const stopMs = 2_000;
 
@@ -80,6 +93,8 @@ class ThreadedDnsServer implements DnsServer {
   #restarts = 0;
   /** Updates of pods on their way to the worker, by turn: who waits for each. */
   readonly #waiting = new Map<number, () => void>();
+  /** Questions of the operator's, by turn. */
+  readonly #explaining = new Map<number, (outcome: ExplainOutcome) => void>();
   #turn = 0;
   #running: Promise<void> = Promise.resolve();
 
@@ -188,6 +203,7 @@ class ThreadedDnsServer implements DnsServer {
       this.#worker = undefined;
       this.#listening.clear();
       for (const turn of this.#waiting.keys()) this.#endTurn(turn);
+      for (const tell of this.#explaining.values()) tell(notAnswered);
       this.#descriptors.closeAll();
       if (this.#stop.signal.aborted) resolve();
       else reject(new Error(`Resolver thread ended with code ${code}`));
@@ -200,6 +216,9 @@ class ThreadedDnsServer implements DnsServer {
       case "applied":
         this.#isApplying = false;
         this.#sendNewest();
+        return;
+      case "explained":
+        this.#explaining.get(message.turn)?.(message.outcome);
         return;
       case "podsApplied":
         this.#endTurn(message.turn);
@@ -223,6 +242,26 @@ class ThreadedDnsServer implements DnsServer {
     this.#isApplying = true;
     this.#sent = snapshot;
     this.#post({ kind: "update", update: this.#feed.next(snapshot) });
+  }
+
+  async explain(request: ExplainRequest): Promise<Explanation> {
+    if (this.#explaining.size >= maxExplaining) {
+      throw new Error(`Cannot explain more than ${maxExplaining} questions at a time`);
+    }
+    const { promise, resolve } = Promise.withResolvers<ExplainOutcome>();
+    const turn = this.#turn++;
+    this.#explaining.set(turn, resolve);
+    const late = setTimeout(() => resolve(notAnswered), explainMs);
+    this.#post({ kind: "explain", request, turn });
+    if (this.#worker === undefined) resolve(notAnswered);
+    try {
+      const outcome = await promise;
+      if (outcome.kind === "failed") throw new Error(outcome.problem);
+      return outcome.explanation;
+    } finally {
+      clearTimeout(late);
+      this.#explaining.delete(turn);
+    }
   }
 
   // Who ends a pod waits for its name to be gone, but for a busy thread only a moment.

@@ -64,6 +64,11 @@ export class UpstreamClient {
   }
 
   /** False from a failure until the next answer: others are asked before it. */
+  /** As configured. */
+  get name(): string {
+    return formatUpstream(this.#options.upstream);
+  }
+
   get isUp(): boolean {
     return this.#isUp;
   }

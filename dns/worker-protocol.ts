@@ -1,6 +1,7 @@
 import type { Ip } from "../core/address.ts";
 import type { LogFields } from "../core/log.ts";
 import type { DnsOptions, Upstream } from "./options.ts";
+import type { ExplainOutcome, ExplainRequest } from "./explain.ts";
 import type { PodsUpdate } from "./pod-book.ts";
 import type { ZoneUpdate } from "./zone-feed.ts";
 
@@ -19,6 +20,7 @@ export type ToWorker =
   /** Asked from now on. */
   | { readonly kind: "upstreams"; readonly upstreams: readonly Upstream[] }
   | { readonly kind: "pods"; readonly update: PodsUpdate; readonly turn?: number }
+  | { readonly kind: "explain"; readonly request: ExplainRequest; readonly turn: number }
   | { readonly kind: "stop" };
 
 export type FromWorker =
@@ -26,6 +28,7 @@ export type FromWorker =
   | { readonly kind: "applied"; readonly revision: number }
   /** So are the pods of this turn. */
   | { readonly kind: "podsApplied"; readonly turn: number }
+  | { readonly kind: "explained"; readonly turn: number; readonly outcome: ExplainOutcome }
   | { readonly kind: "state"; readonly address: Ip; readonly isListening: boolean }
   | {
       readonly kind: "log";

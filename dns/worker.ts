@@ -12,6 +12,7 @@ import { assemble, type Parts } from "./assembly.ts";
 import { ClientRate } from "./client-rate.ts";
 import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
+import { explainOutcome, type Explaining } from "./explain.ts";
 import { ednsReply } from "./edns-reply.ts";
 import { parseName } from "./name.ts";
 import { defaultClientLimits } from "./options.ts";
@@ -90,6 +91,10 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
       if (message.turn !== undefined) post({ kind: "podsApplied", turn: message.turn });
       return;
     }
+    if (message.kind === "explain") {
+      void explainTo(message, { resolve, isAllowed, clock }, post);
+      return;
+    }
     zone.apply(message.update);
     udp.zoneChanged(message.update);
     post({ kind: "applied", revision: message.update.revision });
@@ -100,6 +105,14 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   await Promise.all(start.addresses.map((address) => serveAddress({ ...common, address }, signal)));
   if (!signal.aborted) await once(signal, "abort");
   port.close();
+}
+
+async function explainTo(
+  { request, turn }: Extract<ToWorker, { kind: "explain" }>,
+  explaining: Explaining,
+  post: (message: FromWorker) => void,
+): Promise<void> {
+  post({ kind: "explained", turn, outcome: await explainOutcome(request, explaining) });
 }
 
 /** The answer engine as it is configured, and watched. */

@@ -71,6 +71,14 @@ const dig = (...words: readonly string[]): string[] =>
     .trim()
     .split("\n")
     .toSorted();
+const dnsQuery = (...words: readonly string[]): string =>
+  machine.run(
+    process.execPath,
+    join(import.meta.dirname, "../../cli/main.ts"),
+    "dns",
+    "query",
+    ...words,
+  );
 const inPod = (id: string, ...words: readonly string[]): string =>
   machine.run("ip", "netns", "exec", id, ...words);
 
@@ -87,6 +95,13 @@ test("a pod is named by the end of its ADD, walked for, and gone before the end 
   }
   const asked = ["dig", "+short", "@10.96.0.10", "cart-0-alias.shop.svc.cluster.local"];
   expect(inPod("cart-0", ...asked)).toBe("cart-0-alias.fairlead.cluster.local.\n10.244.1.77\n");
+  const explained = dnsQuery("cart-0-alias", "--from", "cart-0");
+  expect(explained).toMatch(/^search list .* asks for cart-0-alias\.fairlead\.cluster\.local$/m);
+  expect(explained).toMatch(/^network +cart-0-alias\.fairlead\.cluster\.local +NOERROR$/m);
+  expect(explained).toContain("(pod shop/cart-0), first of its search list\n");
+  expect(dnsQuery("x", "--from", "cart-1")).toBe(
+    'fairlead: Cannot ask as "cart-1": no pod of this node has that name, there are shop/cart-0 (10.244.1.77)\n',
+  );
   expect(call("DEL", "cart-0", "daemon")).toBe("");
   expect(dig("cart-0.fairlead.cluster.local")).toEqual([""]);
   expect(dig(carts)).toEqual(["10.9.9.9"]);
@@ -97,6 +112,9 @@ test("pods that the plugin attached by itself are known from the daemon's start 
   await machine.ready();
   first.kill("SIGTERM");
   await first.ended;
+  expect(dnsQuery("x")).toMatch(
+    /^fairlead: The daemon's resolver is not running: nobody listens at/,
+  );
   machine.run("ip", "netns", "add", "cart-0");
   expect(call("ADD", "cart-0", "plugin")).toContain("10.244.1.77");
   machine.startDaemon();
