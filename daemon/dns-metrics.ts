@@ -108,6 +108,7 @@ export const dnsMetrics: readonly Metric[] = [
   one("counter", "dropped_total", "dropped", "Messages left without an answer."),
   one("counter", "limited_total", "limited", "Datagrams above their client's rate."),
   one("counter", "errors_total", "errors", "Answers that could not be made or sent."),
+  one("gauge", "news_age_seconds", "newsAge", "Since the cluster's news were last taken in."),
   one("counter", "restarts_total", "restarts", "Times that the resolver's thread started again."),
   one("counter", "cache_hits_total", "cacheHits", "Questions answered from the cache."),
   one("counter", "cache_misses_total", "cacheMisses", "Questions that an upstream had to answer."),

@@ -48,6 +48,7 @@ const dnsCounters = {
   errors: 0,
   cache: { hits: 3, misses: 1, stale: 0, prefetches: 0, evictions: 0, entries: 1, bytes: 700 },
   restarts: 0,
+  newsAge: 0,
 };
 
 const pools: readonly PoolStatus[] = [
@@ -137,6 +138,7 @@ describe("buildReport()", () => {
           dropped: 0,
           errors: 0,
           restarts: 0,
+          newsAge: 0,
           cacheHits: 3,
           cacheMisses: 1,
           cacheStale: 0,

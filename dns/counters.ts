@@ -59,6 +59,8 @@ export interface DnsCounters {
   readonly cache: CacheCounters;
   /** Times that the worker ended by itself and was started again. */
   readonly restarts: number;
+  /** Seconds since the cluster's news were last taken in: nothing changed, or the source is silent. */
+  readonly newsAge: number;
 }
 
 export interface CacheCounters {
@@ -99,7 +101,7 @@ export class SharedCounters {
     this.add(rcodeCounter(rcode));
   }
 
-  read(): Omit<DnsCounters, "restarts"> {
+  read(): Omit<DnsCounters, "restarts" | "newsAge"> {
     const value = (name: CounterName): number =>
       Number(Atomics.load(this.#values, names.indexOf(name)));
     const rcodes = [...Object.values(rcodeNames), "OTHER" as const];

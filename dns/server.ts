@@ -91,6 +91,7 @@ class ThreadedDnsServer implements DnsServer {
   #sent: Snapshot | undefined;
   #isApplying = false;
   #restarts = 0;
+  #newsAtMs = performance.now();
   /** Updates of pods on their way to the worker, by turn: who waits for each. */
   readonly #waiting = new Map<number, () => void>();
   /** Questions of the operator's, by turn. */
@@ -128,7 +129,8 @@ class ThreadedDnsServer implements DnsServer {
   }
 
   counters(): DnsCounters {
-    return { ...this.#counters.read(), restarts: this.#restarts };
+    const newsAge = (performance.now() - this.#newsAtMs) / 1000;
+    return { ...this.#counters.read(), restarts: this.#restarts, newsAge };
   }
 
   traffic(): Readonly<Record<Transport, TrafficReading>> {
@@ -215,6 +217,7 @@ class ThreadedDnsServer implements DnsServer {
     switch (message.kind) {
       case "applied":
         this.#isApplying = false;
+        this.#newsAtMs = performance.now();
         this.#sendNewest();
         return;
       case "explained":
