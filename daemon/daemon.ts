@@ -48,7 +48,7 @@ import {
 } from "./pod-names.ts";
 import { PutOff } from "./put-off.ts";
 import { readFileIfThere } from "./replace-file.ts";
-import { buildReport, type ReportInput } from "./report.ts";
+import { buildReport, type ReportInput, unreadiness } from "./report.ts";
 import { openSource } from "./source/open-source.ts";
 import type { Source } from "./source/source.ts";
 import { serveStatus } from "./status.ts";
@@ -191,11 +191,6 @@ async function serveReports(
   const unready = () => unreadiness(report());
   stack.use(serveHealth({ ...config.metrics, unready, metrics, log }));
   return stack.move();
-}
-
-function unreadiness({ isReady, problems }: StatusReport): readonly string[] {
-  if (isReady) return [];
-  return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
 }
 
 function openLeaseCare(

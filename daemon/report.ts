@@ -74,6 +74,12 @@ export function buildReport(input: ReportInput): StatusReport {
   };
 }
 
+/** Why the node is not ready; empty when it is. */
+export function unreadiness({ isReady, problems }: StatusReport): readonly string[] {
+  if (isReady) return [];
+  return problems.length > 0 ? problems.map(({ message }) => message) : ["not programmed yet"];
+}
+
 function problemsOf(input: ReportInput): readonly StatusProblem[] {
   const { config, source, state, files, addresses, dns } = input;
   const inArea =
