@@ -115,7 +115,13 @@ const cluster = v.object({
   file: v.optional(v.object({ directory: v.optional(directory, paths.cluster) }), {}),
   removalGraceSeconds: v.optional(wholeNumber(0, 86_400), 300),
   etcd: v.optional(etcd, {}),
-  kubernetes: v.optional(v.object({ kubeconfig: v.exactOptional(directory) }), {}),
+  kubernetes: v.optional(
+    v.object({
+      kubeconfig: v.exactOptional(directory),
+      allocatePodCIDRs: v.optional(flag, false),
+    }),
+    {},
+  ),
 });
 
 const namespaceList = v.array(dnsLabelSchema, "a list of namespaces");

@@ -35,7 +35,12 @@ export type ClusterSource =
   | { readonly kind: "file"; readonly directory: string }
   | ({ readonly kind: "etcd" } & EtcdConfig)
   /** Without a kubeconfig, by the service account of the daemon's pod. */
-  | { readonly kind: "kubernetes"; readonly kubeconfig?: string };
+  | {
+      readonly kind: "kubernetes";
+      readonly kubeconfig?: string;
+      /** Nodes give themselves their pod CIDRs. */
+      readonly allocatePodCidrs: boolean;
+    };
 
 export interface EtcdConfig {
   readonly endpoints: readonly string[];
@@ -241,7 +246,11 @@ function sourceOf({ source, file, etcd, kubernetes }: ConfigFile["cluster"]): Cl
     case "etcd":
       return { kind: "etcd", ...etcdOf(etcd) };
     case "kubernetes":
-      return { kind: "kubernetes", ...kubernetes };
+      return {
+        kind: "kubernetes",
+        ...(kubernetes.kubeconfig !== undefined && { kubeconfig: kubernetes.kubeconfig }),
+        allocatePodCidrs: kubernetes.allocatePodCIDRs,
+      };
   }
 }
 

@@ -5,11 +5,11 @@ import { mkdirSync } from "node:fs";
 import { openRecords } from "../../attach/records.ts";
 import { type Cidr, parseIp } from "../../core/address.ts";
 import type { NodeFacts } from "../../core/node-facts.ts";
-import type { Paths } from "../../core/paths.ts";
 import type { Use } from "../../ipam/claims/agent.ts";
 import { nodeRanges } from "../../ipam/range.ts";
 import { systemRandom } from "../../kernel/random.ts";
 import type { Config, EtcdConfig } from "../config.ts";
+import { machineId } from "../machine-id.ts";
 import { observeUnderlay } from "../observe.ts";
 import { readFileIfThere, replaceFile } from "../replace-file.ts";
 import { openEtcdSource } from "../source/etcd-source.ts";
@@ -122,14 +122,4 @@ function openMarkerCheck(
     replaceFile(paths.clusterId, `${found}\n`, 0o644);
     told = found;
   };
-}
-
-/** Of a machine that has none, one is made and kept. */
-function machineId(paths: Paths): string {
-  const known = readFileIfThere(paths.machineId)?.trim();
-  if (known !== undefined && known !== "") return known;
-  const own = `${paths.state}/machine-id`;
-  const made = readFileIfThere(own)?.trim() ?? randomUUID();
-  replaceFile(own, `${made}\n`, 0o644);
-  return made;
 }

@@ -1,15 +1,24 @@
 // What the API has of this node beyond what the network is made of.
 import * as v from "valibot";
-import { withoutNulls } from "../yaml-file.ts";
+import type { Cidr } from "../../core/address.ts";
+import { cidrSchema } from "../../core/schema.ts";
+import { isRecord, withoutNulls } from "../yaml-file.ts";
 
 export interface OwnNode {
   readonly uid: string;
+  readonly resourceVersion: string;
+  readonly podCidrs: readonly Cidr[];
   /** Status and reason of the condition NetworkUnavailable; absent: there is none. */
   readonly networkUnavailable?: { readonly status: string; readonly reason: string };
 }
 
 const schema = v.object({
-  metadata: v.object({ name: v.string(), uid: v.optional(v.string(), "") }),
+  metadata: v.object({
+    name: v.string(),
+    uid: v.optional(v.string(), ""),
+    resourceVersion: v.optional(v.string(), ""),
+  }),
+  spec: v.optional(v.object({ podCIDRs: v.optional(v.array(cidrSchema), []) }), {}),
   status: v.optional(
     v.object({
       conditions: v.optional(
@@ -25,9 +34,23 @@ const schema = v.object({
 
 /** Undefined for another node, and for what is none. */
 export function readOwnNode(raw: unknown, nodeName: string): OwnNode | undefined {
+  // There are thousands of others.
+  if (!isNamed(raw, nodeName)) return undefined;
   const parsed = v.safeParse(schema, withoutNulls(raw));
-  if (!parsed.success || parsed.output.metadata.name !== nodeName) return undefined;
-  const { metadata, status } = parsed.output;
+  if (!parsed.success) return undefined;
+  const { metadata, spec, status } = parsed.output;
   const found = (status.conditions ?? []).find(({ type }) => type === "NetworkUnavailable");
-  return { uid: metadata.uid, ...(found !== undefined && { networkUnavailable: found }) };
+  const { uid, resourceVersion } = metadata;
+  const podCidrs = spec.podCIDRs ?? [];
+  return {
+    uid,
+    resourceVersion,
+    podCidrs,
+    ...(found !== undefined && { networkUnavailable: found }),
+  };
+}
+
+function isNamed(raw: unknown, name: string): boolean {
+  const metadata = isRecord(raw) ? raw["metadata"] : undefined;
+  return isRecord(metadata) && metadata["name"] === name;
 }

@@ -1,11 +1,15 @@
 // The Kubernetes source with the access to the API that the configuration, or the pod, gives.
 import type { Random } from "../../core/clock.ts";
+import { divisionKey } from "../../ipam/claims/records.ts";
 import type { ClusterSource } from "../config.ts";
 import { ApiClient } from "../kubernetes/api-client.ts";
+import { openKubernetesClaims } from "../kubernetes/claim-store.ts";
 import { inClusterAccess } from "../kubernetes/in-cluster.ts";
 import { readKubeconfig } from "../kubernetes/kubeconfig.ts";
 import { NodeVoice } from "../kubernetes/node-voice.ts";
 import { type OwnNode, readOwnNode } from "../kubernetes/own-node.ts";
+import { PodCidrGiver } from "../kubernetes/pod-cidrs.ts";
+import { machineId } from "../machine-id.ts";
 import { openKubernetesSource } from "./kubernetes-source.ts";
 import type { SourceContext } from "./open-source.ts";
 import type { Source } from "./source.ts";
@@ -37,10 +41,17 @@ export function openKubernetes(context: KubernetesContext): Source {
     random,
     log,
   });
+  const giver = source.allocatePodCidrs ? openGiver(context, client, () => ownNode) : undefined;
   return {
     kind: opened.kind,
     location: opened.location,
-    state: () => opened.state(),
+    state: () => {
+      const state = opened.state();
+      const problems = giver?.problems ?? [];
+      return problems.length === 0
+        ? state
+        : { ...state, problems: [...state.problems, ...problems] };
+    },
     subscribe: (listener) => opened.subscribe(listener),
     tell: (standing, timing) =>
       new NodeVoice({
@@ -54,8 +65,27 @@ export function openKubernetes(context: KubernetesContext): Source {
         ...(timing && { timing }),
       }),
     [Symbol.dispose]: () => {
+      giver?.[Symbol.dispose]();
       opened[Symbol.dispose]();
       client[Symbol.dispose]();
     },
   };
+}
+
+/** Where the claims' Leases are: the namespace of conf/kubernetes. */
+const claimsNamespace = "fairlead";
+
+function openGiver(
+  { config, paths, clock, random, log }: KubernetesContext,
+  client: ApiClient,
+  ownNode: () => OwnNode | undefined,
+): PodCidrGiver {
+  const { nodeName, network } = config;
+  const ownerOf = (key: string) =>
+    key === divisionKey ? undefined : { name: nodeName, uid: ownNode()?.uid ?? "" };
+  const claims = { client, namespace: claimsNamespace, network: network.name, ownerOf };
+  const store = openKubernetesClaims(claims);
+  const instance = machineId(paths);
+  const common = { client, nodeName, network, ownNode, clock, random, log };
+  return new PodCidrGiver({ ...common, store, instance });
 }
