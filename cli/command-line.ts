@@ -65,7 +65,8 @@ function addDaemon(program: Command, context: CliContext): void {
     .command("daemon")
     .description("join this node to the overlay, serve CNI requests and names, until stopped")
     .option("--config <file>", "configuration (default: /etc/fairlead/fairlead.yaml, or none)")
-    .action(async ({ config }: { config?: string }) => {
+    .option("--replace", "take the place of a daemon that runs; names are answered all the time")
+    .action(async ({ config, replace }: { config?: string; replace?: boolean }) => {
       requireRoot("run the daemon");
       // It takes SIGHUP for its configuration's sake: one that comes too early must not end it.
       process.on("SIGHUP", () => {});
@@ -75,6 +76,7 @@ function addDaemon(program: Command, context: CliContext): void {
       process.chdir("/");
       await runDaemon({
         ...configPath,
+        replaces: replace ?? false,
         signal: context.signal,
       });
     });

@@ -11,6 +11,8 @@ export const paths = {
   statusSocket: "/run/fairlead/status.sock",
   /** Where the resolver says how it comes to an answer. */
   dnsSocket: "/run/fairlead/dns.sock",
+  /** Where the next daemon asks this one for its sockets. */
+  handOverSocket: "/run/fairlead/hand-over.sock",
   nodeFacts: "/run/fairlead/node.json",
   attachments: "/run/fairlead/attachments",
   attachLock: "/run/fairlead/attach.lock",

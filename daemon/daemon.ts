@@ -3,8 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { openAttachLock } from "../attach/lock.ts";
 import { type AttachContext, type AttachHandlers, createHandlers } from "../attach/handlers.ts";
 import { openRecords } from "../attach/records.ts";
-import { hostCidr, type Ip, parseCidr } from "../core/address.ts";
-import type { Snapshot } from "../core/cluster/model.ts";
+import type { Ip } from "../core/address.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
 import type { Clock } from "../core/clock.ts";
 import type { PlanSettings } from "../core/desired/plan.ts";
@@ -14,9 +13,8 @@ import type { NodeFacts } from "../core/node-facts.ts";
 import type { Paths } from "../core/paths.ts";
 import { RepairLedger } from "../core/repair-ledger.ts";
 import type { StatusReport } from "../core/status.ts";
-import { type DnsServer, startDns } from "../dns/server.ts";
+import type { DnsServer } from "../dns/server.ts";
 import type { PodBook } from "../dns/pod-book.ts";
-import { siteNamesOf } from "../dns/site-names.ts";
 import { createIpamHandlers } from "../ipam/handlers.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import { openIpam } from "../ipam/store.ts";
@@ -26,7 +24,9 @@ import { systemRandom } from "../kernel/random.ts";
 import { AddressWatch } from "./address-watch.ts";
 import { serveCni } from "./cni-server.ts";
 import { type Config, podNetworks } from "./config.ts";
+import { keepSockets, openDns, type RunningDns, untilKnown } from "./dns.ts";
 import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
+import { serveHandOver } from "./hand-over.ts";
 import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
 import type { LiveConfig } from "./live-config.ts";
@@ -39,21 +39,13 @@ import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 import { type PairMaking, openPairMaking } from "./pair-making.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
-import {
-  announcerTo,
-  knowAttachments,
-  knowPods,
-  liftingGiven,
-  type PodKnowledge,
-} from "./pod-names.ts";
+import { announcerTo, knowPods, liftingGiven, type PodKnowledge } from "./pod-names.ts";
 import { PutOff } from "./put-off.ts";
-import { readFileIfThere } from "./replace-file.ts";
-import { buildReport, type ReportInput, unreadiness } from "./report.ts";
-import { openSource } from "./source/open-source.ts";
+import { buildReport, unreadiness } from "./report.ts";
+import { openSource, type OwnNode } from "./source/open-source.ts";
 import type { Source } from "./source/source.ts";
 import { serveStatus } from "./status.ts";
 import { rememberSysctl } from "./sysctl-record.ts";
-import { findUpstreams, forwardSettings, silentUpstreams, type Upstreams } from "./upstreams.ts";
 
 export interface DaemonContext {
   readonly live: LiveConfig;
@@ -62,6 +54,18 @@ export interface DaemonContext {
   readonly kernel: Kernel;
   readonly clock: Clock;
   readonly log: Log;
+  readonly sockets: SocketCare;
+}
+
+/** Where the sockets that names are asked at come from, and who gets them. */
+export interface SocketCare {
+  readonly given: readonly number[];
+  /** They are of a daemon that still runs. */
+  readonly isReplacing: boolean;
+  /** Tells that daemon to go, and resolves when it has. */
+  readonly becomeOnly: () => Promise<void>;
+  /** Another daemon has taken the place of this one. */
+  readonly leave: () => void;
 }
 
 // Requests that the plugin serves by itself at this moment come first; each takes 20 s at most.
@@ -92,9 +96,10 @@ export async function startDaemon(
   const nodeFacts = () => facts ?? readNodeFacts(paths);
   const ipam = openLeases(context);
   const known = () => facts ?? knownFacts(paths);
-  const source = stack.use(await openSource(context, { ...context, ipam, known }));
+  const source = stack.use(await openKnownSource(context, { ...context, ipam, known }, signal));
   // Hears of news before the reconciler: names go before the ways.
   const names = stack.use(knowPods({ source, nodeName: config.nodeName }));
+  const taken = stack.use(await openDnsInPlace(context, source, names.book));
   const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
   const programs = openPrograms(context, { ipam, nodeFacts, names, ...serving });
   const { handlers } = programs;
@@ -122,8 +127,7 @@ export async function startDaemon(
   const care = stack.use(openLeaseCare(context, { ipam, handlers }));
   const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
-  const dns = await openDns(context, source, names.book);
-  if (dns !== undefined) stack.use(dns.stack);
+  const dns = taken ?? stack.use(await openDnsLate(context, source, names.book));
   live.subscribe((next) => {
     reconciler.use(planSettings(next));
     dns?.follow(next);
@@ -300,85 +304,76 @@ async function openCniSocket(
   return await keepServing({ path, serve, log });
 }
 
-interface RunningDns {
-  readonly server: DnsServer;
-  readonly report: () => NonNullable<ReportInput["dns"]>;
-  readonly follow: (config: Config) => void;
-  /** The resolver, and its subscription. */
-  readonly stack: AsyncDisposableStack;
+/** Of an etcd there is one registration of a node: the one before has to go first. */
+const answersFirst = ({ config, sockets }: StartContext): boolean =>
+  sockets.isReplacing && config.cluster.source.kind !== "etcd";
+
+/** In one that takes another's place, the ways to other nodes stand already: nothing of them is news. */
+async function openKnownSource(
+  context: StartContext,
+  own: OwnNode,
+  signal: AbortSignal,
+): Promise<Source> {
+  if (context.sockets.isReplacing && !answersFirst(context)) await context.sockets.becomeOnly();
+  const source = await openSource(context, own);
+  if (context.sockets.isReplacing) await untilKnown(source, signal);
+  return source;
 }
 
-async function openDns(
-  { config, paths, clock, log }: StartContext,
+/** One that takes another's place answers names first; all else waits until that one has gone. */
+async function openDnsInPlace(
+  context: StartContext,
   source: Source,
-  podBook: PodBook,
+  book: PodBook,
 ): Promise<RunningDns | undefined> {
-  const { dns, network } = config;
-  if (!dns.isEnabled) return undefined;
-  const find = (configured: Config["dns"]["upstreams"]): Upstreams => {
-    const found = findUpstreams({ configured, own: dns.addresses, readFile: readFileIfThere });
-    for (const warning of found.warnings) log.warn({ warning }, "upstream resolvers");
-    return found;
-  };
-  let upstreams = find(dns.upstreams);
-  // Pods and other nodes' overlay addresses, and the node itself: it asks from the address it asks at.
-  const loopback = ["127.0.0.0/8", "::1/128"].flatMap((text) => parseCidr(text) ?? []);
+  const { sockets, log } = context;
+  if (!answersFirst(context)) return undefined;
+  const dns = await openDns({ ...context, given: sockets.given }, source, book);
   await using stack = new AsyncDisposableStack();
-  const records = openRecords({ directory: paths.attachments, clock, log });
-  stack.use(knowAttachments({ book: podBook, records, clock, log }));
-  const server = stack.use(
-    await startDns({
-      addresses: dns.addresses,
-      port: 53,
-      domain: dns.domain,
-      ttl: dns.ttl,
-      pods: dns.pods,
-      upstreams: upstreams.upstreams,
-      forward: forwardSettings(dns.forward),
-      ...(dns.log.share > 0 && { queryLog: dns.log }),
-      autopath: dns.autopath,
-      podBook,
-      cache: dns.cache,
-      site: siteNamesOf(dns.site),
-      clients: [
-        ...podNetworks(network),
-        ...dns.addresses.map(hostCidr),
-        ...loopback,
-        ...dns.clients,
-      ],
-      limits: dns.limits,
-      serverId: config.nodeName,
-      ...bundledWorker(),
-      log,
-    }),
-  );
-  const publish = (snapshot: Snapshot): void => {
-    server.publish(snapshot);
-    void podBook.knowOthers(snapshot.attachments ?? noAttachments);
-  };
-  stack.use(source.subscribe(({ snapshot }) => publish(snapshot)));
-  publish(source.state().snapshot);
-  const queries = { path: paths.dnsSocket, server, book: podBook, own: dns.addresses, log };
-  stack.use(await keepServing({ path: queries.path, serve: () => serveDnsQueries(queries), log }));
-  const follow = (next: Config): void => {
-    upstreams = find(next.dns.upstreams);
-    server.useUpstreams(upstreams.upstreams);
-  };
-  const report = () => ({
-    counters: server.counters(),
-    listening: server.listening(),
-    upstreams: upstreams.upstreams,
-    warnings: [...upstreams.warnings, ...silentUpstreams(server, usedUpstreams())],
-  });
-  const usedUpstreams = () => [...upstreams.upstreams, ...Object.values(dns.site.stubs).flat()];
-  return { server, report, follow, stack: stack.move() };
+  stack.use(dns);
+  await sockets.becomeOnly();
+  log.info({ sockets: sockets.given.length }, "took the place of the daemon before");
+  stack.move();
+  return dns && (await servedOn(context, dns, book));
 }
 
-const noAttachments: NonNullable<Snapshot["attachments"]> = new Map();
+async function openDnsLate(
+  context: StartContext,
+  source: Source,
+  book: PodBook,
+): Promise<RunningDns | undefined> {
+  const dns = await openDns({ ...context, given: context.sockets.given }, source, book);
+  return dns && (await servedOn(context, dns, book));
+}
 
-// In a bundle the worker is a file beside this one; from the sources the resolver knows its own.
-const bundledWorker = (): { readonly workerUrl?: URL } =>
-  import.meta.url.endsWith(".ts") ? {} : { workerUrl: new URL("./dns-worker.js", import.meta.url) };
+/** What only one daemon does. */
+async function servedOn(
+  context: StartContext,
+  dns: RunningDns,
+  book: PodBook,
+): Promise<RunningDns> {
+  const { config, paths, log } = context;
+  const { server, stack } = dns;
+  const queries = { path: paths.dnsSocket, server, book, own: config.dns.addresses, log };
+  stack.use(await keepServing({ path: queries.path, serve: () => serveDnsQueries(queries), log }));
+  stack.use(handOnSockets(context, server));
+  return dns;
+}
+
+/** To a supervisor that keeps them, and to a daemon that takes the place of this one. */
+function handOnSockets({ paths, sockets, log }: StartContext, server: DnsServer): Disposable {
+  keepSockets(server, log);
+  return serveHandOver({
+    path: paths.handOverSocket,
+    sockets: () => server.sockets(),
+    onTaken: () => {
+      log.info({}, "another daemon answers names: this one goes");
+      server.noteSuccessor();
+      sockets.leave();
+    },
+    log,
+  });
+}
 
 function countRecords(directory: string): number {
   try {

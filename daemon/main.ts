@@ -1,24 +1,24 @@
 // The node's daemon as a process would run it: configuration, log, lock, kernel, then the parts until
 // told to stop.
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
 import { type Logger, pino } from "pino";
-import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
 import { version } from "../core/version.ts";
 import { systemClock } from "../kernel/clock.ts";
-import { openLock } from "../kernel/flock.ts";
-import type { FileLock } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/linux.ts";
 import type { Config } from "./config.ts";
 import { startDaemon } from "./daemon.ts";
+import { storedDescriptors } from "./descriptor-store.ts";
 import { optimiseEarly } from "./engine.ts";
+import { askForSockets } from "./hand-over.ts";
 import { LiveConfig } from "./live-config.ts";
+import { NodeLock } from "./node-lock.ts";
 
 export interface DaemonOptions {
   /** Absent: the usual place, where a file that is missing means the defaults. */
   readonly configPath?: string;
+  /** Takes the place of a daemon that runs: names are answered all the time. */
+  readonly replaces?: boolean;
   /** Aborted: the daemon stops, and leaves the data path as it is. */
   readonly signal: AbortSignal;
 }
@@ -27,7 +27,11 @@ export interface DaemonOptions {
  * Runs the daemon until the signal is aborted. Throws ConfigError when the configuration is wrong, and
  * an error that says so when another daemon runs on this node. Logs JSON lines to standard error.
  */
-export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<void> {
+export async function runDaemon({
+  configPath,
+  replaces = false,
+  signal: stop,
+}: DaemonOptions): Promise<void> {
   optimiseEarly();
   using live = new LiveConfig({ path: configPath, where: configPath ?? paths.config });
   // From the start on: without a listener the signal ends the process.
@@ -37,12 +41,28 @@ export async function runDaemon({ configPath, signal }: DaemonOptions): Promise<
   live.subscribe(({ log: { level } }) => {
     log.level = level;
   });
+  const successor = new AbortController();
+  const signal = AbortSignal.any([stop, successor.signal]);
   try {
-    using _lock = await lockNode(signal);
+    using predecessor = replaces ? askForSockets(paths.handOverSocket) : undefined;
+    const locking = { path: paths.daemonLock, predecessor, clock: systemClock };
+    using lock = await NodeLock.open(locking, signal);
     using kernel = openKernel();
     log.info({ version, network: config.network.name }, "the daemon starts");
     await using _daemon = await startDaemon(
-      { live, paths, kernel, clock: systemClock, log },
+      {
+        live,
+        paths,
+        kernel,
+        clock: systemClock,
+        log,
+        sockets: {
+          given: predecessor?.fds ?? storedDescriptors(process.env, process.pid),
+          isReplacing: predecessor !== undefined,
+          becomeOnly: () => lock.waitForPredecessor(signal),
+          leave: () => successor.abort(),
+        },
+      },
       signal,
     );
     live.follow(log);
@@ -59,23 +79,6 @@ function reloadAtHangUp(live: LiveConfig): Disposable {
   const reload = (): void => live.reload();
   process.on("SIGHUP", reload);
   return { [Symbol.dispose]: () => void process.off("SIGHUP", reload) };
-}
-
-// A daemon that was killed while it started a program leaves its lock with that child, until exec.
-const lockDeadlineMs = 2_000;
-
-async function lockNode(signal: AbortSignal): Promise<FileLock> {
-  mkdirSync(dirname(paths.daemonLock), { recursive: true, mode: 0o755 });
-  const wait = { deadlineMs: lockDeadlineMs, clock: systemClock, signal };
-  try {
-    return await openLock(paths.daemonLock, "exclusive", wait);
-  } catch (cause) {
-    if (!hasErrno(cause, "ETIMEDOUT")) throw cause;
-    throw new Error(
-      `Cannot start: another fairlead daemon runs on this node, it holds ${paths.daemonLock}`,
-      { cause },
-    );
-  }
 }
 
 const openLog = ({ log, nodeName }: Config): Logger =>

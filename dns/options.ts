@@ -1,4 +1,5 @@
 import type { Cidr, Ip } from "../core/address.ts";
+import type { Snapshot } from "../core/cluster/model.ts";
 import type { Log } from "../core/log.ts";
 import type { CacheSettings } from "./cache.ts";
 import type { Name } from "./name.ts";
@@ -56,6 +57,14 @@ export interface Rewrite {
   readonly to: Name;
 }
 
+/** Sockets that listen on an address already, of a process before this one. */
+export interface InheritedSockets {
+  readonly address: Ip;
+  readonly port: number;
+  readonly udp?: number;
+  readonly tcp?: number;
+}
+
 /** Of each client by itself. */
 export interface ClientLimits {
   /** Datagrams a second; 0: any number. */
@@ -91,6 +100,12 @@ export interface DnsOptions {
   readonly site?: SiteNames;
   /** Default: {@link defaultCacheSettings}. */
   readonly cache?: CacheSettings;
+  /** The cluster's state: not a query is taken before it is in the answers. Default: taken at once. */
+  readonly snapshot?: Snapshot;
+  /** Used in place of new ones; those of other addresses are closed. */
+  readonly inherited?: readonly InheritedSockets[];
+  /** The sockets are others, or ready: see {@link DnsServer.sockets}. */
+  readonly onSockets?: () => void;
   /** Who may ask: pods and the node itself. Others are refused. */
   readonly clients: readonly Cidr[];
   /** Default: `batched`, and `plain` where that cannot be: one datagram at a time, by node:dgram. */

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import type { Cidr, Ip } from "../core/address.ts";
+import type { Cidr } from "../core/address.ts";
 import { describeError } from "../core/error.ts";
 import { Waker } from "../kernel/blocking-poll.ts";
 import { canBatch } from "../kernel/datagram-batch.ts";
@@ -17,6 +17,7 @@ import {
 } from "./packet-protocol.ts";
 import type { Responder } from "./responder.ts";
 import type { SharedDescriptors } from "./shared-descriptors.ts";
+import type { UdpListenOptions } from "./udp-transport.ts";
 import { type Listener, receiveBufferOctets } from "./udp-listener.ts";
 import type { WireUpdate } from "./wire-update.ts";
 
@@ -58,6 +59,8 @@ export class PacketListeners implements AsyncDisposable {
   readonly #ended: Promise<unknown>;
   /** By descriptor. */
   readonly #responders = new Map<number, Responder>();
+  /** Descriptors that are not read any more. */
+  readonly #paused = new Set<number>();
   #watching: (() => void)[] = [];
 
   constructor(options: PacketOptions) {
@@ -97,16 +100,22 @@ export class PacketListeners implements AsyncDisposable {
     this.#send({ kind: "update", update });
   }
 
-  /** Answers on one more address. Rejects when it cannot be bound. */
-  async listen(address: Ip, port: number, respond: Responder): Promise<Listener> {
-    const fd = bindUdp(address, port, receiveBufferOctets);
+  /** Answers on one more address. Rejects when it cannot be bound. A given socket becomes its own. */
+  async listen({ address, port, respond, fd: given }: UdpListenOptions): Promise<Listener> {
+    const fd = given ?? bindUdp(address, port, receiveBufferOctets);
     this.#descriptors.add(fd);
     this.#responders.set(fd, respond);
     await this.#watch();
     return {
       failed: new Promise<never>(() => {}),
+      fd,
+      pause: async () => {
+        this.#paused.add(fd);
+        await this.#watch();
+      },
       [Symbol.asyncDispose]: async () => {
         this.#responders.delete(fd);
+        this.#paused.delete(fd);
         await this.#watch();
         this.#descriptors.close(fd);
       },
@@ -130,7 +139,10 @@ export class PacketListeners implements AsyncDisposable {
 
   async #watch(): Promise<void> {
     const watching = new Promise<void>((resolve) => this.#watching.push(resolve));
-    this.#send({ kind: "watch", fds: [...this.#responders.keys()] });
+    this.#send({
+      kind: "watch",
+      fds: [...this.#responders.keys()].filter((fd) => !this.#paused.has(fd)),
+    });
     this.#waker.wake();
     await Promise.race([watching, this.#ended]);
   }

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { closeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Ip } from "../core/address.ts";
@@ -7,7 +8,7 @@ import { ConfigError, toError } from "../core/error.ts";
 import { type DnsCounters, SharedCounters } from "./counters.ts";
 import type { ExplainOutcome, Explanation, ExplainRequest } from "./explain.ts";
 import { joinName, parseName } from "./name.ts";
-import type { DnsOptions, Upstream } from "./options.ts";
+import type { DnsOptions, InheritedSockets, Upstream } from "./options.ts";
 import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts";
 import { SharedUpstreamStats, type UpstreamReading } from "./upstream-stats.ts";
 import { secretOctets } from "./server-cookie.ts";
@@ -17,7 +18,13 @@ import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { ZoneFeed } from "./zone-feed.ts";
 
 export type { DnsCounters } from "./counters.ts";
-export type { DnsOptions, ForwardSettings, PodNames, Upstream } from "./options.ts";
+export type {
+  DnsOptions,
+  ForwardSettings,
+  InheritedSockets,
+  PodNames,
+  Upstream,
+} from "./options.ts";
 export type { HistogramReading } from "./histogram.ts";
 export type { TrafficReading, Transport } from "./traffic.ts";
 export type { UpstreamReading } from "./upstream-stats.ts";
@@ -39,6 +46,10 @@ export interface DnsServer extends AsyncDisposable {
   upstreams(): readonly UpstreamReading[];
   /** The addresses now bound, of those configured. */
   listening(): readonly Ip[];
+  /** Descriptors of the bound sockets, for another process; they stay the server's. */
+  sockets(): readonly number[];
+  /** Somebody else has the sockets: disposed, it takes the time to answer all that it has taken. */
+  noteSuccessor(): void;
 }
 
 /**
@@ -73,6 +84,10 @@ const notAnswered: ExplainOutcome = {
 };
 /** For closing sockets; then the thread is ended. */
 const stopMs = 2_000;
+/** For queries that wait for upstreams: while nobody else answers, the next daemon shall come soon. */
+const drainMs = 500;
+/** As long as upstreams have at the most. */
+const longDrainMs = 4_500;
 
 class ThreadedDnsServer implements DnsServer {
   #options: DnsOptions;
@@ -82,7 +97,9 @@ class ThreadedDnsServer implements DnsServer {
   readonly #upstreamStats = new SharedUpstreamStats();
   readonly #descriptors = new SharedDescriptors();
   readonly #feed: ZoneFeed;
-  readonly #listening = new Set<Ip>();
+  /** With the descriptors of their sockets. */
+  readonly #listening = new Map<Ip, readonly number[]>();
+  #hasSuccessor = false;
   readonly #tried = new Set<Ip>();
   readonly #stop = new AbortController();
   #worker: Worker | undefined;
@@ -100,7 +117,10 @@ class ThreadedDnsServer implements DnsServer {
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: DnsOptions) {
-    this.#options = options;
+    const [ours, others] = inheritedBy(options);
+    for (const fd of others) closeSync(fd);
+    this.#options = { ...options, inherited: ours };
+    this.#latest = options.snapshot;
     this.#feed = new ZoneFeed(options.pods === "verified");
     options.podBook?.follow((update, isAwaited) => this.#sendPods(update, isAwaited));
   }
@@ -145,11 +165,20 @@ class ThreadedDnsServer implements DnsServer {
     return this.#options.addresses.filter((address) => this.#listening.has(address));
   }
 
+  sockets(): readonly number[] {
+    return [...this.#listening.values()].flat();
+  }
+
+  noteSuccessor(): void {
+    this.#hasSuccessor = true;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    this.#post({ kind: "stop" });
+    const forAnswersMs = this.#hasSuccessor ? longDrainMs : drainMs;
+    this.#post({ kind: "stop", drainMs: forAnswersMs });
     const worker = this.#worker;
-    const late = setTimeout(() => void worker?.terminate(), stopMs);
+    const late = setTimeout(() => void worker?.terminate(), forAnswersMs + stopMs);
     await this.#running;
     clearTimeout(late);
   }
@@ -176,9 +205,20 @@ class ThreadedDnsServer implements DnsServer {
 
   /** Resolves when the worker ends because it was told to, rejects when it ends otherwise. */
   #runWorker(onTried: () => void): Promise<void> {
-    const { log: _, podBook, workerUrl, ...plain } = this.#options;
+    const {
+      log: _,
+      podBook,
+      workerUrl,
+      onSockets: _told,
+      inherited,
+      snapshot: _first,
+      ...plain
+    } = this.#options;
     const start: WorkerStart = {
       ...plain,
+      // Once: a thread that comes after has to bind anew.
+      ...(this.#restarts === 0 && inherited && { inherited }),
+      awaitsUpdate: this.#latest !== undefined,
       counters: this.#counters.buffer,
       cookieSecret: this.#cookieSecret,
       traffic: this.#traffic.buffer,
@@ -228,8 +268,9 @@ class ThreadedDnsServer implements DnsServer {
         return;
       case "state":
         this.#tried.add(message.address);
-        if (message.isListening) this.#listening.add(message.address);
+        if (message.isListening) this.#listening.set(message.address, message.fds);
         else this.#listening.delete(message.address);
+        this.#options.onSockets?.();
         if (this.#tried.size === this.#options.addresses.length) onTried();
         return;
       case "log":
@@ -293,6 +334,21 @@ class ThreadedDnsServer implements DnsServer {
   #post(message: ToWorker): void {
     this.#worker?.postMessage(message);
   }
+}
+
+// What of the inherited sockets is for our addresses, and the descriptors of all others.
+function inheritedBy({
+  inherited = [],
+  addresses,
+  port,
+}: DnsOptions): readonly [readonly InheritedSockets[], readonly number[]] {
+  const isOurs = (one: InheritedSockets): boolean =>
+    one.port === port && addresses.includes(one.address);
+  const others = inherited.filter((one) => !isOurs(one));
+  return [
+    inherited.filter(isOurs),
+    others.flatMap(({ udp, tcp }) => [udp, tcp].filter((fd) => fd !== undefined)),
+  ];
 }
 
 function checkOptions({ domain, ttl }: DnsOptions): void {

@@ -1,5 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Ip } from "../core/address.ts";
 import type { Responder } from "./responder.ts";
 import { FrameReader, frame } from "./tcp-frame.ts";
 import type { Listener, ListenOptions } from "./udp-listener.ts";
@@ -26,6 +28,8 @@ export const defaultTcpLimits: TcpLimits = {
 export interface TcpListenOptions extends ListenOptions {
   readonly isAllowed: (address: string) => boolean;
   readonly limits?: Partial<TcpLimits>;
+  /** A socket that listens already, to be closed by the listener. */
+  readonly tcpFd?: number;
 }
 
 /**
@@ -47,21 +51,40 @@ export async function listenTcp(options: TcpListenOptions): Promise<Listener> {
     connections.add(connection);
     socket.once("close", () => connections.delete(connection));
   });
-  server.listen({ host: address, port, exclusive: true, ipv6Only: true });
+  const fd = options.tcpFd ?? (await tryListen(address, port));
+  if (fd === undefined) server.listen({ host: address, port, exclusive: true, ipv6Only: true });
+  else server.listen({ fd });
   await once(server, "listening");
   const { promise: failed, reject } = Promise.withResolvers<never>();
   failed.catch(() => {});
   server.on("error", reject);
   return {
     failed,
-    async [Symbol.asyncDispose]() {
-      const closed = once(server, "close");
+    ...(fd !== undefined && { fd }),
+    async pause(mostMs) {
+      if (fd === undefined) return;
       server.close();
+      for (const connection of connections) connection.leave();
+      const gone = [...connections].map((connection) => connection.closed);
+      await Promise.race([Promise.all(gone), delay(mostMs, undefined, { ref: false })]);
+    },
+    async [Symbol.asyncDispose]() {
+      if (!server.listening && connections.size === 0) return;
+      const closed = once(server, "close");
+      if (server.listening) server.close();
       for (const connection of connections) connection.close();
       await closed;
     },
   };
 }
+
+// Undefined where there is no koffi: Node listens as well, only its descriptor is nobody else's.
+async function tryListen(address: Ip, port: number): Promise<number | undefined> {
+  const { listenTcpAt } = await import("../kernel/listening-socket.ts").catch(() => noSockets);
+  return listenTcpAt?.(address, port);
+}
+
+const noSockets = { listenTcpAt: undefined };
 
 // At the limit an idle connection has to go, the longest standing first (RFC 7766 section 6.2.3).
 function hasRoom(connections: Set<Connection>, client: string, limits: TcpLimits): boolean {
@@ -84,6 +107,7 @@ interface ConnectionOptions {
 
 class Connection {
   readonly client: string;
+  readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #respond: Responder;
   readonly #maxInFlight: number;
@@ -92,6 +116,8 @@ class Connection {
   readonly #idleTimer: NodeJS.Timeout;
   #inFlight = 0;
   #hasEnded = false;
+  #isLeaving = false;
+  #queries = 0;
 
   constructor(socket: Socket, { client, respond, limits }: ConnectionOptions) {
     this.client = client;
@@ -108,6 +134,7 @@ class Connection {
     });
     // A client that goes away in the middle is no event.
     socket.on("error", () => this.close());
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
     socket.on("close", () => clearTimeout(this.#idleTimer));
   }
 
@@ -117,6 +144,12 @@ class Connection {
 
   close(): void {
     this.#socket.destroy();
+  }
+
+  /** Closed when what it has, or its first query, is answered. One that comes then is asked again (RFC 7766). */
+  leave(): void {
+    this.#isLeaving = true;
+    this.#work();
   }
 
   #receive(chunk: Uint8Array | string): void {
@@ -138,11 +171,16 @@ class Connection {
       if (query !== undefined) this.#start(query);
     }
     if (this.#queued.length > 0) this.#socket.pause();
-    else if (this.#hasEnded && this.#inFlight === 0) this.#socket.end();
+    else if (this.#isOver && this.#inFlight === 0) this.#socket.end();
     else this.#socket.resume();
   }
 
+  get #isOver(): boolean {
+    return this.#hasEnded || (this.#isLeaving && this.#queries > 0);
+  }
+
   #start(query: Uint8Array): void {
+    this.#queries++;
     // Only a whole query counts as a sign of life: a trickle of octets holds no connection open.
     this.#idleTimer.refresh();
     const answer = this.#respond(query, { address: this.client, transport: "tcp" });

@@ -9,11 +9,21 @@ export interface ListenOptions {
   readonly port: number;
   readonly respond: Responder;
   readonly counters: SharedCounters;
+  /** A UDP socket that is bound already, to be closed by the listener. */
+  readonly fd?: number;
 }
 
 /** A bound listener. `failed` rejects when it stops working by itself, and never resolves. */
 export interface Listener extends AsyncDisposable {
   readonly failed: Promise<never>;
+  /** Its socket, where another process may have it too. */
+  readonly fd?: number;
+  /**
+   * Takes no more queries, and answers those it has. What waits in the socket stays for another process
+   * that has it. Without `fd` it goes on until disposed. Resolves when nothing comes any more, at the
+   * latest after `mostMs`.
+   */
+  pause(mostMs: number): Promise<void>;
 }
 
 // A burst of a whole node's pods; the kernel's net.core.rmem_max cuts it down.
@@ -31,7 +41,7 @@ export async function listenUdp(options: ListenOptions): Promise<Listener> {
   });
   // Waited for from before: with an immediate lookup, bind tells its outcome before it returns.
   const listening = once(socket, "listening");
-  socket.bind({ address, port, exclusive: true });
+  socket.bind(options.fd === undefined ? { address, port, exclusive: true } : { fd: options.fd });
   try {
     await listening;
   } catch (thrown) {
@@ -55,6 +65,7 @@ export async function listenUdp(options: ListenOptions): Promise<Listener> {
   });
   return {
     failed,
+    pause: async () => {},
     async [Symbol.asyncDispose]() {
       const closed = once(socket, "close");
       socket.close();

@@ -13,10 +13,18 @@ import type { WorkerStart } from "./worker-protocol.ts";
 import { WirePublisher } from "./wire-publisher.ts";
 import type { ZoneUpdate } from "./zone-feed.ts";
 
+export interface UdpListenOptions {
+  readonly address: Ip;
+  readonly port: number;
+  readonly respond: Responder;
+  /** A socket that is bound already, to be closed by the listener. */
+  readonly fd?: number;
+}
+
 /** How queries over UDP reach the responder, and what it must tell about its answers. */
 export interface UdpTransport extends AsyncDisposable {
   /** Answers on one address. Rejects when it cannot be bound. */
-  listen(address: Ip, port: number, respond: Responder): Promise<Listener>;
+  listen(options: UdpListenOptions): Promise<Listener>;
   /** The zone has the update: what it makes void is not given any more from here on. */
   zoneChanged(update: ZoneUpdate): void;
   upstreamsChanged(): void;
@@ -47,7 +55,7 @@ export async function openUdpTransport(options: UdpTransportOptions): Promise<Ud
 }
 
 export const plainTransport = (counters: SharedCounters): UdpTransport => ({
-  listen: (address, port, respond) => listenUdp({ address, port, respond, counters }),
+  listen: (options) => listenUdp({ ...options, counters }),
   zoneChanged: () => {},
   upstreamsChanged: () => {},
   podsChanged: () => {},
@@ -78,7 +86,7 @@ async function batchedTransport({
     publish: (update) => thread.publish(update),
   });
   return {
-    listen: (address, port, respond) => thread.listen(address, port, respond),
+    listen: (options) => thread.listen(options),
     zoneChanged: (update) => publisher.applyZone(update),
     upstreamsChanged: () => publisher.forgetOutside(),
     podsChanged: (services, pods) => {

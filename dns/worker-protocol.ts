@@ -6,7 +6,12 @@ import type { PodsUpdate } from "./pod-book.ts";
 import type { ZoneUpdate } from "./zone-feed.ts";
 
 /** What the worker is started with: the options that can be cloned, and the shared counters. */
-export interface WorkerStart extends Omit<DnsOptions, "log" | "podBook" | "workerUrl"> {
+export interface WorkerStart extends Omit<
+  DnsOptions,
+  "log" | "podBook" | "workerUrl" | "onSockets" | "snapshot"
+> {
+  /** An update is on its way: no query is taken before it. */
+  readonly awaitsUpdate: boolean;
   readonly counters: SharedArrayBuffer;
   /** Of the cookies given: the same for a thread that takes another's place. */
   readonly cookieSecret: Uint8Array;
@@ -21,7 +26,8 @@ export type ToWorker =
   | { readonly kind: "upstreams"; readonly upstreams: readonly Upstream[] }
   | { readonly kind: "pods"; readonly update: PodsUpdate; readonly turn?: number }
   | { readonly kind: "explain"; readonly request: ExplainRequest; readonly turn: number }
-  | { readonly kind: "stop" };
+  /** Queries that are taken have `drainMs` for their answers. */
+  | { readonly kind: "stop"; readonly drainMs: number };
 
 export type FromWorker =
   /** The update is in the answers; the next one may come. */
@@ -29,7 +35,12 @@ export type FromWorker =
   /** So are the pods of this turn. */
   | { readonly kind: "podsApplied"; readonly turn: number }
   | { readonly kind: "explained"; readonly turn: number; readonly outcome: ExplainOutcome }
-  | { readonly kind: "state"; readonly address: Ip; readonly isListening: boolean }
+  | {
+      readonly kind: "state";
+      readonly address: Ip;
+      readonly isListening: boolean;
+      readonly fds: readonly number[];
+    }
   | {
       readonly kind: "log";
       readonly level: "debug" | "info" | "warn" | "error";

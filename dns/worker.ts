@@ -14,13 +14,14 @@ import { clientFilter } from "./client-filter.ts";
 import { SharedCounters } from "./counters.ts";
 import { explainOutcome, type Explaining } from "./explain.ts";
 import { ednsReply } from "./edns-reply.ts";
-import { parseName } from "./name.ts";
+import { type Name, parseName } from "./name.ts";
 import { defaultClientLimits } from "./options.ts";
 import { PodDirectory } from "./pod-directory.ts";
 import type { Resolve } from "./resolver.ts";
 import { createResponder, type Responder, type ResponderOptions } from "./responder.ts";
 import { SharedDescriptors } from "./shared-descriptors.ts";
-import { serveAddress } from "./socket.ts";
+import { PendingAnswers } from "./pending-answers.ts";
+import { serveAddress, type ServeOptions } from "./socket.ts";
 import { observedResponder } from "./observed-responder.ts";
 import { QueryLog, type QueryLogSettings } from "./query-log.ts";
 import { defaultTcpLimits } from "./tcp-listener.ts";
@@ -36,7 +37,9 @@ const clock: Clock = threadsClock;
 const random: Random = { below: (limit) => randomInt(limit) };
 
 async function run(port: MessagePort, start: WorkerStart): Promise<void> {
+  const leave = new AbortController();
   const stop = new AbortController();
+  let drainMs = 0;
   const post = (message: FromWorker): void => port.postMessage(message);
   const log = portLog(post);
   const domain = parseName(start.domain);
@@ -45,15 +48,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   const counters = new SharedCounters(start.counters);
   const upstreamStats = new SharedUpstreamStats(start.upstreamStats);
   const pods = new PodDirectory(domain);
-  const zone = new Zone({
-    domain,
-    ttl: start.ttl,
-    ttlOf: ttlLookup(start.site?.ttls ?? []),
-    pods: start.pods,
-    nameservers: start.addresses,
-    isWithheld: (address) => pods.isWithheld(address),
-  });
-  const { signal } = stop;
+  const zone = zoneOf(start, domain, pods);
   const parts: Parts = {
     options: start,
     pods,
@@ -63,22 +58,29 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     counters,
     upstreamStats,
     log,
-    signal,
+    signal: stop.signal,
   };
   let resolver = assemble(parts, start.upstreams);
   const resolve: Resolve = (query) => resolver(query);
   const isAllowed = clientFilter(start.clients);
   const descriptors = new SharedDescriptors(start.descriptors);
   await using udp = await openUdpTransport({ start, domain, counters, descriptors, log });
-  const respond = openResponder(
+  const answering = openResponder(
     start,
     { resolve, isAllowed, counters, log, ...udp.observer },
     post,
   );
+  const pending = new PendingAnswers();
+  const respond = pending.counting(answering);
+
+  const updated = Promise.withResolvers<void>();
+  if (!start.awaitsUpdate) updated.resolve();
 
   port.on("message", (message: ToWorker) => {
     if (message.kind === "stop") {
-      stop.abort();
+      drainMs = message.drainMs;
+      leave.abort();
+      updated.resolve();
       return;
     }
     if (message.kind === "upstreams") {
@@ -98,12 +100,13 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     zone.apply(message.update);
     udp.zoneChanged(message.update);
     post({ kind: "applied", revision: message.update.revision });
+    updated.resolve();
   });
-  const onState = (address: Ip, isListening: boolean): void =>
-    post({ kind: "state", address, isListening });
-  const common = { port: start.port, respond, isAllowed, counters, udp, onState, log };
-  await Promise.all(start.addresses.map((address) => serveAddress({ ...common, address }, signal)));
-  if (!signal.aborted) await once(signal, "abort");
+  const answered = (): Promise<void> => pending.settled(drainMs);
+  const common = { respond, isAllowed, counters, udp, post, answered, drainMs: () => drainMs, log };
+  await updated.promise;
+  await serveAll(start, common, leave.signal);
+  stop.abort();
   port.close();
 }
 
@@ -138,6 +141,45 @@ function openResponder(
     ...(start.queryLog && { queryLog: queryLog(start.queryLog, post) }),
   });
 }
+
+const zoneOf = (start: WorkerStart, domain: Name, pods: PodDirectory): Zone =>
+  new Zone({
+    domain,
+    ttl: start.ttl,
+    ttlOf: ttlLookup(start.site?.ttls ?? []),
+    pods: start.pods,
+    nameservers: start.addresses,
+    isWithheld: (address) => pods.isWithheld(address),
+  });
+
+type ServeParts = Omit<ServeOptions, "address" | "port" | "inherited" | "onState"> & {
+  readonly post: (message: FromWorker) => void;
+};
+
+/** On all addresses, until the signal is aborted and what they have taken is answered. */
+async function serveAll(
+  start: WorkerStart,
+  { post, ...parts }: ServeParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const onState = (address: Ip, isListening: boolean, fds: readonly number[]): void =>
+    post({ kind: "state", address, isListening, fds });
+  const { addresses, port } = start;
+  await Promise.all(
+    addresses.map((address) =>
+      serveAddress({ ...parts, address, port, onState, ...inheritedOf(start, address) }, signal),
+    ),
+  );
+  if (!signal.aborted) await once(signal, "abort");
+}
+
+const inheritedOf = (
+  { inherited = [], port }: WorkerStart,
+  address: Ip,
+): Pick<ServeOptions, "inherited"> => {
+  const found = inherited.find((one) => one.address === address && one.port === port);
+  return found === undefined ? {} : { inherited: found };
+};
 
 /** Bounded by itself, and not by what faults may fill. */
 const queryLog = (settings: QueryLogSettings, post: (message: FromWorker) => void): QueryLog =>

@@ -142,3 +142,28 @@ export function onReadable(fd: number, callback: () => void): Polling {
     },
   };
 }
+
+/** The calls for messages with descriptors, with results as {@link SystemCalls} has them. */
+export interface MessageCalls {
+  /** `header`: a struct msghdr, which points at the rest of the message. */
+  sendmsg(fd: number, header: Uint8Array, flags: number): number;
+  recvmsg(fd: number, header: Uint8Array, flags: number): number;
+  /** Fills `address`; how many octets of it. */
+  getsockname(fd: number, address: Uint8Array): number;
+}
+
+const nativeMessages = {
+  sendmsg: c.func("intptr_t sendmsg(int fd, const void *header, int flags)"),
+  recvmsg: c.func("intptr_t recvmsg(int fd, void *header, int flags)"),
+  getsockname: c.func("int getsockname(int fd, void *address, _Inout_ uint32_t *length)"),
+};
+
+export const messageCalls: MessageCalls = {
+  sendmsg: (fd, header, flags) => orErrno(nativeMessages.sendmsg(fd, header, flags)),
+  recvmsg: (fd, header, flags) => orErrno(nativeMessages.recvmsg(fd, header, flags)),
+  getsockname: (fd, address) => {
+    const length = [address.length];
+    const result = orErrno(nativeMessages.getsockname(fd, address, length));
+    return result < 0 ? result : (length[0] ?? 0);
+  },
+};

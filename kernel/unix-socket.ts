@@ -8,11 +8,13 @@ import { onReadable, systemCalls } from "./ffi.ts";
 // <sys/socket.h>, <asm-generic/socket.h>.
 const afUnix = 1;
 const sockStream = 1;
+const sockDgram = 2;
 const sockNonblock = 0x800;
 const sockCloexec = 0x8_0000;
 const msgDontwait = 0x40;
 const solSocket = 1;
 const soPeercred = 17;
+const soRcvtimeo = 20;
 
 /** As Node has it. The kernel cuts it to net.core.somaxconn. */
 const backlog = 511;
@@ -72,6 +74,41 @@ export function listenAt({ path, onConnection, onError }: Listening): Disposable
   };
 }
 
+/**
+ * A connection to who listens at the path, on which a receive waits for `waitMs` at the most. Throws
+ * KernelError: ENOENT or ECONNREFUSED where nobody listens.
+ */
+export function connectTo(path: string, waitMs: number): number {
+  const fd = checked(systemCalls.socket(afUnix, sockStream | sockCloexec, 0), "open a Unix socket");
+  try {
+    const wait = BigInt64Array.of(
+      BigInt(Math.floor(waitMs / 1000)),
+      BigInt((waitMs % 1000) * 1000),
+    );
+    const timeval = new Uint8Array(wait.buffer);
+    checked(systemCalls.setsockopt(fd, solSocket, soRcvtimeo, timeval), "set a receive timeout");
+    checked(systemCalls.connect(fd, addressOf(path)), `connect to "${path}"`);
+    return fd;
+  } catch (thrown) {
+    closeSync(fd);
+    throw thrown;
+  }
+}
+
+/** To a path, or to an abstract address behind "@" (unix(7)), message by message. Throws KernelError. */
+export function connectToDatagrams(path: string): number {
+  const type = sockDgram | sockCloexec;
+  const fd = checked(systemCalls.socket(afUnix, type, 0), "open a Unix socket");
+  try {
+    const address = path.startsWith("@") ? abstractAddressOf(path.slice(1)) : addressOf(path);
+    checked(systemCalls.connect(fd, address), `connect to "${path}"`);
+    return fd;
+  } catch (thrown) {
+    closeSync(fd);
+    throw thrown;
+  }
+}
+
 const isPassing = (error: number): boolean =>
   ["EAGAIN", "EINTR", "ECONNABORTED"].includes(errnoName(error));
 
@@ -79,6 +116,13 @@ const isPassing = (error: number): boolean =>
 function addressOf(path: string): Uint8Array {
   const octets = Buffer.from(`\0\0${path}\0`);
   if (octets.length > longestPath + 2) throw new KernelError(`use "${path}"`, "ENAMETOOLONG");
+  octets.writeUInt16LE(afUnix);
+  return octets;
+}
+
+// Its length counts: no zero behind it.
+function abstractAddressOf(name: string): Uint8Array {
+  const octets = Buffer.from(`\0\0\0${name}`);
   octets.writeUInt16LE(afUnix);
   return octets;
 }

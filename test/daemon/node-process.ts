@@ -78,11 +78,16 @@ export class TestMachine implements AsyncDisposable {
   }
 
   /** Starts a daemon; `ready` of it is for the caller to await. `program`: in place of the sources. */
-  startDaemon(configPath?: string, program?: readonly string[]): DaemonProcess {
+  startDaemon(
+    configPath?: string,
+    program?: readonly string[],
+    more: readonly string[] = [],
+  ): DaemonProcess {
     const script = join(import.meta.dirname, "run-daemon.ts");
     const command = [
       ...(program === undefined ? [process.execPath, script] : [...program, "daemon"]),
       ...(configPath === undefined ? [] : [configPath]),
+      ...more,
     ];
     const child = spawn("nsenter", [...this.#enter(), ...command], {
       stdio: ["ignore", "ignore", "pipe"],

@@ -1,13 +1,19 @@
 // The daemon as a process of its own, for tests: what `fairlead daemon` does, from the sources.
 import { writeSync } from "node:fs";
+import { parseArgs } from "node:util";
 import { describeError } from "../../core/error.ts";
 import { runDaemon } from "../../daemon/main.ts";
 
 const controller = new AbortController();
 process.once("SIGTERM", () => controller.abort());
-const [configPath] = process.argv.slice(2);
+const { values, positionals } = parseArgs({
+  options: { replace: { type: "boolean", default: false } },
+  allowPositionals: true,
+});
+const [configPath] = positionals;
 try {
   await runDaemon({
+    replaces: values.replace,
     signal: controller.signal,
     ...(configPath !== undefined && { configPath }),
   });

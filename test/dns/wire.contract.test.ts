@@ -353,11 +353,9 @@ describe("an address that cannot be bound", () => {
     const common = { address, port: testPort, counters, udp: plainTransport(counters) };
     const options = { ...common, respond: () => undefined, isAllowed: () => true };
     const warnings: string[] = [];
-    const log = {
-      ...silentLog,
-      warn: (fields: object, message: string) =>
-        void warnings.push(`${message}: ${JSON.stringify(fields)}`),
-    };
+    const warn = (fields: object, message: string) =>
+      void warnings.push(`${message}: ${JSON.stringify(fields)}`);
+    const log = { ...silentLog, warn };
     const states: boolean[] = [];
     const bound = Promise.withResolvers<void>();
     const stop = new AbortController();
@@ -368,7 +366,8 @@ describe("an address that cannot be bound", () => {
         states.push(isListening);
         if (isListening) bound.resolve();
       };
-      served = serveAddress({ ...options, onState, log }, stop.signal);
+      const ending = { answered: async () => {}, drainMs: () => 0 };
+      served = serveAddress({ ...options, ...ending, onState, log }, stop.signal);
       await delay(300);
       expect(states.length).toBeGreaterThan(1);
       expect(states).not.toContain(true);

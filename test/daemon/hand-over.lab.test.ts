@@ -1,0 +1,108 @@
+// Names while one daemon takes the place of another, counted query by query.
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type DaemonProcess, TestMachine } from "./node-process.ts";
+import type { QueryFigures } from "./steady-queries.ts";
+
+const demo = join(import.meta.dirname, "../../conf/demo");
+const address = "10.96.0.10";
+const waiting = { timeout: 40_000, interval: 10 };
+const configuration = `dns: { upstreams: ["127.0.0.1:5355"] }\n`;
+const path = "/etc/fairlead/fairlead.yaml";
+
+let machine: TestMachine;
+beforeEach(async () => {
+  machine = await TestMachine.open();
+  for (const name of readdirSync(demo)) {
+    const text = readFileSync(join(demo, name), "utf8");
+    machine.write(`/etc/fairlead/cluster.d/${name}`, text);
+  }
+  machine.write(path, configuration);
+});
+afterEach(() => machine[Symbol.asyncDispose]());
+
+const serving = (daemon: DaemonProcess): Promise<void> =>
+  vi.waitFor(() => expect(daemon.log()).toContain("the daemon serves"), waiting);
+
+interface Asking {
+  finish(): Promise<QueryFigures>;
+}
+
+async function startAsking(perSecond: number): Promise<Asking> {
+  const script = join(import.meta.dirname, "steady-queries.ts");
+  const child: ChildProcessByStdio<Writable, Readable, null> = spawn(
+    "nsenter",
+    [`--net=${machine.network}`, process.execPath, script, address, String(perSecond)],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  expect((await lines.next()).value).toBe("asking");
+  return {
+    finish: async () => {
+      child.stdin.end();
+      const { value } = await lines.next();
+      await once(child, "close");
+      return JSON.parse(value as string) as QueryFigures;
+    },
+  };
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe("fairlead daemon --replace", () => {
+  test("M07 takes over under queries: none is lost, over UDP and TCP, of the cluster and outside", async () => {
+    let running = machine.startDaemon();
+    const logs = [running.log];
+    await serving(running);
+    await machine.ready();
+    const asking = await startAsking(200);
+    for (let turn = 0; turn < 3; turn++) {
+      await pause(700);
+      const next = machine.startDaemon(undefined, undefined, ["--replace"]);
+      await serving(next);
+      expect(await running.ended).toBe(0);
+      expect(running.log()).toContain("another daemon answers names");
+      running = next;
+      logs.push(next.log);
+      expect((await machine.ready()).problems).toEqual([]);
+    }
+    await pause(700);
+    const figures = await asking.finish();
+    process.stdout.write(`${JSON.stringify(figures)}\n`);
+    if (figures.lost.length > 0) process.stdout.write(logs.map((log) => log()).join("\n"));
+    expect(figures.lost).toEqual([]);
+    expect(figures.answered + figures.overloaded).toBe(figures.sent);
+    expect(figures.sent).toBeGreaterThan(500);
+  }, 120_000);
+
+  test("a next one that fails before it answers leaves the first one as it was", async () => {
+    const first = machine.startDaemon();
+    await serving(first);
+    const asking = await startAsking(200);
+    machine.write(
+      path,
+      configuration.replace("dns: {", "dns: { forward: { ca: /nowhere/ca.pem },"),
+    );
+    const failing = machine.startDaemon(undefined, undefined, ["--replace"]);
+    expect(await failing.ended).toBe(1);
+    expect(failing.log()).toContain("Cannot use /nowhere/ca.pem");
+    const killed = machine.startDaemon(undefined, undefined, ["--replace"]);
+    killed.kill("SIGKILL");
+    await killed.ended;
+    await pause(300);
+    expect((await asking.finish()).lost).toEqual([]);
+    expect(existsSync(`/proc/${first.pid}`)).toBe(true);
+    await machine.ready();
+  }, 120_000);
+
+  test("without one to replace it is an ordinary start", async () => {
+    const daemon = machine.startDaemon(undefined, undefined, ["--replace"]);
+    await serving(daemon);
+    expect((await machine.ready()).problems).toEqual([]);
+  });
+});
