@@ -67,6 +67,31 @@ const faults: readonly string[] = [
   "nft add set inet fairlead theirs '{ type ipv4_addr; }'",
 ];
 
+/** The same to the node's end of a pod, in `$pod`, that has the address `$ip`. */
+const podFaults: readonly string[] = [
+  "ip route del $ip dev $pod",
+  "ip route replace $ip dev $pod proto static scope link",
+  "ip neighbor del $ip dev $pod",
+  "ip neighbor replace $ip lladdr 02:00:00:00:00:01 dev $pod nud permanent",
+  "ip link set $pod down",
+  "ip link set $pod mtu 1300",
+  "ip link set $pod address 02:00:00:00:00:02",
+  "sysctl -qw net.ipv4.conf.$pod.rp_filter=0",
+  "nft delete element inet fairlead hostports4 '{ tcp . 8080 }'",
+  "nft flush map inet fairlead hostports4",
+  "nft flush set inet fairlead hairpin4",
+];
+
+/** And to the files in `$facts` and `$conflist`. */
+const fileFaults: readonly string[] = [
+  "rm $facts",
+  "rm $conflist",
+  "echo >>$facts",
+  "echo >>$conflist",
+  "echo '{}' >$facts",
+  ": >$conflist",
+];
+
 const healDeadlineMs = 20_000;
 
 /** Throws naming the seed when something does not come back, or something else has gone. */
@@ -78,26 +103,33 @@ export async function injectFaults({
   readonly seed: number;
 }): Promise<FaultFigures> {
   await using lab = new ThreeNodes();
-  const running = await lab.startAll();
-  const { "node-a": node } = running;
-  const [near, far] = [lab.addPod("node-a", "10.244.1.2"), lab.addPod("node-c", "10.244.3.2")];
+  const node = lab.start("node-a", { isAttached: true });
+  for (const name of ["node-b", "node-c"] as const) await lab.start(name).programmed();
+  await node.programmed();
+  const [near, far] = [lab.addNamespace(), lab.addPod("node-c", "10.244.3.2")];
+  const ports = [{ protocol: "tcp", hostPort: 8080, containerPort: 80 }] as const;
+  await node.attached!.attach(near, "near", ports);
   const foreign = addForeign(node.node);
   const traffic = startTraffic(near, far);
-  const before = stateOf(node.node);
+  const names = namesOf(node);
+  // What an ADD has just made is left alone for a moment.
+  await setTimeout(1_000);
+  const before = stateOf(node.node, names);
   const random = seededRandom(seed);
+  const all = [...faults, ...podFaults, ...fileFaults];
   const healedMs: number[] = [];
   const repaired = new Set<RepairStatus>();
   const endAtMs = performance.now() + durationMs;
   while (performance.now() < endAtMs) {
-    const fault = faults[random.below(faults.length)] ?? "";
+    const fault = all[random.below(all.length)] ?? "";
     // One that meets what another has just taken fails, and is none.
-    node.node.run("sh", "-c", `${fault} 2>/dev/null || true`);
+    node.node.run("sh", "-c", `${names}; ${fault} 2>/dev/null || true`);
     const doneAtMs = performance.now();
     // The daemon's part runs in this process: it has its turn before each look.
-    while ((await setTimeout(2), stateOf(node.node)) !== before) {
+    while ((await setTimeout(2), stateOf(node.node, names)) !== before) {
       if (performance.now() - doneAtMs > healDeadlineMs) {
         throw new Error(
-          `Seed ${seed}: after "${fault}" is not as before:\n${differing(before, stateOf(node.node))}`,
+          `Seed ${seed}: after "${fault}" is not as before:\n${differing(before, stateOf(node.node, names))}`,
         );
       }
     }
@@ -126,13 +158,23 @@ function spreadOf(values: readonly number[]): Spread {
   return { p50: at(0.5), p99: at(0.99), worst: at(1) };
 }
 
-/** Everything of ours in the node's kernel, as text, with one process. */
-const stateOf = (node: TestNamespace): string =>
+/** The shell's variables that faults name. */
+function namesOf({ node, attached }: RunningNode): string {
+  const [, address = "", pod = ""] =
+    /^(10\.244\.1\.\d+) dev (fl\w+)/m.exec(node.run("ip", "route")) ?? [];
+  const [facts = "", conflist = ""] = attached?.files ?? [];
+  if (pod === "" || address === "") throw new Error("The attached pod has no route");
+  return `pod=${pod} ip=${address} facts=${facts} conflist=${conflist}`;
+}
+
+/** Everything of ours in the node's kernel and files, as text, with one process. */
+const stateOf = (node: TestNamespace, names: string): string =>
   node
     .run(
       "sh",
       "-c",
-      `ip -d link show fl-vxlan; ip address show fl-vxlan; ip neighbor show dev fl-vxlan;
+      `${names}; cat $facts $conflist; ip -d link show $pod; ip neighbor show dev $pod
+      ip route show dev $pod; sysctl net.ipv4.conf.$pod.rp_filter; ip -d link show fl-vxlan; ip address show fl-vxlan; ip neighbor show dev fl-vxlan;
       bridge fdb show dev fl-vxlan; ip route show proto 76; ip route show table local proto 76;
       nft list table inet fairlead; sysctl net.ipv4.ip_forward net.ipv4.conf.fl-vxlan.rp_filter; true`,
     )

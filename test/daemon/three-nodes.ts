@@ -20,6 +20,7 @@ import { systemClock } from "../../kernel/clock.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { openKernel } from "../../kernel/linux.ts";
 import { ip } from "../support/builders.ts";
+import { type AttachedNode, openAttachedNode } from "./attached-node.ts";
 import { createNamespace, type TestNamespace } from "../support/netns.ts";
 
 export const nodeNames = ["node-a", "node-b", "node-c"] as const;
@@ -100,6 +101,11 @@ export class ThreeNodes implements AsyncDisposable {
     return pod;
   }
 
+  /** A namespace that no node knows of yet. */
+  addNamespace(): TestNamespace {
+    return this.#stack.use(createNamespace());
+  }
+
   /** For `addPod`'s pod that has ended. */
   removePod(name: NodeName, address: string): void {
     this.#pods[name].splice(this.#pods[name].indexOf(ip(address)), 1);
@@ -117,6 +123,11 @@ export class ThreeNodes implements AsyncDisposable {
     );
     const source = stack.use(openFileSource({ directory: this.clusterOf(name), log: silentLog }));
     const ledger = new RepairLedger();
+    const directory = join(this.directory, `${name}-state`);
+    const attached =
+      options.isAttached === true
+        ? stack.use(openAttachedNode({ directory, kernel, ledger, config }))
+        : undefined;
     const reconciler = stack.use(
       new Reconciler({
         ledger,
@@ -129,6 +140,7 @@ export class ThreeNodes implements AsyncDisposable {
         podAddresses: () => this.#pods[name],
         rememberSysctl: () => {},
         onPass: () => {},
+        ...attached?.parts,
         clock: systemClock,
         log: silentLog,
         ...(options.timing !== undefined && { timing: options.timing }),
@@ -140,6 +152,7 @@ export class ThreeNodes implements AsyncDisposable {
       source,
       reconciler,
       ledger,
+      attached,
       node: this.nodes[name],
       programmed: async () => {
         return await vi.waitFor(() => {
@@ -171,6 +184,8 @@ export interface StartOptions {
   /** YAML of the configuration. */
   readonly config?: string;
   readonly timing?: ReconcileTiming;
+  /** With attachments, in place of `addPod`, and the files that tell of the node. */
+  readonly isAttached?: boolean;
   /** Of the kernel's notifications that wait. */
   readonly watchOctets?: number;
 }
@@ -180,6 +195,8 @@ export interface RunningNode extends Disposable {
   readonly source: Source;
   readonly reconciler: Reconciler;
   readonly ledger: RepairLedger;
+  /** Undefined unless it was asked for. */
+  readonly attached: AttachedNode | undefined;
   readonly node: TestNamespace;
   /** Waits until the plan is in the kernel. */
   readonly programmed: () => Promise<NodeState>;
