@@ -69,7 +69,15 @@ export function openEtcdCluster(context: EtcdClusterContext): Source {
   };
   look();
   const source = stack.use(
-    openEtcdSource({ client, prefix: etcd.prefix, random: systemRandom, log, member }),
+    openEtcdSource({
+      client,
+      prefix: etcd.prefix,
+      copyPath: paths.clusterCopy,
+      clock,
+      random: systemRandom,
+      log,
+      member,
+    }),
   );
   return {
     kind: source.kind,

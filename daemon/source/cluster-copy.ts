@@ -7,7 +7,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import * as v from "valibot";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import { readFileIfThere } from "../replace-file.ts";
-import { type KubernetesObject, toManifest } from "./to-manifest.ts";
+import type { ClusterObject } from "./cluster-object.ts";
+import { toManifest } from "./to-manifest.ts";
 
 export interface ClusterCopy {
   /** RFC 3339. */
@@ -26,12 +27,13 @@ const endSchema = v.object({ end: v.number() });
 /** So many objects are written in one go: the daemon has other things to do meanwhile. */
 const batch = 200;
 
-function* objectsOf(snapshot: Snapshot): Generator<KubernetesObject, void> {
+function* objectsOf(snapshot: Snapshot): Generator<ClusterObject, void> {
   for (const object of snapshot.nodes.values()) yield { kind: "Node", object };
   for (const object of snapshot.namespaces.values()) yield { kind: "Namespace", object };
   for (const object of snapshot.services.values()) yield { kind: "Service", object };
   for (const object of snapshot.endpointSlices.values()) yield { kind: "EndpointSlice", object };
   for (const object of snapshot.pods.values()) yield { kind: "Pod", object };
+  for (const object of snapshot.attachments?.values() ?? []) yield { kind: "Attachment", object };
 }
 
 /** Whoever reads it meanwhile, or after a power cut, has this one or the one before, whole. */

@@ -53,6 +53,15 @@ export const objectKeyOf = (
   { namespace, name }: { readonly namespace?: string; readonly name: string },
 ): string => (namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`);
 
+/** Of an object as JSON has it, whatever else is in it; undefined where it has no name. */
+export function objectNameOf(value: unknown): string | undefined {
+  if (!isRecord(value) || !isRecord(value["metadata"])) return undefined;
+  const { kind } = value;
+  const { namespace, name } = value["metadata"];
+  if (typeof kind !== "string" || typeof name !== "string") return undefined;
+  return objectKeyOf(kind, { name, ...(typeof namespace === "string" && { namespace }) });
+}
+
 export function readClusterObject(place: Place): ReadObject {
   const { value } = place;
   if (!isRecord(value)) return invalid(place, [], value, "a Kubernetes object");

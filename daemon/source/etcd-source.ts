@@ -1,12 +1,17 @@
 // The cluster from etcd: Kubernetes' objects under a prefix, listed once and then watched.
+import { setTimeout as setTimer } from "node:timers";
 import { setTimeout } from "node:timers/promises";
-import type { Random } from "../../core/clock.ts";
+import type { Clock, Random } from "../../core/clock.ts";
+import type { Snapshot } from "../../core/cluster/model.ts";
 import { describeError } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
 import { Backoff, type BackoffTiming } from "../backoff.ts";
 import { type EtcdClient, EtcdError } from "../etcd/client.ts";
 import { type EtcdKeys, keysUnder, objectAt } from "../etcd/keys.ts";
 import type { Event, KeyValue } from "../etcd/messages.ts";
+import { readClusterCopy } from "./cluster-copy.ts";
+import { objectNameOf } from "./cluster-object.ts";
+import { type CopyTiming, KeptCopy } from "./kept-copy.ts";
 import { parseJson } from "../etcd/read-once.ts";
 import { ObjectSet } from "./object-set.ts";
 import type { Source, SourceState } from "./source.ts";
@@ -17,10 +22,19 @@ export interface EtcdSourceOptions {
   readonly client: EtcdClient;
   /** Without a slash at its end. */
   readonly prefix: string;
+  /** Where the cluster's copy is kept; absent: nowhere. */
+  readonly copyPath?: string;
+  readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly member?: Membership;
   readonly retry?: BackoffTiming;
+  readonly copy?: EtcdCopyTiming;
+}
+
+export interface EtcdCopyTiming extends CopyTiming {
+  /** The copy is read when etcd has not answered for so long after the start. */
+  readonly readAfterMs: number;
 }
 
 /** What this node is in the cluster, where it is one of its nodes. */
@@ -41,6 +55,12 @@ export interface Membership {
 }
 
 const usualRetry: BackoffTiming = { firstMs: 100, mostMs: 5000 };
+const usualCopy: EtcdCopyTiming = {
+  firstMs: 2000,
+  afterMs: 30_000,
+  pauseFactor: 100,
+  readAfterMs: 2000,
+};
 
 /** Starts reading; the first complete list is the first change that subscribers see. */
 export const openEtcdSource = (options: EtcdSourceOptions): Source => new EtcdSource(options);
@@ -62,6 +82,10 @@ class EtcdSource implements Source {
   #isListed = false;
   /** Why the newest is not known. */
   #failure: string | undefined;
+  #copy: KeptCopy | undefined;
+  #copyProblem: string | undefined;
+  /** When what was read from the disk was true; undefined: nothing was, or etcd has answered since. */
+  #rememberedAt: string | undefined;
 
   constructor(options: EtcdSourceOptions) {
     this.#options = options;
@@ -71,6 +95,7 @@ class EtcdSource implements Source {
     this.#backoff = new Backoff(options.retry ?? usualRetry, options.random);
     const { member } = options;
     if (member !== undefined) this.#resources.use(member.subscribe(() => this.#takeOwn()));
+    if (options.copyPath !== undefined) this.#keepCopy(options.copyPath);
     void this.#run();
   }
 
@@ -85,6 +110,32 @@ class EtcdSource implements Source {
   [Symbol.dispose](): void {
     this.#stop.abort();
     this.#resources.dispose();
+  }
+
+  #keepCopy(path: string): void {
+    const { prefix, clock, log, copy: timing = usualCopy } = this.#options;
+    const copyOf = `etcd ${prefix}`;
+    this.#copy = this.#resources.use(new KeptCopy({ path, copyOf, clock, log, timing }));
+    const timer = setTimer(() => this.#remember(path, copyOf), timing.readAfterMs);
+    this.#resources.defer(() => clearTimeout(timer));
+  }
+
+  /** What this node knew before it started, of others: its own place it must prove. */
+  #remember(path: string, copyOf: string): void {
+    if (this.#isListed) return;
+    try {
+      const copy = readClusterCopy(path, copyOf);
+      if (copy === undefined) return;
+      for (const value of copy.objects) {
+        const object = objectNameOf(value);
+        if (object === undefined || this.#options.member?.isOwn(object) === true) continue;
+        this.#objects.put(object, value);
+      }
+      this.#rememberedAt = copy.at;
+    } catch (error) {
+      this.#copyProblem = describeError(error);
+    }
+    this.#feed.expect();
   }
 
   async #run(): Promise<void> {
@@ -132,6 +183,8 @@ class EtcdSource implements Source {
     const keys = new Set(found.map(({ key }) => objectAt(key, this.#keys)));
     for (const own of this.#own.keys()) if (!keys.has(own)) this.#missOwn(own);
     this.#isListed = true;
+    this.#rememberedAt = undefined;
+    this.#copyProblem = undefined;
     this.#revision = revision;
     this.#succeed();
     return revision;
@@ -197,10 +250,7 @@ class EtcdSource implements Source {
 
   #fail(reason: string): void {
     const { prefix } = this.#options;
-    const consequence = this.#isListed
-      ? "what was read last stays in force"
-      : "nothing of the cluster is known yet";
-    this.#failure = `Cannot read the cluster from ${this.location}: ${reason} (${consequence})`;
+    this.#failure = `Cannot read the cluster from ${this.location}: ${reason}`;
     this.#options.log.debug({ prefix, problem: reason }, "etcd");
     this.#feed.expect();
   }
@@ -211,13 +261,27 @@ class EtcdSource implements Source {
     return {
       isInSync: this.#isListed && problems.length === 0 && member?.isSettled() !== false,
       problems: [
-        ...(this.#failure === undefined ? [] : [this.#failure]),
+        ...(this.#failure === undefined ? [] : [`${this.#failure} (${this.#consequence()})`]),
+        ...(this.#copyProblem === undefined ? [] : [this.#copyProblem]),
         ...(member?.problems() ?? []),
         ...problems,
       ],
       // Before the first list there is nothing to be told but problems.
       hasChanged: this.#objects.takeChange(),
-      snapshot: this.#objects.snapshot.bind(this.#objects),
+      snapshot: (revision: number, isInSync: boolean) => this.#snapshot(revision, isInSync),
     };
+  }
+
+  #consequence(): string {
+    if (this.#isListed) return "what was read last stays in force";
+    return this.#rememberedAt === undefined
+      ? "nothing of the cluster is known yet"
+      : `the cluster is as this node knew it at ${this.#rememberedAt}`;
+  }
+
+  #snapshot(revision: number, isInSync: boolean): Snapshot {
+    const snapshot = this.#objects.snapshot(revision, isInSync);
+    if (isInSync) this.#copy?.keep(snapshot);
+    return this.#rememberedAt === undefined ? snapshot : { ...snapshot, isRemembered: true };
   }
 }

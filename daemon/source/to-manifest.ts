@@ -3,15 +3,13 @@
 import { familyOf } from "../../core/address.ts";
 import type { Endpoint, EndpointSlice, Node, Pod, Service } from "../../core/cluster/model.ts";
 import { poolAnnotation } from "../../core/pool.ts";
+import { attachmentObject } from "./attachment-object.ts";
 import type { ClusterObject } from "./cluster-object.ts";
 import { serviceNameLabel } from "./kubernetes-schema.ts";
 
 type Manifest = Readonly<Record<string, unknown>>;
 
-/** Not of an attachment, which is no object of Kubernetes. */
-export type KubernetesObject = Exclude<ClusterObject, { readonly kind: "Attachment" }>;
-
-export function toManifest(value: KubernetesObject): Manifest {
+export function toManifest(value: ClusterObject): Manifest {
   switch (value.kind) {
     case "Node":
       return nodeManifest(value.object);
@@ -23,6 +21,8 @@ export function toManifest(value: KubernetesObject): Manifest {
       return sliceManifest(value.object);
     case "Pod":
       return podManifest(value.object);
+    case "Attachment":
+      return attachmentObject(value.object);
   }
 }
 

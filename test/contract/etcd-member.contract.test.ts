@@ -85,13 +85,28 @@ function newCluster() {
       }),
     );
     const source = stack.use(
-      openEtcdSource({ client, prefix, random: systemRandom, log: silentLog, member }),
+      openEtcdSource({
+        client,
+        prefix,
+        clock: systemClock,
+        random: systemRandom,
+        log: silentLog,
+        member,
+      }),
     );
     onTestFinished(() => stack.dispose());
     return { member, source, [Symbol.dispose]: () => stack.dispose() };
   };
+  const claims = async (): Promise<readonly string[]> => {
+    const found: string[] = [];
+    const below = `${prefix}/claims/blocks/`;
+    for await (const { entries } of operator.pages(below, soon())) {
+      found.push(...entries.map(({ key }) => key.slice(below.length).replace("-", "/")));
+    }
+    return found;
+  };
   const read = async () => (await readEtcdOnce(operator, prefix, soon())).snapshot;
-  return { prefix, operator, start, read };
+  return { prefix, operator, start, read, claims };
 }
 
 const blocksOf = ({ source }: TestNode, name: string): readonly Cidr[] =>
@@ -173,7 +188,7 @@ test("a node of another configuration is refused, naming what differs, and reads
 });
 
 test("a node whose block fills gets another, and gives it back when it is empty", async () => {
-  const { start, read, operator, prefix } = newCluster();
+  const { start, read, claims } = newCluster();
   let isFull = true;
   const use = (block: Cidr): Use =>
     isFull && block === "10.244.0.0/24"
@@ -191,14 +206,7 @@ test("a node whose block fills gets another, and gives it back when it is empty"
   );
   isFull = false;
   await vi.waitFor(() => expect(blocksOf(node, "node-a")).toEqual(["10.244.0.0/24"]), waiting);
-  const claims = async () => {
-    const keys: string[] = [];
-    for await (const { entries } of operator.pages(`${prefix}/claims/blocks/`, soon())) {
-      keys.push(...entries.map(({ key }) => key.slice(`${prefix}/claims/blocks/`.length)));
-    }
-    return keys;
-  };
-  await vi.waitFor(async () => expect(await claims()).toEqual(["10.244.0.0-24"]), waiting);
+  await vi.waitFor(async () => expect(await claims()).toEqual(["10.244.0.0/24"]), waiting);
 });
 
 test("a cluster without a block left says so, and the others go on", async () => {
@@ -249,6 +257,32 @@ test("endpoints of several nodes are one service, while one of them has any", as
   expect((await read()).services.has("shop/web")).toBe(true);
 });
 
+test("a node that withdraws leaves the service to those that still have endpoints of it", async () => {
+  const { start, read } = newCluster();
+  const services: PublishedService[] = [{ ...web, addresses: [ip("10.244.0.2")] }];
+  const a = start("node-a", { services });
+  const b = start("node-b", {
+    address: "192.0.2.2",
+    services: [{ ...web, addresses: [ip("10.244.1.2")] }],
+  });
+  await vi.waitFor(() => expect(b.source.state().snapshot.endpointSlices.size).toBe(2), waiting);
+  await sees(a, "node-a", "node-b");
+  services.length = 0;
+  await vi.waitFor(async () => expect((await read()).endpointSlices.size).toBe(1), waiting);
+  // What would follow has followed when the node's next round is over.
+  const round = a.source.state().snapshot.revision;
+  services.push({ ...web, namespace: "other", addresses: [ip("10.244.0.2")] });
+  await vi.waitFor(
+    () => expect(a.source.state().snapshot.revision).toBeGreaterThan(round),
+    waiting,
+  );
+  await vi.waitFor(
+    async () => expect((await read()).services.has("other/web")).toBe(true),
+    waiting,
+  );
+  expect((await read()).services.has("shop/web")).toBe(true);
+});
+
 test("the last node that withdraws takes a published service away, an operator's it leaves", async () => {
   const { start, operator, prefix, read } = newCluster();
   const own = serviceExample("api", 443);
@@ -274,7 +308,7 @@ test("the last node that withdraws takes a published service away, an operator's
 });
 
 test("etcd that was emptied is told everything again, and nothing is taken down meanwhile", async () => {
-  const { start, operator, prefix, read } = newCluster();
+  const { start, operator, prefix, read, claims } = newCluster();
   const [a, b] = [start("node-a"), start("node-b", { address: "192.0.2.2" })];
   await sees(a, "node-a", "node-b");
   await sees(b, "node-a", "node-b");
@@ -289,4 +323,5 @@ test("etcd that was emptied is told everything again, and nothing is taken down 
   }, waiting);
   expect(blocksOf(a, "node-a")).toEqual(had[0]);
   await sees(a, "node-a", "node-b");
+  await vi.waitFor(async () => expect(await claims()).toEqual(had.flat().sort()), waiting);
 });

@@ -1,13 +1,16 @@
 // What only etcd has: compaction, logins, certificates, keys that do not fit what is in them.
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { silentLog } from "../../core/log.ts";
 import { EtcdClient, type EtcdSettings } from "../../daemon/etcd/client.ts";
+import { attachmentObject } from "../../daemon/source/attachment-object.ts";
 import { openEtcdSource } from "../../daemon/source/etcd-source.ts";
 import type { Source } from "../../daemon/source/source.ts";
+import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";
+import { ip } from "../support/builders.ts";
 import { makeAuthority } from "../support/certificates.ts";
 import {
   type EtcdServer,
@@ -29,14 +32,17 @@ async function started(options: EtcdServerOptions = {}): Promise<EtcdServer> {
   return server;
 }
 
-function sourceOf(settings: EtcdSettings): Source {
+function sourceOf(settings: EtcdSettings, copyPath?: string): Source {
   const client = new EtcdClient(settings, timing);
   const source = openEtcdSource({
     client,
     prefix: "/fairlead",
+    clock: systemClock,
     random: systemRandom,
     log: silentLog,
     retry,
+    copy: { firstMs: 10, afterMs: 10, pauseFactor: 1, readAfterMs: 100 },
+    ...(copyPath !== undefined && { copyPath }),
   });
   onTestFinished(() => {
     source[Symbol.dispose]();
@@ -92,6 +98,38 @@ test("an etcd source reads all anew when etcd has forgotten what came meanwhile"
   expect(seen).not.toContain(0);
   putObject(server, "Node/node-d", nodeExample("node-d", 4).object);
   await has(source, "node-b", "node-c", "node-d");
+});
+
+test("an etcd source that starts while etcd is away has what it knew, and then what etcd has", async () => {
+  const server = await started();
+  putObject(server, "Node/node-a", nodeExample("node-a", 1).object);
+  putObject(server, "Node/node-b", nodeExample("node-b", 2).object);
+  const attachment = {
+    id: "0123456789ab.node-b",
+    nodeName: "node-b",
+    network: "fairlead",
+    addresses: [ip("10.244.2.2")],
+    aliases: ["db"],
+  };
+  putObject(server, `Attachment/${attachment.id}`, attachmentObject(attachment));
+  const copyPath = join(temporaryDirectory(), "cluster.jsonl");
+  const first = sourceOf({ endpoints: [server.endpoint] }, copyPath);
+  await isInSync(first);
+  await vi.waitFor(() => expect(readFileSync(copyPath, "utf8")).toContain(attachment.id), waiting);
+  const { nodes, attachments } = first.state().snapshot;
+  first[Symbol.dispose]();
+  await server.kill();
+  const second = sourceOf({ endpoints: [server.endpoint] }, copyPath);
+  await hasProblem(second, /\(the cluster is as this node knew it at 20\d\d-/);
+  expect(second.state().snapshot).toMatchObject({ isInSync: false, isRemembered: true });
+  expect(second.state().snapshot.nodes).toEqual(nodes);
+  expect(second.state().snapshot.attachments).toEqual(attachments);
+  await server.start();
+  etcdctl(server, "del", "/fairlead/objects/Node/node-a");
+  await has(second, "node-b");
+  await isInSync(second);
+  expect(second.state().snapshot).not.toHaveProperty("isRemembered");
+  expect(second.state().problems).toEqual([]);
 });
 
 test("an etcd source names what is no object, and what is another than its key says", async () => {

@@ -7,6 +7,7 @@ import { keyOfObject, keysUnder } from "../../daemon/etcd/keys.ts";
 import type { Write } from "../../daemon/etcd/messages.ts";
 import { objectKeyOf } from "../../daemon/source/cluster-object.ts";
 import { openEtcdSource } from "../../daemon/source/etcd-source.ts";
+import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";
 import type { EtcdServer } from "./etcd.ts";
 import type { KubernetesObject, SourceWorld } from "./source-world.ts";
@@ -33,6 +34,7 @@ export async function etcdWorld(server: EtcdServer): Promise<SourceWorld> {
       const source = openEtcdSource({
         client,
         prefix,
+        clock: systemClock,
         random: systemRandom,
         log: silentLog,
         retry,
