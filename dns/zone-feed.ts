@@ -1,11 +1,11 @@
-import { isDeepStrictEqual } from "node:util";
 import {
+  emptySnapshot,
   type EndpointSlice,
   objectKey,
   type Pod,
-  type Service,
   type Snapshot,
 } from "../core/cluster/model.ts";
+import { type MapChanges, mapChanges } from "./map-changes.ts";
 import type { ZoneService, ZoneSlice } from "./service-records.ts";
 
 /** What brings a zone from one snapshot to the next: plain data, made to be cloned to a thread. */
@@ -24,18 +24,16 @@ export interface ZoneUpdate {
   readonly pods?: readonly string[];
 }
 
-interface Group {
-  readonly service: Service;
-  readonly slices: readonly EndpointSlice[];
-}
-
 /**
  * Turns snapshots into updates, each against the one before: a source keeps what did not change, so
  * one changed service of 10,000 costs a comparison of references and a message of one service.
  */
 export class ZoneFeed {
   readonly #withPods: boolean;
-  #sent: ReadonlyMap<string, Group> | undefined;
+  #sent: Snapshot | undefined;
+  /** Keys of the slices of each service. */
+  readonly #slices = new Map<string, Set<string>>();
+  #namespaces: readonly string[] = [];
   #sentPods: ReadonlyMap<string, Pod> | undefined;
 
   constructor(withPods: boolean) {
@@ -45,33 +43,63 @@ export class ZoneFeed {
   /** The next update is complete: the zone that got the others is gone. */
   reset(): void {
     this.#sent = undefined;
+    this.#slices.clear();
     this.#sentPods = undefined;
   }
 
   next(snapshot: Snapshot): ZoneUpdate {
-    const before: ReadonlyMap<string, Group> = this.#sent ?? new Map();
+    const before = this.#sent ?? emptySnapshot;
     const isComplete = this.#sent === undefined;
-    const now = groupsOf(snapshot);
-    const services: ZoneService[] = [];
-    for (const [key, group] of now) {
-      const old = before.get(key);
-      if (old === undefined || !isSameGroup(old, group)) services.push(zoneService(group));
+    const services = mapChanges(before.services, snapshot.services);
+    const dirty = new Set(services.set.map(([key]) => key));
+    this.#noteSlices(mapChanges(before.endpointSlices, snapshot.endpointSlices), before, dirty);
+    const hasOtherNames =
+      services.removed.length > 0 || services.set.some(([key]) => !before.services.has(key));
+    if (isComplete || hasOtherNames || before.namespaces !== snapshot.namespaces) {
+      this.#namespaces = namespacesOf(snapshot);
     }
-    const removed = before
-      .keys()
-      .filter((key) => !now.has(key))
-      .toArray();
     const pods = this.#podsOf(snapshot);
-    this.#sent = now;
+    this.#sent = snapshot;
     return {
       revision: snapshot.revision,
-      isInSync: snapshot.isInSync || snapshot.isRemembered === true,
+      isInSync: snapshot.isInSync,
       isComplete,
-      namespaces: namespacesOf(snapshot),
-      services,
-      removed,
+      namespaces: this.#namespaces,
+      services: [...dirty].flatMap((key) => this.#zoneService(key, snapshot) ?? []),
+      removed: services.removed.map(([key]) => key),
       ...(pods && { pods }),
     };
+  }
+
+  // The services of the slices, as they were and as they are, are dirty.
+  #noteSlices(
+    { set, removed }: MapChanges<EndpointSlice>,
+    { endpointSlices: before }: Snapshot,
+    dirty: Set<string>,
+  ): void {
+    const leave = (key: string, slice: EndpointSlice | undefined): void => {
+      if (slice === undefined) return;
+      const service = serviceKeyOf(slice);
+      const keys = this.#slices.get(service);
+      keys?.delete(key);
+      if (keys?.size === 0) this.#slices.delete(service);
+      dirty.add(service);
+    };
+    for (const [key, slice] of removed) leave(key, slice);
+    for (const [key, slice] of set) {
+      leave(key, before.get(key));
+      const service = serviceKeyOf(slice);
+      const keys = this.#slices.get(service) ?? new Set();
+      this.#slices.set(service, keys.add(key));
+      dirty.add(service);
+    }
+  }
+
+  #zoneService(key: string, { services, endpointSlices }: Snapshot): ZoneService | undefined {
+    const service = services.get(key);
+    if (service === undefined) return undefined;
+    const slices = [...(this.#slices.get(key) ?? [])].flatMap((at) => endpointSlices.get(at) ?? []);
+    return { service, slices: slices.map(zoneSlice) };
   }
 
   #podsOf({ pods }: Snapshot): string[] | undefined {
@@ -81,33 +109,8 @@ export class ZoneFeed {
   }
 }
 
-function groupsOf(snapshot: Snapshot): Map<string, Group> {
-  const slices = new Map<string, EndpointSlice[]>();
-  for (const slice of snapshot.endpointSlices.values()) {
-    const key = objectKey(slice.namespace, slice.serviceName);
-    const list = slices.get(key);
-    if (list === undefined) slices.set(key, [slice]);
-    else list.push(slice);
-  }
-  return new Map(
-    snapshot.services.values().map((service): [string, Group] => {
-      const key = objectKey(service.namespace, service.name);
-      return [key, { service, slices: slices.get(key) ?? [] }];
-    }),
-  );
-}
-
-const isSameGroup = (a: Group, b: Group): boolean =>
-  isSame(a.service, b.service) &&
-  a.slices.length === b.slices.length &&
-  a.slices.every((slice, i) => isSame(slice, b.slices[i]));
-
-const isSame = (a: unknown, b: unknown): boolean => a === b || isDeepStrictEqual(a, b);
-
-const zoneService = ({ service, slices }: Group): ZoneService => ({
-  service,
-  slices: slices.map(zoneSlice),
-});
+const serviceKeyOf = ({ namespace, serviceName }: EndpointSlice): string =>
+  objectKey(namespace, serviceName);
 
 // Terminating endpoints are not ready either, and leave with the rest.
 const zoneSlice = ({ ports, endpoints }: EndpointSlice): ZoneSlice => ({
