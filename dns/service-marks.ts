@@ -7,52 +7,55 @@ const none = 0;
  * nothing is said to be missing that is there. Open addressing, no more than half full.
  */
 export class ServiceMarks {
-  #hashes: Int32Array = new Int32Array(64);
-  #marks: Int32Array = new Int32Array(64);
+  /** Hash and mark, hash and mark: looked at together. */
+  #places: Int32Array = new Int32Array(2 * 64);
   /** Places that are taken, also by what is gone. */
   #taken = 0;
 
   /** The mark of the name, or 0 when there is none of that hash. */
   get(hash: number): number {
-    const last = this.#hashes.length - 1;
+    const places = this.#places;
+    const last = places.length / 2 - 1;
     for (let place = hash & last; ; place = (place + 1) & last) {
-      const mark = this.#marks[place] ?? none;
+      const mark = places[2 * place + 1] ?? none;
       if (mark === none) return none;
-      if (this.#hashes[place] === hash) return Math.max(mark, none);
+      if (places[2 * place] === hash) return mark > none ? mark : none;
     }
   }
 
   /** A mark from 1 on; 0: it is gone. */
   set(hash: number, mark: number): void {
-    const last = this.#hashes.length - 1;
+    const places = this.#places;
+    const last = places.length / 2 - 1;
     // What is gone keeps its place, with a mark below 0, so that others behind it are still found.
     const stored = mark === none ? -1 : mark;
     for (let place = hash & last; ; place = (place + 1) & last) {
-      const isFree = this.#marks[place] === none;
-      if (!isFree && this.#hashes[place] !== hash) continue;
+      const isFree = places[2 * place + 1] === none;
+      if (!isFree && places[2 * place] !== hash) continue;
       if (isFree && stored < 0) return;
-      this.#hashes[place] = hash;
-      this.#marks[place] = stored;
-      if (isFree && ++this.#taken * 2 > this.#hashes.length) this.#rebuild();
+      places[2 * place] = hash;
+      places[2 * place + 1] = stored;
+      if (isFree && ++this.#taken * 4 > places.length) this.#rebuild();
       return;
     }
   }
 
   clear(): void {
-    this.#marks.fill(none);
+    this.#places.fill(none);
     this.#taken = 0;
   }
 
   // In twice the room that those still there need, without those that are gone.
   #rebuild(): void {
-    const [hashes, marks] = [this.#hashes, this.#marks];
-    const alive = marks.reduce((count, mark) => (mark > none ? count + 1 : count), 0);
+    const before = this.#places;
+    let alive = 0;
+    for (let at = 1; at < before.length; at += 2) if ((before[at] ?? none) > none) alive++;
     const size = 2 ** Math.ceil(Math.log2(Math.max(16, alive) * 4));
-    this.#hashes = new Int32Array(size);
-    this.#marks = new Int32Array(size);
+    this.#places = new Int32Array(2 * size);
     this.#taken = 0;
-    for (const [place, mark] of marks.entries()) {
-      if (mark > none) this.set(hashes[place] ?? 0, mark);
+    for (let at = 0; at < before.length; at += 2) {
+      const mark = before[at + 1] ?? none;
+      if (mark > none) this.set(before[at] ?? 0, mark);
     }
   }
 }

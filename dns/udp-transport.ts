@@ -63,7 +63,7 @@ export const plainTransport = (counters: SharedCounters): UdpTransport => ({
 });
 
 async function batchedTransport({
-  start: { clients, traffic, autopath = true, site = noSiteNames },
+  start: { clients, traffic, queryLog, autopath = true, site = noSiteNames },
   domain,
   counters,
   descriptors,
@@ -79,11 +79,13 @@ async function batchedTransport({
     traffic,
     descriptors,
   });
+  // The log of queries is the responder's: where it is wanted, the thread knows nothing and leaves all.
+  const isLogged = (queryLog?.share ?? 0) > 0;
   const publisher = new WirePublisher({
     domain,
     seed,
     site,
-    publish: (update) => thread.publish(update),
+    publish: (update) => (isLogged ? undefined : thread.publish(update)),
   });
   return {
     listen: (options) => thread.listen(options),

@@ -4,9 +4,15 @@ import type { WireQuestion } from "./wire-question.ts";
 
 /** Places that a hash leads to: so many answers can meet before one of them has to leave. */
 const ways = 8;
+/** Of a place: the hash, the mark, and where in the ring the answer is, in granules ever written. */
+const place = { words: 4, hash: 0, mark: 1, position: 2 } as const;
+/** An answer in the ring begins at a multiple of this, with its two times as 64-bit numbers. */
+const granule = 16;
+/** Positions are kept in 32 bits: before they come round, all is forgotten, each 16 GiB. */
+const mostWritten = 2 ** 30;
 
 export interface StoreSize {
-  /** Of all kept answers together. A power of two is not needed. */
+  /** Of all kept answers together: a multiple of 16. */
   readonly octets: number;
   /** How many there can be: a power of two. */
   readonly answers: number;
@@ -25,45 +31,42 @@ export interface StoredAnswer {
 /**
  * Answers in wire form, found without a single allocation. Their octets lie in a ring: what was written
  * longest ago leaves first, and what is asked for comes back. All memory is claimed at once, but the
- * kernel only gives what is written to.
+ * kernel only gives what is written to. What belongs together lies together: with many answers it is
+ * the number of cache lines that counts.
  */
 export class WireStore {
   readonly octets: Uint8Array;
+  /** The same memory. */
+  readonly #times: Float64Array;
   readonly #seed: number;
   readonly #buckets: number;
-  readonly #hashes: Int32Array;
-  /** In octets ever written. Below the least that is still in the ring: nothing is here. */
-  readonly #positions: Float64Array;
-  /** The same, in octets from the ring's start. */
-  readonly #offsets: Int32Array;
-  readonly #marks: Int32Array;
-  readonly #untilMs: Float64Array;
-  readonly #endMs: Float64Array;
+  readonly #places: Int32Array;
+  readonly #granules: number;
+  /** Granules, from 1: a position of 0 is nowhere. */
   #written: number;
 
   constructor(seed: number, { octets, answers }: StoreSize) {
-    this.octets = new Uint8Array(octets);
+    const memory = new ArrayBuffer(octets);
+    this.octets = new Uint8Array(memory);
+    this.#times = new Float64Array(memory);
     this.#seed = seed;
     this.#buckets = answers / ways;
-    this.#hashes = new Int32Array(answers);
-    this.#positions = new Float64Array(answers);
-    this.#offsets = new Int32Array(answers);
-    this.#marks = new Int32Array(answers);
-    this.#untilMs = new Float64Array(answers);
-    this.#endMs = new Float64Array(answers);
-    // Positions of 0, as the places have them at first, are out of the ring.
-    this.#written = octets + 1;
+    this.#places = new Int32Array(answers * place.words);
+    this.#granules = octets / granule;
+    this.#written = this.#granules + 1;
   }
 
   /** The place of the answer, or -1. */
   find(question: WireQuestion): number {
     const { hash } = question;
-    const first = (hash & (this.#buckets - 1)) * ways;
-    const least = this.#written - this.octets.length;
-    for (let place = first; place < first + ways; place++) {
-      if (this.#hashes[place] !== hash) continue;
-      if ((this.#positions[place] ?? 0) >= least && this.#isFor(question, this.at(place)))
-        return place;
+    const places = this.#places;
+    const first = (hash & (this.#buckets - 1)) * ways * place.words;
+    const least = this.#written - this.#granules;
+    for (let at = first; at < first + ways * place.words; at += place.words) {
+      if (places[at] !== hash) continue;
+      if ((places[at + place.position] ?? 0) >= least && this.#isFor(question, this.at(at))) {
+        return at;
+      }
     }
     return -1;
   }
@@ -82,8 +85,9 @@ export class WireStore {
   }
 
   /** Where in {@link octets} the answer at this place is. */
-  at(place: number): number {
-    return this.#offsets[place] ?? 0;
+  at(at: number): number {
+    const position = this.#places[at + place.position] ?? 0;
+    return (position % this.#granules) * granule + granule;
   }
 
   /** Where the name is, of the answer whose octets are at `at`. */
@@ -91,38 +95,46 @@ export class WireStore {
     return at + kept.octets + 2 * (this.octets[at + kept.ttls] ?? 0);
   }
 
-  rcode(place: number): number {
-    return (this.octets[this.at(place) + kept.flags + 1] ?? 0) & 0x0f;
+  rcode(at: number): number {
+    return (this.octets[this.at(at) + kept.flags + 1] ?? 0) & 0x0f;
   }
 
-  mark(place: number): number {
-    return this.#marks[place] ?? 0;
+  mark(at: number): number {
+    return this.#places[at + place.mark] ?? 0;
   }
 
-  untilMs(place: number): number {
-    return this.#untilMs[place] ?? 0;
+  untilMs(at: number): number {
+    return this.#times[this.at(at) / 8 - 2] ?? 0;
   }
 
-  endMs(place: number): number {
-    return this.#endMs[place] ?? 0;
+  endMs(at: number): number {
+    return this.#times[this.at(at) / 8 - 1] ?? 0;
   }
 
   /** Keeps the answer, in place of an older one to the same question. */
   put({ octets, mark, untilMs, endMs }: StoredAnswer): void {
-    if (octets.length > this.octets.length) return;
+    const needed = 1 + Math.ceil(octets.length / granule);
+    if (needed > this.#granules) return;
+    if (this.#written + this.#granules > mostWritten) this.#startAgain();
     const hash = this.#hashOf(octets);
-    const place = this.#placeFor(hash);
-    this.#hashes[place] = hash;
-    const position = this.#write(octets);
-    this.#positions[place] = position;
-    this.#offsets[place] = position % this.octets.length;
-    this.#marks[place] = mark;
-    this.#untilMs[place] = untilMs;
-    this.#endMs[place] = endMs;
+    const at = this.#placeFor(hash);
+    const position = this.#claim(needed);
+    this.#places[at + place.hash] = hash;
+    this.#places[at + place.mark] = mark;
+    this.#places[at + place.position] = position;
+    const start = this.at(at);
+    this.#times[start / 8 - 2] = untilMs;
+    this.#times[start / 8 - 1] = endMs;
+    this.octets.set(octets, start);
   }
 
   clear(): void {
-    this.#positions.fill(0);
+    this.#places.fill(0);
+  }
+
+  #startAgain(): void {
+    this.clear();
+    this.#written = this.#granules + 1;
   }
 
   #hashOf(octets: Uint8Array): number {
@@ -137,23 +149,26 @@ export class WireStore {
 
   // That of the same question, or of another that meets it in all 32 bits; else the oldest.
   #placeFor(hash: number): number {
-    const first = (hash & (this.#buckets - 1)) * ways;
+    const places = this.#places;
+    const first = (hash & (this.#buckets - 1)) * ways * place.words;
     let oldest = first;
-    for (let place = first; place < first + ways; place++) {
-      if (this.#hashes[place] === hash) return place;
-      if ((this.#positions[place] ?? 0) < (this.#positions[oldest] ?? 0)) oldest = place;
+    for (let at = first; at < first + ways * place.words; at += place.words) {
+      if (places[at] === hash) return at;
+      const [position = 0, least = 0] = [
+        places[at + place.position],
+        places[oldest + place.position],
+      ];
+      if (position < least) oldest = at;
     }
     return oldest;
   }
 
   // Never around the end of the ring: what is left there stays empty.
-  #write(octets: Uint8Array): number {
-    const size = this.octets.length;
-    const left = size - (this.#written % size);
-    if (octets.length > left) this.#written += left;
+  #claim(needed: number): number {
+    const left = this.#granules - (this.#written % this.#granules);
+    if (needed > left) this.#written += left;
     const position = this.#written;
-    this.octets.set(octets, position % size);
-    this.#written += octets.length;
+    this.#written += needed;
     return position;
   }
 }

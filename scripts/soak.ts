@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
 import { soakCni } from "../test/cni/soak.ts";
 import { formatHealing, measureHealing } from "../test/daemon/heal.ts";
+import { flood, fuzzQueries, fuzzUpstream } from "../test/dns/fuzz.ts";
 import { soakEveryCourse } from "../test/ipam/claims/soak.ts";
 import { soakKills } from "../test/ipam/soak-kill.ts";
 import { storm } from "../test/ipam/storm.ts";
@@ -30,6 +31,13 @@ const soaks: Readonly<Record<string, () => unknown>> = {
     dispatcher: await fuzzDispatcher({ count: 70_000, seed }),
     server: await fuzzServer({ count: 28_000, seed }),
     launcher: await fuzzLauncher({ count: 2_000, seed }),
+  }),
+  /** 100,000 messages that nobody should send to the resolver, upstreams that lie, a client that floods. */
+  dns: async () => ({
+    queries: await fuzzQueries({ count: 80_000, seed }),
+    plain: await fuzzQueries({ count: 15_000, seed, udp: "plain" }),
+    upstream: await fuzzUpstream({ count: 5_000, seed }),
+    flood: await flood({ ms: 20_000 }),
   }),
   /** What a daemon owns, removed and altered for a minute while pods talk. */
   faults: () =>

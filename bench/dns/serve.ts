@@ -1,0 +1,63 @@
+// The resolver alone, as a process of its own: node serve.ts ADDRESS PORT SERVICES UPSTREAM-PORT [plain].
+// Prints "ready"; for each line read it prints a JSON value: "memory", "change", "counters".
+import { createSocket } from "node:dgram";
+import { createInterface } from "node:readline";
+import { once } from "node:events";
+import { silentLog } from "../../core/log.ts";
+import { startDns } from "../../dns/server.ts";
+import { cidr, ip } from "../../test/support/builders.ts";
+import { queryOctets } from "../../test/dns/wire-client.ts";
+import { fullName, servicesOf, snapshotOf } from "./cluster.ts";
+
+const [address = "", port = "", count = "", upstreamPort = "", udp = ""] = process.argv.slice(2);
+const services = servicesOf(Number(count));
+let snapshot = snapshotOf(services);
+globalThis.gc?.();
+const residentBefore = process.memoryUsage.rss();
+await using server = await startDns({
+  addresses: [ip(address)],
+  port: Number(port),
+  domain: "cluster.local",
+  ttl: 5,
+  pods: "insecure",
+  upstreams: [{ address: ip(address), port: Number(upstreamPort) }],
+  clients: [cidr("127.0.0.0/8"), cidr("10.244.0.0/16"), cidr("10.245.0.0/16")],
+  ...(udp === "plain" && { udp }),
+  log: { ...silentLog, warn: (fields, message) => console.error(message, fields) },
+});
+server.publish(snapshot);
+process.stdout.write("ready\n");
+let revision = 1;
+
+/** Milliseconds from publish() of one changed service to the first answer that has it. */
+async function change(): Promise<{ publishMs: number; visibleMs: number }> {
+  revision++;
+  const changed = services[revision % services.length]!;
+  const next = `10.100.${revision >> 8}.${revision & 255}`;
+  const key = `${changed.namespace}/${changed.name}`;
+  const found = snapshot.services.get(key)!;
+  const all = new Map(snapshot.services).set(key, { ...found, clusterIps: [ip(next)] });
+  snapshot = { ...snapshot, services: all, revision };
+  const socket = createSocket("udp4");
+  socket.connect(Number(port), address);
+  await once(socket, "connect");
+  const query = queryOctets(fullName(changed), "A");
+  const startedAtMs = performance.now();
+  server.publish(snapshot);
+  const publishMs = performance.now() - startedAtMs;
+  for (;;) {
+    socket.send(query);
+    const [answer] = (await once(socket, "message")) as [Buffer];
+    if (answer.subarray(-4).join(".") === next) break;
+  }
+  socket.close();
+  return { publishMs, visibleMs: performance.now() - startedAtMs };
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  globalThis.gc?.();
+  const part = process.memoryUsage.rss() - residentBefore;
+  const value =
+    line === "change" ? await change() : line === "memory" ? { part } : server.counters();
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
