@@ -25,6 +25,12 @@ export interface ApiTiming {
   readonly idleMs: number;
 }
 
+export interface ApiClientOptions {
+  /** Reads the access again: a kubeconfig is rotated too. Throws: the one before stays. */
+  readonly reload?: () => ApiAccess;
+  readonly timing?: ApiTiming;
+}
+
 const usualTiming: ApiTiming = { answerMs: 30_000, idleMs: 30_000 };
 /** Of an answer that is read whole: what the API takes as an object has less. */
 const bodyMax = 8 << 20;
@@ -36,16 +42,18 @@ const socketsMax = 16;
 export class ApiClient implements Disposable {
   /** The server's URL. */
   readonly location: string;
-  readonly #access: ApiAccess;
+  #access: ApiAccess;
+  readonly #reload: (() => ApiAccess) | undefined;
   readonly #credentials: CredentialStore;
   readonly #timing: ApiTiming;
   #agent: { readonly tls: TlsMaterial; readonly agent: PlainAgent } | undefined;
 
-  constructor(access: ApiAccess, clock: Clock, timing = usualTiming) {
+  constructor(access: ApiAccess, clock: Clock, options: ApiClientOptions = {}) {
     this.location = access.server;
     this.#access = access;
-    this.#credentials = new CredentialStore(access, clock);
-    this.#timing = timing;
+    this.#reload = options.reload;
+    this.#credentials = new CredentialStore(clock);
+    this.#timing = options.timing ?? usualTiming;
   }
 
   /** The JSON that is answered. Rejects with ApiError, or with what the network or TLS says. */
@@ -56,7 +64,8 @@ export class ApiClient implements Disposable {
 
   /** An answer of success, its body still to be read. The signal ends that too. */
   async open(request: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
-    const credentials = await this.#credentials.current();
+    this.#refresh();
+    const credentials = await this.#credentials.current(this.#access);
     signal.throwIfAborted();
     const response = await this.#send(request, credentials, signal);
     const { statusCode = 0, headers } = response;
@@ -69,6 +78,14 @@ export class ApiClient implements Disposable {
   [Symbol.dispose](): void {
     this.#credentials[Symbol.dispose]();
     this.#agent?.agent.destroy();
+  }
+
+  #refresh(): void {
+    try {
+      this.#access = this.#reload?.() ?? this.#access;
+    } catch {
+      // Half written, or broken: what the API says to the credentials of before is named.
+    }
   }
 
   #send(

@@ -9,11 +9,14 @@ import { inClusterAccess } from "./in-cluster.ts";
 
 const common: ApiAccess = { where: "test", server: "https://192.0.2.1", isInsecure: false };
 
-function open(access: Partial<ApiAccess>, clock: Partial<Clock> = {}): CredentialStore {
+function open(access: Partial<ApiAccess>, clock: Partial<Clock> = {}) {
   const whole = { nowMs: () => 0, monotonicMs: () => 0, ...clock };
-  const store = new CredentialStore({ ...common, ...access }, whole);
+  const store = new CredentialStore(whole);
   onTestFinished(() => store[Symbol.dispose]());
-  return store;
+  return {
+    current: () => store.current({ ...common, ...access }),
+    refused: () => store.refused(),
+  };
 }
 
 /** A program that counts its runs and prints what the test wants. */

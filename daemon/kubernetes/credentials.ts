@@ -20,22 +20,20 @@ export interface Credentials {
 const leewayMs = 10_000;
 
 export class CredentialStore implements Disposable {
-  readonly #access: ApiAccess;
   readonly #clock: Clock;
   readonly #disposal = new AbortController();
   #known: ExecCredential | undefined;
   /** All that ask at the same time wait for one run of the plugin. */
   #running: Promise<ExecCredential> | undefined;
 
-  constructor(access: ApiAccess, clock: Clock) {
-    this.#access = access;
+  constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   /** Rejects with what cannot be read or run, naming the file or the program. */
-  async current(): Promise<Credentials> {
-    const { ca, token, certificate } = this.#access;
-    const given = await this.#ask();
+  async current(access: ApiAccess): Promise<Credentials> {
+    const { ca, token, certificate } = access;
+    const given = await this.#ask(access);
     const bearer = given.token ?? (token && read(token, "token").trim());
     const cert = given.certificate?.cert ?? (certificate && read(certificate.cert, "certificate"));
     const key = given.certificate?.key ?? (certificate && read(certificate.key, "key"));
@@ -59,8 +57,7 @@ export class CredentialStore implements Disposable {
     this.#disposal.abort();
   }
 
-  async #ask(): Promise<ExecCredential> {
-    const { exec, server, serverName, isInsecure } = this.#access;
+  async #ask({ exec, server, serverName, isInsecure }: ApiAccess): Promise<ExecCredential> {
     if (exec === undefined) return {};
     if (this.#known !== undefined && this.#isFresh(this.#known)) return this.#known;
     const info = {

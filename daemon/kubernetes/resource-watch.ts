@@ -58,6 +58,8 @@ export interface ResourceWatchOptions {
 
 /** Where a server answers from etcd: so many objects at a time, as other clients do. */
 const chunkItems = 500;
+/** Nodes that are told so together list again within this time. */
+const goneWithinMs = 500;
 /** A watch that ends sooner than this has failed, whatever it says. */
 const shortWatchMs = 1000;
 // After the end that was asked for: then the server, or the way to it, hangs.
@@ -85,6 +87,8 @@ export class ResourceWatch implements Disposable {
   #version: string | undefined;
   /** At least so new the next list must be: "0" any, "" the newest. */
   #notOlder = "0";
+  /** The server has forgotten the version, and no watch has gone well since. */
+  #isGoneAgain = false;
 
   constructor(options: ResourceWatchOptions) {
     this.#options = options;
@@ -121,12 +125,29 @@ export class ResourceWatch implements Disposable {
     } else if (error instanceof CutOff) {
       log.debug({ resource: resource.name, reason }, "a watch was cut off");
     } else sink.trouble(reason);
-    const waitMs = this.#backoff.next(error instanceof ApiError ? error.retryAfterMs : undefined);
+    const waitMs = this.#waitAfter(error);
     try {
       await setTimeout(waitMs, undefined, { signal, ref: false });
     } catch {
       // Who is disposed waits no longer.
     }
+  }
+
+  /**
+   * A server that starts has forgotten all, and answers again: what it now has is not waited for, whatever
+   * the waits were while it was away. A second time, before a watch has gone well, counts as a failure.
+   */
+  #waitAfter(error: unknown): number {
+    const { random } = this.#options;
+    if (!(error instanceof ApiError)) return this.#backoff.next();
+    if (!error.isGone || this.#isGoneAgain) return this.#backoff.next(error.retryAfterMs);
+    this.#isGoneAgain = true;
+    return random.below(goneWithinMs);
+  }
+
+  #goesWell(): void {
+    this.#backoff.succeed();
+    this.#isGoneAgain = false;
   }
 
   /** All of it, in as many chunks as the server makes. Gives the version that it was at. */
@@ -198,13 +219,13 @@ export class ResourceWatch implements Disposable {
         throw error;
       }
       if (deadline.aborted) return;
-      if (clock.monotonicMs() - startedAtMs > shortWatchMs) this.#backoff.succeed();
+      if (clock.monotonicMs() - startedAtMs > shortWatchMs) this.#goesWell();
       throw new CutOff("the watch was cut off", { cause: error });
     }
     if (clock.monotonicMs() - startedAtMs < shortWatchMs) {
       throw new CutOff("the server ended the watch at once");
     }
-    this.#backoff.succeed();
+    this.#goesWell();
   }
 
   #take(line: unknown): void {
@@ -221,7 +242,7 @@ export class ResourceWatch implements Disposable {
     if (!version.success) return;
     this.#version = version.output.metadata.resourceVersion;
     this.#notOlder = this.#version;
-    this.#backoff.succeed();
+    this.#goesWell();
   }
 }
 

@@ -26,7 +26,9 @@ export function openKubernetes(context: KubernetesContext): Source {
   const access =
     kubeconfig === undefined ? inClusterAccess(process.env) : readKubeconfig(kubeconfig);
   log.info({ server: access.server, by: access.where }, "reads the cluster from Kubernetes");
-  const client = new ApiClient(access, clock);
+  const client = new ApiClient(access, clock, {
+    ...(kubeconfig !== undefined && { reload: () => readKubeconfig(kubeconfig) }),
+  });
   const { nodeName } = config;
   let ownNode: OwnNode | undefined;
   const opened = openKubernetesSource({

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
+import { readKubeconfig } from "../../daemon/kubernetes/kubeconfig.ts";
 import type { Rule } from "../support/api-server/access.ts";
 import { Refusal } from "../support/api-server/status.ts";
 import {
@@ -74,6 +75,32 @@ describe("who may read", () => {
     await hasNodes(source, "a", "b");
     await isWell(source);
     expect(listsOf(server)).toBe(5);
+  });
+
+  test("a kubeconfig that is written anew is read again, and a broken one is not", async () => {
+    const server = await start({ tokens: new Map([["one", "node"]]) });
+    put(server, nodeExample("a", 1));
+    const path = join(temporaryDirectory(), "kubeconfig");
+    const write = (token: string): void =>
+      writeFileSync(
+        path,
+        `{ current-context: a, contexts: [{ name: a, context: { cluster: a, user: a } }], clusters: [{ name: a, cluster: { server: "${server.url}" } }], users: [{ name: a, user: { token: ${token} } }] }`,
+      );
+    write("one");
+    const reload = () => readKubeconfig(path);
+    const { source } = open(server, { access: reload(), reload });
+    await inSync(source);
+    writeFileSync(path, "{ half");
+    server.watches.cut();
+    put(server, nodeExample("b", 2));
+    await hasNodes(source, "a", "b");
+    server.tokens = new Map([["two", "node"]]);
+    server.watches.cut();
+    await hasProblem(source, "401 Unauthorized");
+    write("two");
+    put(server, nodeExample("c", 3));
+    await hasNodes(source, "a", "b", "c");
+    await isWell(source);
   });
 
   test("a server that wants to be left alone is", async () => {
@@ -200,6 +227,11 @@ describe("the cluster's copy", () => {
 
   test.each([
     ["half a copy", (text: string) => text.slice(0, -20), "it is not whole"],
+    [
+      "a copy that lacks a line",
+      (text: string) => text.split("\n").toSpliced(1, 1).join("\n"),
+      "it is not whole",
+    ],
     ["a copy of another cluster", (text: string) => text.replace(/:\d+"/, ':1"'), "it is of http"],
     ["nonsense", () => "nonsense", "it is not whole"],
   ])("%s is named and not used", async (_, damage, message) => {

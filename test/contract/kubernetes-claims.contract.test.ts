@@ -30,6 +30,21 @@ describeClaimStore("Leases of Kubernetes", () => {
   };
 });
 
+test("a claim that is written again as it is has another revision", async () => {
+  const network = `test-${Date.now()}-again`;
+  const ownerOf = () => undefined;
+  const store = openKubernetesClaims({ client, namespace: "default", network, ownerOf });
+  const revisions = new Set<string>();
+  let result = await store.create("k", "same", signal);
+  for (let round = 0; round < 3; round++) {
+    expect(result.kind).toBe("written");
+    const { revision } = (await store.get("k", signal))!;
+    revisions.add(revision);
+    result = await store.replace({ key: "k", value: "same", revision }, signal);
+  }
+  expect(revisions.size).toBe(3);
+});
+
 test("a claim goes with its node, and says whose it is", async () => {
   const network = `test-${Date.now()}-owned`;
   const ownerOf = (key: string) =>

@@ -61,6 +61,22 @@ describe("a watch that breaks", () => {
     expect(seen.every((snapshot) => snapshot.nodes.has("a") && snapshot.isInSync)).toBe(true);
   });
 
+  test("that was forgotten is not waited for as a server is that fails", async () => {
+    const server = await start();
+    put(server, nodeExample("a", 1));
+    let isForgotten = false;
+    server.fault = ({ verb, resource }) => {
+      if (verb !== "watch" || resource !== "nodes" || isForgotten) return;
+      isForgotten = true;
+      put(server, nodeExample("b", 2));
+      server.store.compact();
+    };
+    const watch = { ...quickTiming.watch, firstMs: 3_600_000, mostMs: 3_600_000 };
+    const { source } = open(server, { timing: { ...quickTiming, watch } });
+    await hasNodes(source, "a", "b");
+    await isWell(source);
+  });
+
   test("is not forgotten where bookmarks have told how far it was", async () => {
     const server = await start();
     put(server, nodeExample("a", 1));

@@ -74,15 +74,15 @@ test("nodes that start together get one block each, and one of each family", asy
 test("pod CIDRs that a node has are its own, and no other's", async () => {
   const server = await start();
   const config = "network: { podCIDRs: [10.244.0.0/23] }";
-  server.store.create(resource, object("old", ["10.244.0.0/24"]));
+  server.store.create(resource, object("old", ["10.244.1.0/24"]));
   const old = join(server, "old", config);
   const claims = () => server.calls.filter(({ verb }) => verb === "create").length;
   // The name, the division and the block.
   await vi.waitFor(() => expect(claims()).toBe(3), waiting);
   server.store.create(resource, object("new"));
   join(server, "new", config);
-  await has(server, "new", "10.244.1.0/24");
-  await has(server, "old", "10.244.0.0/24");
+  await has(server, "new", "10.244.0.0/24");
+  await has(server, "old", "10.244.1.0/24");
   server.store.create(resource, object("late"));
   const late = join(server, "late", config);
   await vi.waitFor(() => {

@@ -33,14 +33,18 @@ export interface OpenOptions {
   readonly timing?: KubernetesSourceTiming;
   /** Beside the server's address. */
   readonly access?: Partial<ApiAccess>;
+  readonly reload?: () => ApiAccess;
   readonly log?: Log;
 }
 
 /** A source that reads this server. */
 export function openSourceOf(server: ApiServer, options: OpenOptions = {}): Source {
-  const { access, ...rest } = options;
+  const { access, reload, ...rest } = options;
   const whole = { where: "the test", server: server.url, isInsecure: false, ...access };
-  const client = new ApiClient(whole, systemClock, { answerMs: 1000, idleMs: 1000 });
+  const client = new ApiClient(whole, systemClock, {
+    timing: { answerMs: 1000, idleMs: 1000 },
+    ...(reload && { reload }),
+  });
   const source = openKubernetesSource({
     client,
     nodeName: "node-a",
