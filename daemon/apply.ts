@@ -51,8 +51,8 @@ export interface CompareOptions {
   readonly mayRemove: boolean;
 }
 
-/** So many objects of a kind are written before the event loop has its turn: some 35 ms of work. */
-export const writtenAtOnce = 1_500;
+/** So many objects of a kind are written before the event loop has its turn: some 15 ms of work. */
+export const writtenAtOnce = 700;
 
 /**
  * Reads all network objects of the node, and makes them be what the target says. Of what a

@@ -20,8 +20,8 @@ export interface PlannerOptions {
   readonly podAddresses: () => readonly Ip[];
 }
 
-/** So many peers are planned before the event loop has its turn: some 35 ms of work. */
-const newPeersAtMost = 2_500;
+/** So many peers are planned before the event loop has its turn: some 20 ms of work. */
+const newPeersAtMost = 1_000;
 
 export class Planner {
   #options: PlannerOptions;
