@@ -82,7 +82,7 @@ const dnsQuery = (...words: readonly string[]): string =>
 const inPod = (id: string, ...words: readonly string[]): string =>
   machine.run("ip", "netns", "exec", id, ...words);
 
-test("a pod is named by the end of its ADD, walked for, and gone before the end of its DEL", async () => {
+test("a pod is named after its ADD, walked for, and gone before the end of its DEL", async () => {
   machine.startDaemon();
   await machine.ready();
   const carts = "carts.shop.svc.cluster.local";

@@ -88,6 +88,21 @@ test("containers on two nodes reach each other, and services by name", async () 
   await remove(far, "client");
 });
 
+test("containers find one another by their aliases", async () => {
+  const words = ["run", "--detach", "--network", "fairlead:alias=store", "--name", "db", imageName];
+  await near.output(...words);
+  const address = await addressOf(near, "db");
+  await start(near, "client");
+  for (const name of ["store", "store.fairlead.cluster.local"]) {
+    expect(await near.output("exec", "client", "ping", "-c", "1", name)).toContain(`(${address})`);
+  }
+  await remove(near, "db");
+  expect(
+    (await near.run("exec", "client", "nslookup", "store.fairlead.cluster.local")).status,
+  ).toBe(1);
+  await remove(near, "client");
+});
+
 test("a container that ends on its own leaves nothing", async () => {
   const command = ["run", "--rm", ...onFairlead, imageName, "ip", "-4", "-o", "address"];
   expect(await near.output(...command)).toContain("inet 10.244.1.");
