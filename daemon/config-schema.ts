@@ -245,7 +245,7 @@ const dns = v.object({
   clients: v.optional(networks, []),
   limits: v.optional(
     v.object({
-      queriesPerSecond: v.optional(wholeNumber(0, 1_000_000), 20_000),
+      queriesPerSecond: v.optional(wholeNumber(0, 1_000_000), 50_000),
       pending: v.optional(wholeNumber(1, 10_000), defaultClientLimits.pending),
     }),
     {},

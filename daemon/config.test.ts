@@ -42,7 +42,7 @@ describe("parseConfig()", () => {
         addresses: ["10.96.0.10"],
         autopath: true,
         clients: [],
-        limits: { queriesPerSecond: 20_000, pending: 256 },
+        limits: { queriesPerSecond: 50_000, pending: 256 },
         upstreams: "auto",
         forward: { mixCase: false },
         log: { share: 0, perSecond: 50 },

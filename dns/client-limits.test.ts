@@ -4,6 +4,7 @@ import { anyHandler } from "./any.ts";
 import { ClientRate } from "./client-rate.ts";
 import { clientShareHandler } from "./client-share.ts";
 import { Rcode, RecordType } from "./message.ts";
+import { SourceRate } from "./source-rate.ts";
 import { type Answer, authoritative, failure, type Query } from "./resolver.ts";
 
 describe("ClientRate", () => {
@@ -30,6 +31,44 @@ describe("ClientRate", () => {
     rate.judge("victim", 0);
     for (let i = 0; i < 16_384; i++) rate.judge(String(i), 0);
     expect(rate.judge("victim", 0)).toBe("answer");
+  });
+});
+
+describe("SourceRate", () => {
+  // struct sockaddr_in: family, port, address, eight octets of nothing.
+  const source = (address: string, port: number): Uint8Array =>
+    Uint8Array.of(
+      2,
+      0,
+      port >> 8,
+      port & 0xff,
+      ...address.split(".").map(Number),
+      ...Array(8).fill(0),
+    );
+  const judge = (rate: SourceRate, address: string, nowMs: number, port = 40_000): string => {
+    const memory = Uint8Array.of(0, 0, 0, ...source(address, port));
+    return rate.judge(memory, 3, 16, nowMs);
+  };
+
+  test("does as ClientRate, whatever port a client asks from", () => {
+    const [rate, same] = [new SourceRate(3, 7), new ClientRate(3)];
+    for (let i = 0; i < 40; i++) {
+      const nowMs = i * 40;
+      expect(judge(rate, "10.244.1.1", nowMs, 1024 + i)).toBe(same.judge("10.244.1.1", nowMs));
+    }
+    expect(judge(rate, "10.244.1.1", 1500)).not.toBe("answer");
+    expect(judge(rate, "10.244.1.2", 1500)).toBe("answer");
+  });
+
+  test("has no limit at 0", () => {
+    const rate = new SourceRate(0, 7);
+    expect(Array.from({ length: 100 }, () => judge(rate, "10.244.1.1", 0))).not.toContain("drop");
+  });
+
+  test("of a node's pods hardly two meet", () => {
+    const rate = new SourceRate(1, 12_345);
+    const answered = Array.from({ length: 250 }, (_, i) => judge(rate, `10.244.1.${i}`, 0));
+    expect(answered.filter((verdict) => verdict !== "answer").length).toBeLessThan(30);
   });
 });
 

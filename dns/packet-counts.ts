@@ -20,6 +20,8 @@ export class PacketCounts {
   readonly #sizesSeen: number[] = [];
   #answered = 0;
   #dropped = 0;
+  #limited = 0;
+  #silenced = 0;
   #failed = 0;
   #toldAtMs = 0;
 
@@ -40,6 +42,13 @@ export class PacketCounts {
     this.#dropped++;
   }
 
+  /** A datagram above its client's rate got this answer, or none: 0 octets. */
+  limit(octets: number): void {
+    this.#limited++;
+    if (octets > 0) this.answer(octets);
+    else this.#silenced++;
+  }
+
   /** A batch was sent, of which `failed` answers could not be, so long after it came. */
   batch(elapsedMs: number, answered: number, failed: number): void {
     this.#failed += failed;
@@ -48,15 +57,16 @@ export class PacketCounts {
 
   /** Tells what it has, when that is little or old. */
   tell(nowMs: number): void {
-    const all = this.#answered + this.#dropped + this.#failed;
+    const all = this.#answered + this.#dropped + this.#silenced + this.#failed;
     if (all === 0 || (all > few && nowMs - this.#toldAtMs < tellMs)) return;
     this.#toldAtMs = nowMs;
-    this.#add("udp", this.#answered + this.#dropped);
+    this.#add("udp", this.#answered + this.#dropped + this.#silenced);
+    this.#add("limited", this.#limited);
     this.#add("dropped", this.#dropped);
     this.#add("errors", this.#failed);
     this.#add("cacheHits", this.#answers.cacheHits);
     this.#answers.cacheHits = 0;
-    this.#answered = this.#dropped = this.#failed = 0;
+    this.#answered = this.#dropped = this.#failed = this.#limited = this.#silenced = 0;
     for (const [rcode, count] of this.#answers.byRcode.entries()) {
       this.#add(rcodeCounter(rcode), count);
     }

@@ -24,6 +24,7 @@ import type { WireUpdate } from "./wire-update.ts";
 export interface PacketOptions {
   readonly domain: Name;
   readonly clients: readonly Cidr[];
+  readonly queriesPerSecond: number;
   readonly seed: number;
   readonly counters: SharedCounters;
   /** Of SharedTraffic. */
@@ -73,6 +74,7 @@ export class PacketListeners implements AsyncDisposable {
     const start: PacketStart = {
       domain: options.domain,
       clients: options.clients,
+      queriesPerSecond: options.queriesPerSecond,
       seed: options.seed,
       counters: counters.buffer,
       traffic: options.traffic,

@@ -8,6 +8,8 @@ import type { WireUpdate } from "./wire-update.ts";
 export interface PacketStart {
   readonly domain: Name;
   readonly clients: readonly Cidr[];
+  /** Of each client; 0: any number. */
+  readonly queriesPerSecond: number;
   /** Of all hashes; nobody else knows it. */
   readonly seed: number;
   readonly counters: SharedArrayBuffer;

@@ -22,6 +22,7 @@ import {
   type PacketStart,
   packQueries,
 } from "./packet-protocol.ts";
+import { SourceRate } from "./source-rate.ts";
 import { SharedTraffic } from "./traffic.ts";
 import { hashOctets } from "./wire-hash.ts";
 import { WireResponder } from "./wire-responder.ts";
@@ -40,6 +41,7 @@ class PacketLoop {
   readonly #control: Control;
   readonly #counts: PacketCounts;
   readonly #clients: ClientNetworks;
+  readonly #rate: SourceRate;
   readonly #responder: WireResponder;
   readonly #batch = new DatagramBatch(batchSize);
   readonly #poll: BlockingPoll;
@@ -54,6 +56,7 @@ class PacketLoop {
     this.#start = start;
     this.#control = new Control(start.control);
     this.#clients = new ClientNetworks(start.clients);
+    this.#rate = new SourceRate(start.queriesPerSecond, start.seed);
     this.#responder = new WireResponder({ domain: start.domain, seed: start.seed, random });
     this.#counts = new PacketCounts(
       new SharedCounters(start.counters),
@@ -125,6 +128,7 @@ class PacketLoop {
       query.sourceAt = batch.sourceStart(i);
       query.sourceLength = batch.sourceLength(i);
       const isOurs = this.#clients.has(memory, query.sourceAt, query.sourceLength);
+      if (isOurs && this.#isLimited(i, nowMs)) continue;
       const answer = isOurs ? this.#responder.respond(memory, query, nowMs) : 0;
       if (answer > 0) {
         batch.answer(i, answer);
@@ -139,6 +143,18 @@ class PacketLoop {
     const failed = batch.send(fd);
     this.#counts.batch(threadsClock.monotonicMs() - nowMs, answered, failed);
     if (handed !== undefined) this.#post({ kind: "queries", queries: packQueries(handed) });
+  }
+
+  // Above its client's rate: without an answer, or with one that says "over TCP".
+  #isLimited(i: number, nowMs: number): boolean {
+    const { memory } = this.#batch;
+    const query = this.#query;
+    const verdict = this.#rate.judge(memory, query.sourceAt, query.sourceLength, nowMs);
+    if (verdict === "answer") return false;
+    const answer = verdict === "slip" ? this.#responder.truncate(memory, query) : 0;
+    if (answer > 0) this.#batch.answer(i, answer);
+    this.#counts.limit(answer);
+    return true;
   }
 
   // The octets still lie in the batch: they are packed before the next one.

@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { defaultClientLimits } from "./options.ts";
 import type { Ip } from "../core/address.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
@@ -63,7 +64,14 @@ export const plainTransport = (counters: SharedCounters): UdpTransport => ({
 });
 
 async function batchedTransport({
-  start: { clients, traffic, queryLog, autopath = true, site = noSiteNames },
+  start: {
+    clients,
+    limits = defaultClientLimits,
+    traffic,
+    queryLog,
+    autopath = true,
+    site = noSiteNames,
+  },
   domain,
   counters,
   descriptors,
@@ -74,6 +82,7 @@ async function batchedTransport({
   const thread = await openPacketThread({
     domain,
     clients,
+    queriesPerSecond: limits.queriesPerSecond,
     seed,
     counters,
     traffic,

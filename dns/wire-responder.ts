@@ -35,6 +35,9 @@ const ownTrees = ["pod", "dns", "dns-version", "hostmaster"].map((label) =>
   Uint8Array.from(Buffer.from(String.fromCharCode(label.length) + label, "latin1")),
 );
 
+/** QR, TC, RD as the query has it, and RA; nothing stands behind the question. */
+const truncated = Uint8Array.of(0x83, 0x80, 0, 0, 0, 0, 0, 0);
+
 /** Where in memory a query lies, and the struct sockaddr of who sent it. */
 export interface QueryPlace {
   readonly at: number;
@@ -123,6 +126,13 @@ export class WireResponder {
     if (inFront < 0) return this.#answerOutside(memory, at, nowMs);
     if (inFront === 0 || !this.#isInSync) return 0;
     return this.#answerCluster(memory, query, inFront);
+  }
+
+  /** Says where the query lies that its answer is to be had over TCP. Otherwise as {@link respond}. */
+  truncate(memory: Uint8Array, { at, length }: QueryPlace): number {
+    if (!this.#question.read(memory, at, length)) return 0;
+    this.#startAnswer(memory, at, truncated, 0);
+    return this.#question.end;
   }
 
   // How many labels stand in front of the domain; negative: it is not in the domain.

@@ -75,19 +75,22 @@ test("questions that wait for upstreams: more than its share is SERVFAIL at once
   await flooder.until((found) => found.some(({ answers }) => answers.includes("A 10.96.1.1")));
 });
 
-test("datagrams a second: above its rate a client is sent to TCP, and another one is answered", async () => {
-  const limits = { queriesPerSecond: 10, pending: 256 };
-  const { flooder, other, server } = await scene({ limits, udp: "plain" });
-  const before = server.counters();
-  for (let i = 0; i < 400; i++) flooder.send(web);
-  const found = await flooder.until((answers) => answers.some(({ isTruncated }) => isTruncated));
-  for (const { isTruncated, answers } of found) {
-    expect(answers).toEqual(isTruncated ? [] : ["A 10.96.1.1"]);
-  }
-  other.send(web);
-  expect(await other.until(({ length }) => length === 1)).toMatchObject([{ rcode: "NOERROR" }]);
-  const after = server.counters();
-  const isDone = after.queries.udp - before.queries.udp;
-  expect(isDone).toBeGreaterThan(10);
-  expect(after.limited).toBeGreaterThan(0);
-});
+test.each(["plain", "batched"] as const)(
+  "datagrams a second, %s: above its rate a client is sent to TCP, and another one is answered",
+  async (udp) => {
+    const limits = { queriesPerSecond: 10, pending: 256 };
+    const { flooder, other, server } = await scene({ limits, udp });
+    const before = server.counters();
+    for (let i = 0; i < 400; i++) flooder.send(web);
+    const found = await flooder.until((answers) => answers.some(({ isTruncated }) => isTruncated));
+    for (const { isTruncated, answers } of found) {
+      expect(answers).toEqual(isTruncated ? [] : ["A 10.96.1.1"]);
+    }
+    other.send(web);
+    expect(await other.until(({ length }) => length === 1)).toMatchObject([{ rcode: "NOERROR" }]);
+    const after = server.counters();
+    const isDone = after.queries.udp - before.queries.udp;
+    expect(isDone).toBeGreaterThan(10);
+    expect(after.limited).toBeGreaterThan(0);
+  },
+);
