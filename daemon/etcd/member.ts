@@ -40,7 +40,14 @@ export interface LeaseSeconds {
 }
 
 const usualPauseMs = 1000;
+/** It takes a dump of the node's interfaces. */
+const addressesEveryMs = 30_000;
 const retry = { firstMs: 100, mostMs: 5000 };
+
+interface OwnNames {
+  readonly attachments: ReadonlyMap<string, object>;
+  readonly services: OwnServices;
+}
 
 export class EtcdMember implements Membership, Disposable {
   readonly #options: MemberOptions;
@@ -57,6 +64,10 @@ export class EtcdMember implements Membership, Disposable {
   #problems: readonly string[] = [];
   #isMarked = false;
   #addresses: readonly Ip[] = [];
+  #lookForAddressesAtMs = -Infinity;
+  /** What is published beside the Node; undefined: to be looked at. */
+  #names: OwnNames | undefined;
+  #serviceProblems: readonly string[] = [];
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -111,6 +122,7 @@ export class EtcdMember implements Membership, Disposable {
 
   /** Something that is published is new. */
   wake(): void {
+    this.#names = undefined;
     this.#wake.abort();
   }
 
@@ -132,7 +144,6 @@ export class EtcdMember implements Membership, Disposable {
 
   /** Resolves with how long to wait for the next. */
   async #round(signal: AbortSignal): Promise<number> {
-    const { services } = this.#options;
     const problems: string[] = [];
     let pauseMs = usualPauseMs;
     try {
@@ -143,7 +154,7 @@ export class EtcdMember implements Membership, Disposable {
       problems.push(`Cannot keep this node's place in the cluster: ${describeError(error)}`);
       pauseMs = this.#backoff.next();
     }
-    problems.push(...this.#blocks.problems, ...services().problems);
+    problems.push(...this.#blocks.problems, ...this.#serviceProblems);
     this.#tell(problems);
     return pauseMs;
   }
@@ -156,24 +167,23 @@ export class EtcdMember implements Membership, Disposable {
     await this.#blocks.keep(signal);
     this.#seeAddresses();
     const { held, isSettled } = this.#blocks;
-    const { nodeName, attachments, services } = this.#options;
     if (!isSettled || this.#addresses.length === 0) return;
     this.#own = this.#nodeObject(held);
     if (held.length === 0) return;
     const node = await this.#leases.node.keep(signal);
     const names = await this.#leases.names.keep(signal);
-    const own = services();
+    const { attachments, services } = this.#options;
+    // Also where wake() has come meanwhile.
+    const own = (this.#names ??= { attachments: attachments(), services: services() });
+    this.#serviceProblems = own.services.problems;
     await this.#publisher.publish(
       [
-        {
-          objects: new Map([...this.#own].filter(([key]) => key === ownNodeKey(nodeName))),
-          lease: node,
-        },
-        { objects: new Map([...attachments(), ...own.objects]), lease: names },
+        { objects: this.#own, lease: node },
+        { objects: new Map([...own.attachments, ...own.services.objects]), lease: names },
       ],
       signal,
     );
-    await this.#services.settle(own.services, signal);
+    await this.#services.settle(own.services.services, signal);
   }
 
   #nodeObject(held: readonly Cidr[]): ReadonlyMap<string, object> {
@@ -183,8 +193,12 @@ export class EtcdMember implements Membership, Disposable {
 
   /** Those that were found once stay while none is found: an interface may be down for a while. */
   #seeAddresses(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs < this.#lookForAddressesAtMs) return;
     const found = this.#options.addresses();
-    if (found.length > 0) this.#addresses = found;
+    if (found.length === 0) return;
+    this.#addresses = found;
+    this.#lookForAddressesAtMs = nowMs + addressesEveryMs;
   }
 
   #tell(problems: readonly string[]): void {

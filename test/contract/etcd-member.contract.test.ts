@@ -268,10 +268,12 @@ test("a node that withdraws leaves the service to those that still have endpoint
   await vi.waitFor(() => expect(b.source.state().snapshot.endpointSlices.size).toBe(2), waiting);
   await sees(a, "node-a", "node-b");
   services.length = 0;
+  a.member.wake();
   await vi.waitFor(async () => expect((await read()).endpointSlices.size).toBe(1), waiting);
   // What would follow has followed when the node's next round is over.
   const round = a.source.state().snapshot.revision;
   services.push({ ...web, namespace: "other", addresses: [ip("10.244.0.2")] });
+  a.member.wake();
   await vi.waitFor(
     () => expect(a.source.state().snapshot.revision).toBeGreaterThan(round),
     waiting,
@@ -299,6 +301,7 @@ test("the last node that withdraws takes a published service away, an operator's
   await vi.waitFor(() => expect(a.source.state().snapshot.endpointSlices.size).toBe(2), waiting);
   await vi.waitFor(() => expect(a.source.state().snapshot.services.size).toBe(2), waiting);
   services.length = 0;
+  a.member.wake();
   await vi.waitFor(async () => {
     const snapshot = await read();
     expect([...snapshot.services.keys()]).toEqual(["demo/api"]);
