@@ -199,10 +199,14 @@ function foreignDevice(vxlan: DesiredVxlan | undefined, { link }: ObservedNode):
 }
 
 function describeFailure(error: unknown, { port }: PlanSettings): string {
-  const hint = hasErrno(error, "EADDRINUSE")
-    ? `: another program or device uses UDP port ${port} of network.vxlan.port`
-    : "";
-  return describeError(error) + hint;
+  const said = describeError(error);
+  if (hasErrno(error, "EADDRINUSE")) {
+    return `${said}: another program or device uses UDP port ${port} of network.vxlan.port`;
+  }
+  if (hasErrno(error, "EOPNOTSUPP") && said.includes("type vxlan")) {
+    return `${said}: this kernel has no VXLAN; load the module vxlan, or use network.backend direct`;
+  }
+  return said;
 }
 
 /** As `ip`, `bridge`, `nft` or `sysctl` would say it: what was found, and what was done. */

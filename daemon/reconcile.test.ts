@@ -155,6 +155,33 @@ describe("Reconciler", () => {
     expect(reconciler.counters.repairs.link).toBe(0);
   });
 
+  test("names a kernel without VXLAN, keeps the routes on the link, and recovers when it has it", async () => {
+    const { source, reaches, programmed, kernel, has } = scene();
+    let isRefused = true;
+    const refuse = (): void =>
+      kernel.failNext(
+        ({ kind }) => {
+          if (kind === "add-vxlan" && isRefused) queueMicrotask(refuse);
+          return kind === "add-vxlan" && isRefused;
+        },
+        "EOPNOTSUPP",
+        "Unknown device type",
+      );
+    refuse();
+    source.setNodes(nodeA, nodeB, nodeC);
+    const state = await reaches(({ problems }) => problems.length > 0);
+    expect(problemsOf(state)).toEqual([
+      expect.stringMatching(
+        /^kernel: Cannot apply "ip link add fl-vxlan .*: this kernel has no VXLAN; load the module vxlan, or use network.backend direct$/,
+      ),
+    ]);
+    expect(state.isProgrammed).toBe(false);
+    await has("10.244.2.0/24");
+    isRefused = false;
+    expect((await programmed()).problems).toEqual([]);
+    expect(kernel.link(vxlanDevice)?.isUp).toBe(true);
+  });
+
   test("names the loser of an overlap, and goes on with the others", async () => {
     const { source, programmed, has } = scene();
     source.setNodes(nodeA, nodeC, aNode("node-z", "172.30.1.19", "10.244.3.0/25"));
