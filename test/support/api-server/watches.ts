@@ -1,5 +1,6 @@
 // Watches: each an open response that is told of changes, one JSON object on a line each.
 import type { ServerResponse } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import { apiVersionOf, type Target } from "./resource.ts";
 import { revisionOf, selectionOf } from "./requests.ts";
 import type { ApiObject, Change, ObjectStore } from "./object-store.ts";
@@ -12,6 +13,8 @@ interface Watch {
   readonly response: ServerResponse;
   readonly hasBookmarks: boolean;
   readonly stop: () => void;
+  /** What waits to be sent, one after the other; undefined: nothing does. */
+  waiting: Promise<void> | undefined;
 }
 
 export class Watches {
@@ -46,7 +49,7 @@ export class Watches {
       response.end(`${JSON.stringify({ type: "ERROR", object: status })}\n`);
       return;
     }
-    const timer = setTimeout(() => {
+    const timer = globalThis.setTimeout(() => {
       this.#bookmark(watch);
       response.end();
     }, seconds * 1000);
@@ -55,6 +58,7 @@ export class Watches {
       matches,
       response,
       hasBookmarks: ["1", "true"].includes(query.get("allowWatchBookmarks") ?? ""),
+      waiting: undefined,
       stop: () => {
         clearTimeout(timer);
         this.#open.delete(watch);
@@ -112,9 +116,15 @@ export class Watches {
     }
   }
 
-  #write({ response }: Watch, type: string, object: object): void {
+  #write(watch: Watch, type: string, object: object): void {
     const line = `${JSON.stringify({ type, object })}\n`;
-    if (this.delayMs === 0) response.write(line);
-    else setTimeout(() => response.write(line), this.delayMs);
+    const { delayMs } = this;
+    if (delayMs === 0 && watch.waiting === undefined) return void watch.response.write(line);
+    const sent = (watch.waiting ?? Promise.resolve()).then(async () => {
+      await setTimeout(delayMs);
+      watch.response.write(line);
+      if (watch.waiting === sent) watch.waiting = undefined;
+    });
+    watch.waiting = sent;
   }
 }
