@@ -306,21 +306,22 @@ async function openCniSocket(
 
 /** Of an etcd there is one registration of a node: the one before has to go first. */
 const answersFirst = ({ config, sockets }: StartContext): boolean =>
-  sockets.isReplacing && config.cluster.source.kind !== "etcd";
+  sockets.given.length > 0 && config.cluster.source.kind !== "etcd";
 
-/** In one that takes another's place, the ways to other nodes stand already: nothing of them is news. */
+/** Where queries wait in sockets, the ways to other nodes stand already: nothing of them is news. */
 async function openKnownSource(
   context: StartContext,
   own: OwnNode,
   signal: AbortSignal,
 ): Promise<Source> {
-  if (context.sockets.isReplacing && !answersFirst(context)) await context.sockets.becomeOnly();
+  const { sockets } = context;
+  if (sockets.isReplacing && !answersFirst(context)) await sockets.becomeOnly();
   const source = await openSource(context, own);
-  if (context.sockets.isReplacing) await untilKnown(source, signal);
+  if (sockets.given.length > 0) await untilKnown(source, signal);
   return source;
 }
 
-/** One that takes another's place answers names first; all else waits until that one has gone. */
+/** One that has another's sockets answers names first; all else waits until that one has gone. */
 async function openDnsInPlace(
   context: StartContext,
   source: Source,
@@ -331,8 +332,8 @@ async function openDnsInPlace(
   const dns = await openDns({ ...context, given: sockets.given }, source, book);
   await using stack = new AsyncDisposableStack();
   stack.use(dns);
-  await sockets.becomeOnly();
-  log.info({ sockets: sockets.given.length }, "took the place of the daemon before");
+  if (sockets.isReplacing) await sockets.becomeOnly();
+  log.info({ sockets: sockets.given.length }, "took the sockets of the daemon before");
   stack.move();
   return dns && (await servedOn(context, dns, book));
 }

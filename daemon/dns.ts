@@ -131,8 +131,8 @@ export function inheritedFrom(fds: readonly number[]): readonly InheritedSockets
   return [...found.values()];
 }
 
-/** A source that is broken must not keep the daemon before from going: it is as broken for that one. */
-const inSyncMs = 10_000;
+/** A source that is broken must not keep the daemon from starting: it is as broken for the one before. */
+const inSyncMs = 5_000;
 
 /** Resolves when the source has told all that there is, or is broken. */
 export async function untilKnown(source: Source, signal: AbortSignal): Promise<void> {

@@ -10,13 +10,14 @@ const sockDgram = 2;
 const sockCloexec = 0x8_0000;
 const solSocket = 1;
 const soRcvbuf = 8;
+const soRcvbufforce = 33;
 const ipprotoIpv6 = 41;
 const ipv6V6only = 26;
 const msgDontwait = 0x40;
 
 /**
  * A socket bound to the address alone. Throws KernelError. `receiveBufferOctets` is cut down by the
- * kernel's net.core.rmem_max.
+ * kernel's net.core.rmem_max where this process has no CAP_NET_ADMIN.
  */
 export function bindUdp(address: Ip, port: number, receiveBufferOctets: number): number {
   const what = `port ${port} of ${address}`;
@@ -28,13 +29,20 @@ export function bindUdp(address: Ip, port: number, receiveBufferOctets: number):
   );
   try {
     if (family === 6) setOption(fd, ipprotoIpv6, ipv6V6only, 1);
-    setOption(fd, solSocket, soRcvbuf, receiveBufferOctets);
+    growReceiveBuffer(fd, receiveBufferOctets);
     checked(systemCalls.bind(fd, socketAddress(address, port)), `bind ${what}`);
     return fd;
   } catch (thrown) {
     closeSync(fd);
     throw thrown;
   }
+}
+
+// Past net.core.rmem_max for who may administer the network: what comes while nobody reads has to fit.
+function growReceiveBuffer(fd: number, octets: number): void {
+  const value = new Uint8Array(Int32Array.of(octets).buffer);
+  const forced = systemCalls.setsockopt(fd, solSocket, soRcvbufforce, value);
+  if (forced < 0) setOption(fd, solSocket, soRcvbuf, octets);
 }
 
 function setOption(fd: number, level: number, option: number, value: number): void {

@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type DaemonProcess, TestMachine } from "./node-process.ts";
+import { openSupervisor } from "./supervisor.ts";
 import type { QueryFigures } from "./steady-queries.ts";
 
 const demo = join(import.meta.dirname, "../../conf/demo");
@@ -33,11 +34,11 @@ interface Asking {
   finish(): Promise<QueryFigures>;
 }
 
-async function startAsking(perSecond: number): Promise<Asking> {
+async function startAsking(perSecond: number, kind = "all"): Promise<Asking> {
   const script = join(import.meta.dirname, "steady-queries.ts");
   const child: ChildProcessByStdio<Writable, Readable, null> = spawn(
     "nsenter",
-    [`--net=${machine.network}`, process.execPath, script, address, String(perSecond)],
+    [`--net=${machine.network}`, process.execPath, script, address, String(perSecond), kind],
     { stdio: ["pipe", "pipe", "inherit"] },
   );
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -106,3 +107,63 @@ describe("fairlead daemon --replace", () => {
     expect((await machine.ready()).problems).toEqual([]);
   });
 });
+
+describe("a supervisor that keeps descriptors", () => {
+  test("a restart loses no query: those that come meanwhile wait in the sockets", async () => {
+    await using supervisor = openSupervisor(machine);
+    const first = supervisor.start();
+    await serving(first);
+    await supervisor.stored();
+    // All that one client asks while nobody reads has to fit into what the resolver takes of one at a time.
+    const asking = await startAsking(25);
+    await pause(500);
+    first.kill("SIGTERM");
+    expect(await first.ended).toBe(0);
+    const second = supervisor.start();
+    await serving(second);
+    await machine.ready();
+    await pause(300);
+    const figures = await asking.finish();
+    process.stdout.write(`restart: ${JSON.stringify(figures)}\n`);
+    expect(figures.lost).toEqual([]);
+    expect(figures.sent).toBeGreaterThan(20);
+  }, 120_000);
+
+  test("after a crash too, but for what the daemon had in its hands", async () => {
+    await using supervisor = openSupervisor(machine);
+    const first = supervisor.start();
+    await serving(first);
+    await supervisor.stored();
+    const asking = await startAsking(25, "plain");
+    await pause(500);
+    first.kill("SIGKILL");
+    await first.ended;
+    const second = supervisor.start();
+    await serving(second);
+    await pause(300);
+    const figures = await asking.finish();
+    process.stdout.write(`crash: ${JSON.stringify(figures)}\n`);
+    // One batch, and what went on to the thread behind it.
+    expect(figures.sent - figures.answered).toBeLessThanOrEqual(64);
+    expect(figures.answered).toBeGreaterThan(10);
+  }, 120_000);
+});
+
+test("without a supervisor a crash is a gap as long as the next start, and nothing waits", async () => {
+  const first = machine.startDaemon();
+  await serving(first);
+  const asking = await startAsking(25, "plain");
+  await pause(500);
+  first.kill("SIGKILL");
+  await first.ended;
+  const killedAtMs = performance.now();
+  await serving(machine.startDaemon());
+  const gapMs = performance.now() - killedAtMs;
+  await pause(300);
+  const figures = await asking.finish();
+  process.stdout.write(
+    `crash, no supervisor: ${Math.round(gapMs)} ms, ${JSON.stringify(figures)}\n`,
+  );
+  // Refused at once, or not: but after the start all are answered.
+  expect(figures.answered).toBeGreaterThan(10);
+}, 120_000);

@@ -68,7 +68,7 @@ export class TestMachine implements AsyncDisposable {
   }
 
   run(...command: readonly string[]): string {
-    const result = spawnSync("nsenter", [...this.#enter(), ...command], { encoding: "utf8" });
+    const result = spawnSync("nsenter", [...this.enter(), ...command], { encoding: "utf8" });
     return result.stdout + result.stderr;
   }
 
@@ -89,7 +89,7 @@ export class TestMachine implements AsyncDisposable {
       ...(configPath === undefined ? [] : [configPath]),
       ...more,
     ];
-    const child = spawn("nsenter", [...this.#enter(), ...command], {
+    const child = spawn("nsenter", [...this.enter(), ...command], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     let log = "";
@@ -107,7 +107,8 @@ export class TestMachine implements AsyncDisposable {
     return daemon;
   }
 
-  #enter(): readonly string[] {
+  /** What nsenter needs to know. */
+  enter(): readonly string[] {
     // With its root and working directory: in a chroot, those of its mount namespace are others.
     return ["-t", String(this.#holder.pid), "-m", "-n", "-u", "-r", "-w", "--"];
   }
