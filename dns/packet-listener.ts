@@ -30,6 +30,8 @@ export interface PacketOptions {
   /** Of SharedTraffic. */
   readonly traffic: SharedArrayBuffer;
   readonly descriptors: SharedDescriptors;
+  /** Of PodTurns. */
+  readonly podTurns: SharedArrayBuffer;
 }
 
 /**
@@ -79,6 +81,7 @@ export class PacketListeners implements AsyncDisposable {
       counters: counters.buffer,
       traffic: options.traffic,
       control: this.#control.buffer,
+      podTurns: options.podTurns,
       wakerFd: this.#waker.fd,
       commands: port2,
     };

@@ -15,6 +15,8 @@ export interface PacketStart {
   readonly counters: SharedArrayBuffer;
   readonly traffic: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
+  /** Of PodTurns. */
+  readonly podTurns: SharedArrayBuffer;
   /** An eventfd: the thread blocks, and no message reaches it. */
   readonly wakerFd: number;
   /** Read whenever {@link Control} says that something was sent. */

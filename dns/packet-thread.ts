@@ -22,6 +22,7 @@ import {
   type PacketStart,
   packQueries,
 } from "./packet-protocol.ts";
+import { answerers, PodTurns } from "./pod-turns.ts";
 import { SourceRate } from "./source-rate.ts";
 import { SharedTraffic } from "./traffic.ts";
 import { hashOctets } from "./wire-hash.ts";
@@ -39,6 +40,7 @@ class PacketLoop {
   readonly #port: MessagePort;
   readonly #start: PacketStart;
   readonly #control: Control;
+  readonly #podTurns: PodTurns;
   readonly #counts: PacketCounts;
   readonly #clients: ClientNetworks;
   readonly #rate: SourceRate;
@@ -55,6 +57,7 @@ class PacketLoop {
     this.#port = port;
     this.#start = start;
     this.#control = new Control(start.control);
+    this.#podTurns = new PodTurns(start.podTurns);
     this.#clients = new ClientNetworks(start.clients);
     this.#rate = new SourceRate(start.queriesPerSecond, start.seed);
     this.#responder = new WireResponder({ domain: start.domain, seed: start.seed, random });
@@ -108,14 +111,18 @@ class PacketLoop {
     for (let round = 0; round < maxRounds; round++) {
       const count = this.#batch.receive(fd);
       if (count <= 0) return;
+      this.#podTurns.begin(answerers.packets);
+      // While the resolver has not taken what is told of pods, nothing is answered but by itself.
+      const { isBehind } = this.#podTurns;
       // What was published before a query was sent is in its answer.
       this.#obey();
-      this.#answerAll(fd, count);
+      this.#answerAll(fd, count, isBehind);
+      this.#podTurns.end(answerers.packets);
       if (count < this.#batch.capacity) return;
     }
   }
 
-  #answerAll(fd: number, count: number): void {
+  #answerAll(fd: number, count: number, isLeft: boolean): void {
     const batch = this.#batch;
     const { memory } = batch;
     const query = this.#query;
@@ -129,7 +136,7 @@ class PacketLoop {
       query.sourceLength = batch.sourceLength(i);
       const isOurs = this.#clients.has(memory, query.sourceAt, query.sourceLength);
       if (isOurs && this.#isLimited(i, nowMs)) continue;
-      const answer = isOurs ? this.#responder.respond(memory, query, nowMs) : 0;
+      const answer = isOurs && !isLeft ? this.#responder.respond(memory, query, nowMs) : 0;
       if (answer > 0) {
         batch.answer(i, answer);
         this.#counts.answer(answer);

@@ -13,6 +13,7 @@ import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts
 import { SharedUpstreamStats, type UpstreamReading } from "./upstream-stats.ts";
 import { secretOctets } from "./server-cookie.ts";
 import type { PodsUpdate } from "./pod-book.ts";
+import { PodTurns } from "./pod-turns.ts";
 import { SharedDescriptors } from "./shared-descriptors.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
 import { ZoneFeed } from "./zone-feed.ts";
@@ -73,8 +74,10 @@ const firstRestartMs = 100;
 const maxRestartMs = 10_000;
 /** A worker that ran for so long starts again with the shortest pause. */
 const stableMs = 60_000;
-/** For the worker to take an update of pods; then whoever waits goes on. */
+/** For answers that were begun before an update of pods; then whoever waits goes on. */
 const podsMs = 100;
+/** What is answered at once takes less. */
+const answerMs = 1;
 /** Longer than upstreams have for an answer, and each of a chain's steps. */
 const explainMs = 10_000;
 const maxExplaining = 16;
@@ -109,11 +112,11 @@ class ThreadedDnsServer implements DnsServer {
   #isApplying = false;
   #restarts = 0;
   #newsAtMs = performance.now();
-  /** Updates of pods on their way to the worker, by turn: who waits for each. */
-  readonly #waiting = new Map<number, () => void>();
   /** Questions of the operator's, by turn. */
   readonly #explaining = new Map<number, (outcome: ExplainOutcome) => void>();
   #turn = 0;
+  /** Of the worker that runs. */
+  #podTurns = new PodTurns();
   #running: Promise<void> = Promise.resolve();
 
   constructor(options: DnsOptions) {
@@ -214,6 +217,7 @@ class ThreadedDnsServer implements DnsServer {
       snapshot: _first,
       ...plain
     } = this.#options;
+    this.#podTurns = new PodTurns();
     const start: WorkerStart = {
       ...plain,
       // Once: a thread that comes after has to bind anew.
@@ -224,6 +228,7 @@ class ThreadedDnsServer implements DnsServer {
       traffic: this.#traffic.buffer,
       upstreamStats: this.#upstreamStats.buffer,
       descriptors: this.#descriptors.buffer,
+      podTurns: this.#podTurns.buffer,
     };
     const url = workerUrl ?? new URL("./worker.ts", import.meta.url);
     // Its descriptors are known: Node need not look after them, and would warn of each.
@@ -244,7 +249,6 @@ class ThreadedDnsServer implements DnsServer {
     worker.on("exit", (code) => {
       this.#worker = undefined;
       this.#listening.clear();
-      for (const turn of this.#waiting.keys()) this.#endTurn(turn);
       for (const tell of this.#explaining.values()) tell(notAnswered);
       this.#descriptors.closeAll();
       if (this.#stop.signal.aborted) resolve();
@@ -262,9 +266,6 @@ class ThreadedDnsServer implements DnsServer {
         return;
       case "explained":
         this.#explaining.get(message.turn)?.(message.outcome);
-        return;
-      case "podsApplied":
-        this.#endTurn(message.turn);
         return;
       case "state":
         this.#tried.add(message.address);
@@ -308,27 +309,21 @@ class ThreadedDnsServer implements DnsServer {
     }
   }
 
-  // Who ends a pod waits for its name to be gone, but for a busy thread only a moment.
-  #sendPods(update: PodsUpdate, isAwaited: boolean): Promise<void> {
-    if (this.#worker === undefined) return Promise.resolve();
+  // Who ends a pod waits for answers that may still have its name: seldom, and but a moment.
+  async #sendPods(update: PodsUpdate, isAwaited: boolean): Promise<void> {
+    const worker = this.#worker;
+    if (worker === undefined) return;
     if (!isAwaited) {
       this.#post({ kind: "pods", update });
-      return Promise.resolve();
+      return;
     }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const turn = this.#turn++;
-    const late = setTimeout(() => this.#endTurn(turn), podsMs);
-    this.#waiting.set(turn, () => {
-      clearTimeout(late);
-      resolve();
-    });
+    const turn = this.#podTurns.next;
     this.#post({ kind: "pods", update, turn });
-    return promise;
-  }
-
-  #endTurn(turn: number): void {
-    this.#waiting.get(turn)?.();
-    this.#waiting.delete(turn);
+    const mayAnswer = this.#podTurns.tell(turn);
+    const giveUpAtMs = performance.now() + podsMs;
+    while (mayAnswer() && this.#worker === worker && performance.now() < giveUpAtMs) {
+      await delay(answerMs);
+    }
   }
 
   #post(message: ToWorker): void {

@@ -68,6 +68,7 @@ async function batchedTransport({
     clients,
     limits = defaultClientLimits,
     traffic,
+    podTurns,
     queryLog,
     autopath = true,
     site = noSiteNames,
@@ -87,6 +88,7 @@ async function batchedTransport({
     counters,
     traffic,
     descriptors,
+    podTurns,
   });
   // The log of queries is the responder's: where it is wanted, the thread knows nothing and leaves all.
   const isLogged = (queryLog?.share ?? 0) > 0;

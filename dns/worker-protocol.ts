@@ -18,12 +18,15 @@ export interface WorkerStart extends Omit<
   readonly traffic: SharedArrayBuffer;
   readonly upstreamStats: SharedArrayBuffer;
   readonly descriptors: SharedArrayBuffer;
+  /** Of {@link PodTurns}. */
+  readonly podTurns: SharedArrayBuffer;
 }
 
 export type ToWorker =
   | { readonly kind: "update"; readonly update: ZoneUpdate }
   /** Asked from now on. */
   | { readonly kind: "upstreams"; readonly upstreams: readonly Upstream[] }
+  /** With a turn: of {@link PodTurns}, told next. */
   | { readonly kind: "pods"; readonly update: PodsUpdate; readonly turn?: number }
   | { readonly kind: "explain"; readonly request: ExplainRequest; readonly turn: number }
   /** Queries that are taken have `drainMs` for their answers. */
@@ -32,8 +35,6 @@ export type ToWorker =
 export type FromWorker =
   /** The update is in the answers; the next one may come. */
   | { readonly kind: "applied"; readonly revision: number }
-  /** So are the pods of this turn. */
-  | { readonly kind: "podsApplied"; readonly turn: number }
   | { readonly kind: "explained"; readonly turn: number; readonly outcome: ExplainOutcome }
   | {
       readonly kind: "state";

@@ -1,13 +1,19 @@
 // The resolver's own thread: the daemon's work on the main thread never delays an answer.
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { parentPort, type MessagePort, workerData } from "node:worker_threads";
+import {
+  parentPort,
+  type MessagePort,
+  receiveMessageOnPort,
+  workerData,
+} from "node:worker_threads";
 import type { Ip } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
 import type { Clock, Random } from "../core/clock.ts";
 import { describeError } from "../core/error.ts";
 import type { Log, LogFields } from "../core/log.ts";
 import { threadsClock } from "../kernel/clock.ts";
+import { afterNews } from "./after-news.ts";
 import { assemble, type Parts } from "./assembly.ts";
 import { ClientRate } from "./client-rate.ts";
 import { clientFilter } from "./client-filter.ts";
@@ -17,6 +23,7 @@ import { ednsReply } from "./edns-reply.ts";
 import { type Name, parseName } from "./name.ts";
 import { defaultClientLimits } from "./options.ts";
 import { PodDirectory } from "./pod-directory.ts";
+import { PodTurns } from "./pod-turns.ts";
 import type { Resolve } from "./resolver.ts";
 import { createResponder, type Responder, type ResponderOptions } from "./responder.ts";
 import { SharedDescriptors } from "./shared-descriptors.ts";
@@ -46,7 +53,6 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   invariant(domain !== undefined, "the main thread has checked the domain");
 
   const counters = new SharedCounters(start.counters);
-  const upstreamStats = new SharedUpstreamStats(start.upstreamStats);
   const pods = new PodDirectory(domain);
   const zone = zoneOf(start, domain, pods);
   const parts: Parts = {
@@ -56,7 +62,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     clock,
     random,
     counters,
-    upstreamStats,
+    upstreamStats: new SharedUpstreamStats(start.upstreamStats),
     log,
     signal: stop.signal,
   };
@@ -65,18 +71,16 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   const isAllowed = clientFilter(start.clients);
   const descriptors = new SharedDescriptors(start.descriptors);
   await using udp = await openUdpTransport({ start, domain, counters, descriptors, log });
-  const answering = openResponder(
-    start,
-    { resolve, isAllowed, counters, log, ...udp.observer },
-    post,
-  );
+  const turns = new PodTurns(start.podTurns);
+  const answer = { resolve, isAllowed, counters, log, ...udp.observer };
+  const answering = openResponder(start, answer, post);
   const pending = new PendingAnswers();
-  const respond = pending.counting(answering);
+  const respond = afterNews(pending.counting(answering), turns, () => takeWaiting(port, take));
 
   const updated = Promise.withResolvers<void>();
   if (!start.awaitsUpdate) updated.resolve();
 
-  port.on("message", (message: ToWorker) => {
+  const take = (message: ToWorker): void => {
     if (message.kind === "stop") {
       drainMs = message.drainMs;
       leave.abort();
@@ -90,7 +94,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     }
     if (message.kind === "pods") {
       udp.podsChanged(zone.refresh(pods.apply(message.update)), pods);
-      if (message.turn !== undefined) post({ kind: "podsApplied", turn: message.turn });
+      if (message.turn !== undefined) turns.taken(message.turn);
       return;
     }
     if (message.kind === "explain") {
@@ -101,7 +105,8 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
     udp.zoneChanged(message.update);
     post({ kind: "applied", revision: message.update.revision });
     updated.resolve();
-  });
+  };
+  port.on("message", take);
   const answered = (): Promise<void> => pending.settled(drainMs);
   const common = { respond, isAllowed, counters, udp, post, answered, drainMs: () => drainMs, log };
   await updated.promise;
@@ -116,6 +121,14 @@ async function explainTo(
   post: (message: FromWorker) => void,
 ): Promise<void> {
   post({ kind: "explained", turn, outcome: await explainOutcome(request, explaining) });
+}
+
+function takeWaiting(port: MessagePort, take: (message: ToWorker) => void): void {
+  for (;;) {
+    const received = receiveMessageOnPort(port);
+    if (received === undefined) return;
+    take(received.message);
+  }
 }
 
 /** The answer engine as it is configured, and watched. */

@@ -162,6 +162,18 @@ describe("a pod that cannot be reached", () => {
     expect(await answersOf(service, "A")).toEqual(["A 10.244.2.20"]);
   });
 
+  test("is in no answer after withdraw(), though the resolver's thread has just begun to wake up", async () => {
+    const db1 = aPod("db-0", "10.244.1.20");
+    const service = "db.prod.svc.cluster.local";
+    for (let round = 0; round < 300; round++) {
+      await book.announce(db1);
+      // The second time from the memory of the thread that takes datagrams.
+      for (const _ of [1, 2]) expect((await ask(service, "A")).answers).toHaveLength(2);
+      await book.withdraw(db1.id);
+      expect((await ask(service, "A")).answers).toEqual(["A 10.244.2.20"]);
+    }
+  });
+
   test("is in no answer while no route leads to its node, and all others are", async () => {
     const service = "db.prod.svc.cluster.local";
     const answers = async (): Promise<readonly string[]> =>
