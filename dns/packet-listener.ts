@@ -64,7 +64,9 @@ export class PacketListeners implements AsyncDisposable {
   readonly #responders = new Map<number, Responder>();
   /** Descriptors that are not read any more. */
   readonly #paused = new Set<number>();
-  #watching: (() => void)[] = [];
+  /** Who waits for which turn of "watch". */
+  readonly #watching = new Map<number, () => void>();
+  #turn = 0;
 
   constructor(options: PacketOptions) {
     const { counters, descriptors } = options;
@@ -143,13 +145,23 @@ export class PacketListeners implements AsyncDisposable {
   }
 
   async #watch(): Promise<void> {
-    const watching = new Promise<void>((resolve) => this.#watching.push(resolve));
+    const turn = ++this.#turn;
+    const watching = new Promise<void>((resolve) => this.#watching.set(turn, resolve));
     this.#send({
       kind: "watch",
+      turn,
       fds: [...this.#responders.keys()].filter((fd) => !this.#paused.has(fd)),
     });
     this.#waker.wake();
     await Promise.race([watching, this.#ended]);
+  }
+
+  #watched(turn: number): void {
+    for (const [asked, resolve] of this.#watching) {
+      if (asked > turn) continue;
+      this.#watching.delete(asked);
+      resolve();
+    }
   }
 
   #receive(message: FromPackets): void {
@@ -157,7 +169,7 @@ export class PacketListeners implements AsyncDisposable {
       case "ready":
         return;
       case "watching":
-        for (const resolve of this.#watching.splice(0)) resolve();
+        this.#watched(message.turn);
         return;
       case "queries":
         for (const query of unpackQueries(message.queries)) this.#respond(query);

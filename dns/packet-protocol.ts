@@ -25,18 +25,18 @@ export interface PacketStart {
 
 export type PacketCommand =
   | { readonly kind: "update"; readonly update: WireUpdate }
-  /** Of these sockets, and of no others; answered by "watching". */
-  | { readonly kind: "watch"; readonly fds: readonly number[] };
+  /** Of these sockets, and of no others; answered by "watching" with the same turn, or a later one. */
+  | { readonly kind: "watch"; readonly fds: readonly number[]; readonly turn: number };
 
 export type FromPackets =
   | { readonly kind: "ready" }
-  /** No other socket is touched any more. */
-  | { readonly kind: "watching" }
+  /** No socket is touched any more but those of this turn. */
+  | { readonly kind: "watching"; readonly turn: number }
   | { readonly kind: "queries"; readonly queries: Uint8Array };
 
 /** Queries that wait for the responder: of all, and of one client, or those that share a place with it. */
-export const maxWaiting = 4096;
-export const maxWaitingPerClient = 512;
+export const maxWaiting = 8192;
+export const maxWaitingPerClient = 2048;
 const clientPlaces = 1024;
 
 /** Numbers that both threads see at once. */

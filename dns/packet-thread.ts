@@ -50,7 +50,7 @@ class PacketLoop {
   /** The one at hand: the same object for all. */
   readonly #query = { at: 0, length: 0, sourceAt: 0, sourceLength: 0 };
   #fds: readonly number[] = [];
-  #nextFds: readonly number[] | undefined;
+  #next: Extract<PacketCommand, { kind: "watch" }> | undefined;
   #commandsSeen = 0;
 
   constructor(port: MessagePort, start: PacketStart) {
@@ -94,17 +94,18 @@ class PacketLoop {
       if (received === undefined) return;
       const command: PacketCommand = received.message;
       if (command.kind === "update") this.#responder.apply(command.update);
-      else this.#nextFds = command.fds;
+      else this.#next = command;
     }
   }
 
   // Only between the rounds: who hears "watching" may close the others.
   #changeSockets(): void {
-    if (this.#nextFds === undefined) return;
-    this.#fds = this.#nextFds;
-    this.#nextFds = undefined;
-    this.#poll.watch(this.#fds);
-    this.#post({ kind: "watching" });
+    if (this.#next === undefined) return;
+    const { fds, turn } = this.#next;
+    this.#next = undefined;
+    this.#fds = fds;
+    this.#poll.watch(fds);
+    this.#post({ kind: "watching", turn });
   }
 
   #serve(fd: number): void {
