@@ -1,10 +1,12 @@
 // Sockets that outlive a resolver: another takes them, or the same process's next one.
 import { describe, expect, test } from "vitest";
+import { systemCalls } from "../../kernel/ffi.ts";
 import { listeningSocketOf } from "../../kernel/listening-socket.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { until } from "./forwarder.ts";
 import { a, reply, startUpstream } from "./scripted-upstream.ts";
-import { ask, ownAddress, startTestDns, testPort } from "./test-server.ts";
+import { ask, ownAddress, startTestDns, testPort, testTarget } from "./test-server.ts";
+import { queryOctets, sendUdp } from "./wire-client.ts";
 
 const web = "web.prod.svc.cluster.local";
 
@@ -41,7 +43,19 @@ describe("a resolver that stops", () => {
     const asking = ask("slow.example", "A");
     await until(() => upstream.asked.length === 1, "the upstream is asked");
     server.noteSuccessor();
+    const udp = server.sockets().find((fd) => listeningSocketOf(fd)?.transport === "udp");
     const stopped = server[Symbol.asyncDispose]();
+    // What comes now is another's: it stays in the socket, all of it.
+    const octets = Buffer.alloc(1500);
+    const isLeft = async (): Promise<boolean> => {
+      void sendUdp(testTarget, queryOctets("later.example", "A"), 10);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return systemCalls.recv(udp!, octets, 0x40) > 0;
+    };
+    const left: boolean[] = [];
+    const isAll = (): boolean => left.length >= 5 && left.slice(-5).every(Boolean);
+    while (left.length < 40 && !isAll()) left.push(await isLeft());
+    expect(left.slice(-5)).toEqual([true, true, true, true, true]);
     answer.resolve();
     expect((await asking).answers).toEqual(["A 192.0.2.1"]);
     await stopped;
