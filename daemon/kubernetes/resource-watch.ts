@@ -8,6 +8,7 @@ import type { Log } from "../../core/log.ts";
 import { type ApiClient, chunksOf } from "./api-client.ts";
 import { ApiError, toApiError } from "./api-error.ts";
 import { Backoff, type BackoffTiming } from "../backoff.ts";
+import type { Turns } from "../turns.ts";
 import { ItemSplitter } from "./item-splitter.ts";
 import { LineSplitter } from "./line-splitter.ts";
 
@@ -54,6 +55,8 @@ export interface ResourceWatchOptions {
   readonly random: Random;
   readonly log: Log;
   readonly timing: WatchTiming;
+  /** With the other resources' lists: read at the same time, they are 100 MB in a large cluster. */
+  readonly turns: Turns;
 }
 
 /** Where a server answers from etcd: so many objects at a time, as other clients do. */
@@ -168,7 +171,7 @@ export class ResourceWatch implements Disposable {
   }
 
   async #listChunk(token: string): Promise<v.InferOutput<typeof listSchema>> {
-    const { client, sink, resource, timing } = this.#options;
+    const { client, sink, resource, timing, turns } = this.#options;
     const isFirst = token === "";
     const request = {
       path: resource.path,
@@ -181,7 +184,10 @@ export class ResourceWatch implements Disposable {
     };
     const response = await client.open(request, this.#disposal.signal);
     const splitter = new ItemSplitter((item) => sink.put(item));
-    for await (const chunk of chunksOf(response, timing.idleMs)) splitter.write(chunk);
+    for await (const chunk of chunksOf(response, timing.idleMs)) {
+      await turns.next();
+      splitter.write(chunk);
+    }
     const parsed = v.safeParse(listSchema, splitter.end());
     if (parsed.success) return parsed.output;
     throw new Error("the answer is no list: it has no metadata");

@@ -11,6 +11,7 @@ import {
   type WatchedResource,
   type WatchTiming,
 } from "../kubernetes/resource-watch.ts";
+import { Turns } from "../turns.ts";
 import { readClusterCopy } from "./cluster-copy.ts";
 import { type CopyTiming, KeptCopy } from "./kept-copy.ts";
 import { ObjectSet } from "./object-set.ts";
@@ -122,11 +123,12 @@ class KubernetesSource implements Source {
     this.#feed = this.#resources.use(new StateFeed(() => this.#look(), log));
     const onChange = (): void => this.#expect();
     const objects = this.#objects;
+    const turns = new Turns();
     this.#read = kindsFor(nodeName, allPods).map(({ kind, apiVersion, resource }) => {
       const observe = kind === "Node" ? observeNode : undefined;
       const listOptions = { kind, apiVersion, objects, onChange, ...(observe && { observe }) };
       const list = new ResourceList(listOptions);
-      const watch = { client, resource, sink: list, clock, random, log, timing };
+      const watch = { client, resource, sink: list, clock, random, log, timing, turns };
       this.#resources.use(new ResourceWatch(watch));
       return { name: resource.name, list };
     });
