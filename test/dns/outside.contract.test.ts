@@ -78,3 +78,20 @@ describe("names outside the cluster", () => {
     ]);
   });
 });
+
+test("while all upstreams are silent the cluster's names go on, past many that wait", async () => {
+  await using silent = await startUpstream(() => []);
+  await using server = await startTestDns({
+    upstreams: [silent.upstream],
+    snapshot: fixtureSnapshot(),
+  });
+  const waiting = Array.from({ length: 100 }, (_, n) => ask(`n${n}.example.com`, "A"));
+  const first = Promise.race(waiting).then(() => "outside");
+  for (let n = 0; n < 20; n++) {
+    const answer = ask("web.prod.svc.cluster.local", "A");
+    expect(await Promise.race([first, answer])).toMatchObject({ answers: ["A 10.96.1.1"] });
+  }
+  const rcodes = new Set((await Promise.all(waiting)).map(({ rcode }) => rcode));
+  expect(rcodes).toEqual(new Set(["SERVFAIL"]));
+  expect(server.upstreams()[0]).toMatchObject({ problem: expect.stringContaining("no answer") });
+});
