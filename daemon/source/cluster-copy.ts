@@ -13,8 +13,8 @@ import { toManifest } from "./to-manifest.ts";
 export interface ClusterCopy {
   /** RFC 3339. */
   readonly at: string;
-  /** As manifests have them. */
-  readonly objects: readonly unknown[];
+  /** As manifests have them, each parsed when its turn comes. */
+  readonly objects: Iterable<unknown>;
 }
 
 const headSchema = v.object({
@@ -81,8 +81,7 @@ export function readClusterCopy(path: string, copyOf: string): ClusterCopy | und
       `Cannot use the cluster's copy ${path}: it is of ${head.output.copyOf}: expected ${copyOf}`,
     );
   }
-  const objects = rest.map(parse);
-  return { at: head.output.at, objects };
+  return { at: head.output.at, objects: rest.values().map(parse) };
 }
 
 function parse(line: string): unknown {

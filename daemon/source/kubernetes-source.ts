@@ -57,6 +57,8 @@ const usualTiming: KubernetesSourceTiming = {
   copyAfterMs: 2000,
 };
 
+/** Of the copy, which may have as many as the cluster. */
+const objectsPerTurn = 100;
 /** Of single objects: so many are named. */
 const namedProblems = 20;
 
@@ -135,7 +137,7 @@ class KubernetesSource implements Source {
     if (copyPath === undefined) return;
     const copyOptions = { path: copyPath, copyOf: client.location, clock, log, timing: copy };
     this.#copy = this.#resources.use(new KeptCopy(copyOptions));
-    const timer = setTimeout(() => this.#remember(copyPath), copyAfterMs);
+    const timer = setTimeout(() => void this.#remember(copyPath, turns), copyAfterMs);
     this.#resources.defer(() => clearTimeout(timer));
   }
 
@@ -214,13 +216,16 @@ class KubernetesSource implements Source {
   }
 
   /** What this node knew before it started, where the API does not say. */
-  #remember(path: string): void {
+  async #remember(path: string, turns: Turns): Promise<void> {
     if (this.#isListed) return;
     try {
       const copy = readClusterCopy(path, this.location);
       if (copy === undefined) return;
+      let count = 0;
       for (const object of copy.objects) {
         for (const { list } of this.#read) list.remember(object);
+        if (++count % objectsPerTurn === 0) await turns.next();
+        if (this.#resources.disposed) return;
       }
       this.#rememberedAt = copy.at;
     } catch (error) {
