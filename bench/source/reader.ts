@@ -1,4 +1,4 @@
-// Reads a cluster and tells how it went: node reader.ts ours|whole URL. Lines of JSON on standard output; a
+// Reads a cluster and tells how it went: node reader.ts kubernetes|etcd ours|whole URL. Lines of JSON on standard output; a
 // line on standard input asks how much processor time there has been.
 import { request } from "node:http";
 import { readFileSync } from "node:fs";
@@ -6,6 +6,9 @@ import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { silentLog } from "../../core/log.ts";
+import { EtcdClient } from "../../daemon/etcd/client.ts";
+import { openEtcdSource } from "../../daemon/source/etcd-source.ts";
+import type { Source } from "../../daemon/source/source.ts";
 import { ApiClient } from "../../daemon/kubernetes/api-client.ts";
 import { openKubernetesSource } from "../../daemon/source/kubernetes-source.ts";
 import { systemClock } from "../../kernel/clock.ts";
@@ -21,7 +24,7 @@ export interface InSync {
   readonly longestBlock: number;
 }
 
-const [how = "ours", url = ""] = process.argv.slice(2);
+const [kind = "kubernetes", how = "ours", url = ""] = process.argv.slice(2);
 const say = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 const cpu = (): number => {
   const { user, system } = process.cpuUsage();
@@ -37,7 +40,8 @@ globalThis.gc?.();
 const heapBefore = process.memoryUsage().heapUsed;
 const [startedAt, cpuBefore] = [performance.now(), cpu()];
 delay.enable();
-if (how === "ours") await readOurs();
+if (how === "ours") await readOurs(kind === "etcd" ? openEtcd() : openKubernetes());
+else if (kind === "etcd") await readEtcdWhole();
 else await readWhole();
 const [elapsed, used] = [performance.now() - startedAt, cpu() - cpuBefore];
 delay.disable();
@@ -56,9 +60,9 @@ createInterface({ input: process.stdin })
   .on("line", () => say({ cpu: cpu() }))
   .once("close", () => process.exit(0));
 
-async function readOurs(): Promise<void> {
+function openKubernetes(): Source {
   const client = new ApiClient({ where: "bench", server: url, isInsecure: false }, systemClock);
-  const source = openKubernetesSource({
+  return openKubernetesSource({
     client,
     nodeName: "node-0",
     allPods: false,
@@ -66,6 +70,19 @@ async function readOurs(): Promise<void> {
     random: systemRandom,
     log: silentLog,
   });
+}
+
+function openEtcd(): Source {
+  return openEtcdSource({
+    client: new EtcdClient({ endpoints: [url] }),
+    prefix: "/fairlead",
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLog,
+  });
+}
+
+async function readOurs(source: Source): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   source.subscribe(({ snapshot }) => {
     if (snapshot.isInSync) resolve();
@@ -98,6 +115,16 @@ async function readWhole(): Promise<void> {
       }
     }),
   );
+  Object.assign(globalThis, { kept });
+}
+
+/** Every key read, its value parsed and kept as it is. */
+async function readEtcdWhole(): Promise<void> {
+  const kept = new Map<string, unknown>();
+  const client = new EtcdClient({ endpoints: [url] });
+  for await (const page of client.pages("/fairlead/objects/", AbortSignal.timeout(60_000))) {
+    for (const { key, value } of page.entries) kept.set(key, JSON.parse(value));
+  }
   Object.assign(globalThis, { kept });
 }
 

@@ -1,6 +1,6 @@
 // The cluster from etcd: Kubernetes' objects under a prefix, listed once and then watched.
 import { setTimeout as setTimer } from "node:timers";
-import { setTimeout } from "node:timers/promises";
+import { setImmediate as turn, setTimeout } from "node:timers/promises";
 import type { Clock, Random } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import { describeError } from "../../core/error.ts";
@@ -54,6 +54,8 @@ export interface Membership {
   readonly check: (signal: AbortSignal) => Promise<void>;
 }
 
+/** The event loop gets its turn after this much parsing. */
+const sliceMs = 5;
 const usualRetry: BackoffTiming = { firstMs: 100, mostMs: 5000 };
 const usualCopy: EtcdCopyTiming = {
   firstMs: 2000,
@@ -165,7 +167,7 @@ class EtcdSource implements Source {
     const { client, member } = this.#options;
     const { signal } = this.#stop;
     await member?.check(signal);
-    const present = new Set<string>(this.#own.keys());
+    const present = new Set<string>();
     // Put when all of them are there: half a list would be a cluster that never was.
     const found: KeyValue[] = [];
     let revision = 0n;
@@ -173,12 +175,18 @@ class EtcdSource implements Source {
       if (revision === 0n) ({ revision } = page.header);
       for (const entry of page.entries) found.push(entry);
     }
+    let sliceStart = performance.now();
     for (const entry of found) {
       const object = this.#objectAt(entry.key);
       if (object === undefined) continue;
       present.add(object);
       this.#put(object, entry.value);
+      if (performance.now() - sliceStart < sliceMs) continue;
+      await turn(undefined, { signal });
+      sliceStart = performance.now();
     }
+    // As it is now: it may have come while the list did.
+    for (const own of this.#own.keys()) present.add(own);
     this.#objects.retain(present);
     const keys = new Set(found.map(({ key }) => objectAt(key, this.#keys)));
     for (const own of this.#own.keys()) if (!keys.has(own)) this.#missOwn(own);
