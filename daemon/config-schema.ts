@@ -2,8 +2,8 @@
 // explains them.
 import { isAbsolute } from "node:path";
 import * as v from "valibot";
-import { familyOf, type Ip, parseIp } from "../core/address.ts";
 import { type AddressSpan, parseAddressSpan } from "../core/address-span.ts";
+import { familyOf, type Ip, parseIp } from "../core/address.ts";
 import { type IfName, parseIfName } from "../core/names.ts";
 import { defaultQuarantineSeconds, longestQuarantineSeconds } from "../core/node-facts.ts";
 import { paths } from "../core/paths.ts";
@@ -18,10 +18,10 @@ import {
   portSchema,
   wholeNumber,
 } from "../core/schema.ts";
-import { defaultClientLimits } from "../dns/options.ts";
-import { defaultCacheSettings } from "../dns/cache.ts";
-import { defaultForwardSettings, type Upstream } from "../dns/options.ts";
-import { parseUpstream, upstreamForms } from "../dns/upstream-text.ts";
+import { defaultCacheSettings } from "../dns/handlers/cache.ts";
+import { defaultClientLimits } from "../dns/handlers/settings.ts";
+import { defaultForwardSettings, type Upstream } from "../dns/handlers/settings.ts";
+import { parseUpstream, upstreamForms } from "../dns/upstream/upstream-text.ts";
 
 /** An address with a port: `127.0.0.1:9440`, `[::1]:9440`. */
 export interface Listen {

@@ -1,19 +1,19 @@
 // The daemon's configuration: YAML → schema → Config, or every problem of the file at once.
 import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
-import type { Cidr, Ip } from "../core/address.ts";
 import type { AddressSpan } from "../core/address-span.ts";
+import type { Cidr, Ip } from "../core/address.ts";
 import { ConfigError, hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
 import type { Pool } from "../core/pool.ts";
-import type { CacheSettings } from "../dns/cache.ts";
-import type { Upstream } from "../dns/options.ts";
-import type { QueryLogSettings } from "../dns/query-log.ts";
-import type { ClientLimits } from "../dns/options.ts";
-import type { SiteNamesText } from "../dns/site-names.ts";
-import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
+import type { CacheSettings } from "../dns/handlers/cache.ts";
+import type { Upstream } from "../dns/handlers/settings.ts";
+import type { ClientLimits } from "../dns/handlers/settings.ts";
+import type { SiteNamesText } from "../dns/handlers/site-names.ts";
+import type { QueryLogSettings } from "../dns/respond/query-log.ts";
 import { contradictions, contradictionsInPart } from "./config-contradictions.ts";
+import { type ConfigFile, configSchema, type Listen } from "./config-schema.ts";
 import { readablePart } from "./readable-part.ts";
 import { checkKeys, type Problem, validate } from "./validate.ts";
 import { parseYaml, type YamlDocument } from "./yaml-file.ts";

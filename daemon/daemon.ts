@@ -1,11 +1,11 @@
 // The parts of the daemon, wired: each over the ones before it, and stopped in the reverse order.
 import { readdirSync, readFileSync } from "node:fs";
-import { openAttachLock } from "../attach/lock.ts";
 import { type AttachContext, type AttachHandlers, createHandlers } from "../attach/handlers.ts";
+import { openAttachLock } from "../attach/lock.ts";
 import { openRecords } from "../attach/records.ts";
 import type { Ip } from "../core/address.ts";
-import type { CniHandlers } from "../core/cni/types.ts";
 import type { Clock } from "../core/clock.ts";
+import type { CniHandlers } from "../core/cni/types.ts";
 import type { PlanSettings } from "../core/desired/plan.ts";
 import { hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
@@ -13,8 +13,8 @@ import type { NodeFacts } from "../core/node-facts.ts";
 import type { Paths } from "../core/paths.ts";
 import { RepairLedger } from "../core/repair-ledger.ts";
 import type { StatusReport } from "../core/status.ts";
+import type { PodBook } from "../dns/cluster/pod-book.ts";
 import type { DnsServer } from "../dns/server.ts";
-import type { PodBook } from "../dns/pod-book.ts";
 import { createIpamHandlers } from "../ipam/handlers.ts";
 import type { Ipam } from "../ipam/ipam.ts";
 import { openIpam } from "../ipam/store.ts";
@@ -24,23 +24,23 @@ import { systemRandom } from "../kernel/random.ts";
 import { AddressWatch } from "./address-watch.ts";
 import { serveCni } from "./cni-server.ts";
 import { type Config, podNetworks } from "./config.ts";
+import { serveDnsQueries } from "./dns-queries.ts";
 import { keepSockets, openDns, type RunningDns, untilKnown } from "./dns.ts";
 import { isFirstSinceReboot, rememberBoot } from "./earlier-boot.ts";
 import { serveHandOver } from "./hand-over.ts";
 import { serveHealth } from "./health.ts";
 import { keepServing } from "./kept-socket.ts";
-import type { LiveConfig } from "./live-config.ts";
-import { formatMetrics } from "./metrics.ts";
 import { type LeaseCare, careForLeases } from "./lease-care.ts";
+import type { LiveConfig } from "./live-config.ts";
 import { Mending } from "./mending.ts";
+import { formatMetrics } from "./metrics.ts";
 import { hintAtMissingNode } from "./missing-node.ts";
-import { serveDnsQueries } from "./dns-queries.ts";
 import { factsAfter } from "./node-facts.ts";
 import { NodeFiles } from "./node-files.ts";
 import { type PairMaking, openPairMaking } from "./pair-making.ts";
-import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
 import { announcerTo, knowPods, liftingGiven, type PodKnowledge } from "./pod-names.ts";
 import { PutOff } from "./put-off.ts";
+import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile.ts";
 import { buildReport, unreadiness } from "./report.ts";
 import { openSource, type OwnNode } from "./source/open-source.ts";
 import type { Source } from "./source/source.ts";
@@ -94,13 +94,13 @@ export async function startDaemon(
   const files = stack.use(openNodeFiles(context, ledger));
   let facts: NodeFacts | undefined;
   const nodeFacts = () => facts ?? readNodeFacts(paths);
-  const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
-  const ipam = openLeases(context, serving.putOff);
+  const ipam = openLeases(context);
   const known = () => facts ?? knownFacts(paths);
   const source = stack.use(await openKnownSource(context, { ...context, ipam, known }, signal));
   // Hears of news before the reconciler: names go before the ways.
   const names = stack.use(knowPods({ source, nodeName: config.nodeName }));
   const taken = stack.use(await openDnsInPlace(context, source, names.book));
+  const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
   const programs = openPrograms(context, { ipam, nodeFacts, names, ...serving });
   const { handlers } = programs;
   stack.defer(() => handlers.settled());
@@ -206,14 +206,9 @@ function openLeaseCare(
 }
 
 /** One store for both programs: what one of them writes, the other need not read. */
-function openLeases({ kernel, clock, log }: StartContext, putOff: PutOff): Ipam {
+function openLeases({ kernel, clock, log }: StartContext): Ipam {
   const trackedAmong = (asked: readonly Ip[]) => kernel.trackedAmong(asked);
-  return openIpam({
-    clock,
-    log,
-    tracking: { trackedAmong, when: "asked to" },
-    putOff: (leftover) => putOff.add(leftover),
-  });
+  return openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
 }
 
 interface AttachParts extends Pick<AttachContext, "ipam" | "nodeFacts"> {

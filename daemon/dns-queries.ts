@@ -6,9 +6,9 @@ import * as v from "valibot";
 import { type Ip, parseIp } from "../core/address.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import type { Explanation } from "../dns/explain.ts";
-import type { PodBook, PodEntry } from "../dns/pod-book.ts";
-import { knownTypes, parseType } from "../dns/record-text.ts";
+import type { PodBook, PodEntry } from "../dns/cluster/pod-book.ts";
+import type { Explanation } from "../dns/handlers/explain.ts";
+import { knownTypes, parseType } from "../dns/message/record-text.ts";
 import type { DnsServer } from "../dns/server.ts";
 
 export interface DnsQuestion {

@@ -3,7 +3,7 @@ import type { AttachmentRecord } from "../attach/records.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
 import { silentLog } from "../core/log.ts";
 import { attachmentHash } from "../core/names.ts";
-import { PodBook, type PodsUpdate } from "../dns/pod-book.ts";
+import { PodBook, type PodsUpdate } from "../dns/cluster/pod-book.ts";
 import { aRequest } from "../test/attach/fixture.ts";
 import { interfaceCidr, ip } from "../test/support/builders.ts";
 import { announcerTo, knowAttachments, liftingGiven, podEntryOf } from "./pod-names.ts";

@@ -7,7 +7,7 @@ import type { CniHandlers } from "../core/cni/types.ts";
 import { toError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { attachmentHash } from "../core/names.ts";
-import { PodBook, type PodEntry, type SearchList } from "../dns/pod-book.ts";
+import { PodBook, type PodEntry, type SearchList } from "../dns/cluster/pod-book.ts";
 import type { Source } from "./source/source.ts";
 import { type Pass, UnreachedPeers } from "./unreached-peers.ts";
 

@@ -17,9 +17,7 @@ export class PutOff implements Disposable {
 
   add(thing: Disposable): void {
     this.#waiting.push(thing);
-    // What is added last is by who has just answered.
-    if (this.#timer === undefined) this.#timer = setTimeout(() => this.flush(), delayMs);
-    else this.#timer.refresh();
+    this.#timer ??= setTimeout(() => this.flush(), delayMs);
   }
 
   /** At once: what waits may stand in the way of what comes next. */

@@ -1,17 +1,17 @@
 import { describe, expect, test } from "vitest";
-import { RepairLedger } from "../core/repair-ledger.ts";
-import { planNode } from "../core/desired/plan.ts";
 import { settleMembership } from "../core/cluster/membership.ts";
+import { planNode } from "../core/desired/plan.ts";
+import { RepairLedger } from "../core/repair-ledger.ts";
 import type { PoolStatus } from "../core/status.ts";
 import { version } from "../core/version.ts";
+import { SharedTraffic } from "../dns/observe/traffic.ts";
+import { SharedUpstreamStats } from "../dns/upstream/upstream-stats.ts";
 import { aSnapshot, cidr, ifName, interfaceCidr, ip } from "../test/support/builders.ts";
 import { nodeA, nodeB, nodeC } from "../test/support/overlay.ts";
 import { createFakeSource } from "../test/support/source.ts";
 import { parseConfig } from "./config.ts";
 import { planSettings } from "./daemon.ts";
 import { formatMetrics } from "./metrics.ts";
-import { SharedTraffic } from "../dns/traffic.ts";
-import { SharedUpstreamStats } from "../dns/upstream-stats.ts";
 import { buildReport, type ReportInput } from "./report.ts";
 
 const config = parseConfig("", "test", { nodeName: "node-a" });

@@ -3,7 +3,7 @@ import type { RepairLedger } from "../core/repair-ledger.ts";
 import type { PoolStatus, StatusProblem, StatusReport, SweepStatus } from "../core/status.ts";
 import { version } from "../core/version.ts";
 import type { DnsCounters, Upstream } from "../dns/server.ts";
-import { formatUpstream } from "../dns/upstream-text.ts";
+import { formatUpstream } from "../dns/upstream/upstream-text.ts";
 import type { Config } from "./config.ts";
 import type { NodeState, ReconcileCounters } from "./reconcile.ts";
 import type { Source } from "./source/source.ts";

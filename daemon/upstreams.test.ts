@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { SharedUpstreamStats } from "../dns/upstream/upstream-stats.ts";
 import { ip } from "../test/support/builders.ts";
-import { SharedUpstreamStats } from "../dns/upstream-stats.ts";
 import {
   findUpstreams,
   forwardSettings,

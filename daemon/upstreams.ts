@@ -5,7 +5,7 @@ import { type Ip, parseIp } from "../core/address.ts";
 import { ConfigError, toError } from "../core/error.ts";
 import { parseResolvConf } from "../core/resolv-conf.ts";
 import type { DnsServer, ForwardSettings, Upstream } from "../dns/server.ts";
-import { formatUpstream } from "../dns/upstream-text.ts";
+import { formatUpstream } from "../dns/upstream/upstream-text.ts";
 import type { Config } from "./config.ts";
 
 export interface UpstreamInput {

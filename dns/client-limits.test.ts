@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { aQuery } from "../test/dns/query.ts";
-import { anyHandler } from "./any.ts";
-import { ClientRate } from "./client-rate.ts";
-import { clientShareHandler } from "./client-share.ts";
-import { Rcode, RecordType } from "./message.ts";
-import { SourceRate } from "./source-rate.ts";
-import { type Answer, authoritative, failure, type Query } from "./resolver.ts";
+import { ClientRate } from "./clients/client-rate.ts";
+import { SourceRate } from "./clients/source-rate.ts";
+import { anyHandler } from "./handlers/any.ts";
+import { clientShareHandler } from "./handlers/client-share.ts";
+import { type Answer, authoritative, failure, type Query } from "./handlers/resolver.ts";
+import { Rcode, RecordType } from "./message/message.ts";
 
 describe("ClientRate", () => {
   test("answers so many a second, then slips one in eight, for each client by itself", () => {

@@ -5,30 +5,27 @@ import { Worker } from "node:worker_threads";
 import type { Ip } from "../core/address.ts";
 import type { Snapshot } from "../core/cluster/model.ts";
 import { ConfigError, toError } from "../core/error.ts";
-import { type DnsCounters, SharedCounters } from "./counters.ts";
-import type { ExplainOutcome, Explanation, ExplainRequest } from "./explain.ts";
-import { joinName, parseName } from "./name.ts";
-import type { DnsOptions, InheritedSockets, Upstream } from "./options.ts";
-import { SharedTraffic, type TrafficReading, type Transport } from "./traffic.ts";
-import { SharedUpstreamStats, type UpstreamReading } from "./upstream-stats.ts";
-import { secretOctets } from "./server-cookie.ts";
-import type { PodsUpdate } from "./pod-book.ts";
-import { PodTurns } from "./pod-turns.ts";
-import { SharedDescriptors } from "./shared-descriptors.ts";
+import { secretOctets } from "./clients/server-cookie.ts";
+import type { PodsUpdate } from "./cluster/pod-book.ts";
+import { PodTurns } from "./cluster/pod-turns.ts";
+import { ZoneFeed } from "./cluster/zone-feed.ts";
+import type { ExplainOutcome, Explanation, ExplainRequest } from "./handlers/explain.ts";
+import type { Upstream } from "./handlers/settings.ts";
+import { SharedDescriptors } from "./listen/shared-descriptors.ts";
+import { joinName, parseName } from "./message/name.ts";
+import { type DnsCounters, SharedCounters } from "./observe/counters.ts";
+import { SharedTraffic, type TrafficReading, type Transport } from "./observe/traffic.ts";
+import type { DnsOptions, InheritedSockets } from "./options.ts";
+import { SharedUpstreamStats, type UpstreamReading } from "./upstream/upstream-stats.ts";
 import type { FromWorker, ToWorker, WorkerStart } from "./worker-protocol.ts";
-import { ZoneFeed } from "./zone-feed.ts";
 
-export type { DnsCounters } from "./counters.ts";
-export type {
-  DnsOptions,
-  ForwardSettings,
-  InheritedSockets,
-  PodNames,
-  Upstream,
-} from "./options.ts";
-export type { HistogramReading } from "./histogram.ts";
-export type { TrafficReading, Transport } from "./traffic.ts";
-export type { UpstreamReading } from "./upstream-stats.ts";
+export type { DnsCounters } from "./observe/counters.ts";
+export type { DnsOptions, InheritedSockets } from "./options.ts";
+export type { ForwardSettings, Upstream } from "./handlers/settings.ts";
+export type { PodNames } from "./cluster/zone.ts";
+export type { HistogramReading } from "./observe/histogram.ts";
+export type { TrafficReading, Transport } from "./observe/traffic.ts";
+export type { UpstreamReading } from "./upstream/upstream-stats.ts";
 
 export interface DnsServer extends AsyncDisposable {
   /** Hands over the cluster's newest state. Returns at once; only the newest is kept. */

@@ -1,39 +1,15 @@
 import { randomInt } from "node:crypto";
-import { defaultClientLimits } from "./options.ts";
-import type { Ip } from "../core/address.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import type { SharedCounters } from "./counters.ts";
-import type { Name } from "./name.ts";
-import type { PodDirectory } from "./pod-directory.ts";
-import type { AnswerObserver, Responder } from "./responder.ts";
-import type { SharedDescriptors } from "./shared-descriptors.ts";
-import { noSiteNames } from "./site-names.ts";
-import { type Listener, listenUdp } from "./udp-listener.ts";
+import { defaultClientLimits } from "./handlers/settings.ts";
+import { noSiteNames } from "./handlers/site-names.ts";
+import type { SharedDescriptors } from "./listen/shared-descriptors.ts";
+import type { UdpTransport } from "./listen/transport.ts";
+import { listenUdp } from "./listen/udp-listener.ts";
+import type { Name } from "./message/name.ts";
+import type { SharedCounters } from "./observe/counters.ts";
+import { WirePublisher } from "./wire/wire-publisher.ts";
 import type { WorkerStart } from "./worker-protocol.ts";
-import { WirePublisher } from "./wire-publisher.ts";
-import type { ZoneUpdate } from "./zone-feed.ts";
-
-export interface UdpListenOptions {
-  readonly address: Ip;
-  readonly port: number;
-  readonly respond: Responder;
-  /** A socket that is bound already, to be closed by the listener. */
-  readonly fd?: number;
-}
-
-/** How queries over UDP reach the responder, and what it must tell about its answers. */
-export interface UdpTransport extends AsyncDisposable {
-  /** Answers on one address. Rejects when it cannot be bound. */
-  listen(options: UdpListenOptions): Promise<Listener>;
-  /** The zone has the update: what it makes void is not given any more from here on. */
-  zoneChanged(update: ZoneUpdate): void;
-  upstreamsChanged(): void;
-  /** Services of these keys have other answers, or other pods ask. */
-  podsChanged(services: ReadonlySet<string>, pods: PodDirectory): void;
-  /** What the responder's options need to tell it of answers. */
-  readonly observer?: { readonly onAnswer: AnswerObserver };
-}
 
 export interface UdpTransportOptions {
   readonly start: WorkerStart;
@@ -78,7 +54,7 @@ async function batchedTransport({
   descriptors,
 }: UdpTransportOptions): Promise<UdpTransport> {
   // Here at first: without koffi the module cannot be loaded.
-  const { openPacketThread } = await import("./packet-listener.ts");
+  const { openPacketThread } = await import("./listen/packet-listener.ts");
   const seed = randomInt(2 ** 31);
   const thread = await openPacketThread({
     domain,

@@ -1,9 +1,10 @@
 import type { Ip } from "../core/address.ts";
 import type { LogFields } from "../core/log.ts";
-import type { DnsOptions, Upstream } from "./options.ts";
-import type { ExplainOutcome, ExplainRequest } from "./explain.ts";
-import type { PodsUpdate } from "./pod-book.ts";
-import type { ZoneUpdate } from "./zone-feed.ts";
+import type { PodsUpdate } from "./cluster/pod-book.ts";
+import type { ZoneUpdate } from "./cluster/zone-feed.ts";
+import type { ExplainOutcome, ExplainRequest } from "./handlers/explain.ts";
+import type { Upstream } from "./handlers/settings.ts";
+import type { DnsOptions } from "./options.ts";
 
 /** What the worker is started with: the options that can be cloned, and the shared counters. */
 export interface WorkerStart extends Omit<

@@ -10,7 +10,6 @@ import { join } from "node:path";
 import { type Ip, parseIp } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasErrno } from "../core/error.ts";
-import { type Later, atOnce } from "./later.ts";
 import { makeDirectories } from "../kernel/make-directories.ts";
 import type { DiskWrites } from "./disk-writes.ts";
 import type { LeaseEntry } from "./lease-index.ts";
@@ -166,9 +165,9 @@ export class LeaseDirectory {
 
   /**
    * The owner's file, without a name that counts. What `work` gives it names for is a lease from then
-   * on; it is one file for all addresses of a request, because they say the same. Its own name goes later.
+   * on; it is one file for all addresses of a request, because they say the same.
    */
-  withOwnerFile<T>(owner: Owner, work: (file: OwnerFile) => T, later: Later = atOnce): T {
+  withOwnerFile<T>(owner: Owner, work: (file: OwnerFile) => T): T {
     const temporary = `${this.path}/${temporaryName}`;
     try {
       return work({
@@ -176,7 +175,7 @@ export class LeaseDirectory {
         giveName: (address) => this.#link(temporary, `${this.path}/${address}`),
       });
     } finally {
-      later(() => this.#unlink(temporaryName));
+      this.#unlink(temporaryName);
     }
   }
 

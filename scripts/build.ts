@@ -31,7 +31,7 @@ const entries: Readonly<Record<string, string>> = {
   cli: "cli/main.ts",
   "dns-worker": "dns/worker.ts",
   "pair-worker": "kernel/pair-worker.ts",
-  "dns-packet-thread": "dns/packet-thread.ts",
+  "dns-packet-thread": "dns/listen/packet-thread.ts",
   "manifest-process": "daemon/source/manifest-process.ts",
 };
 

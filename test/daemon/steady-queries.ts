@@ -2,10 +2,10 @@
 // outside (or, "plain", over UDP for one name of the cluster), until its input ends; then prints what became of it. It is the upstream too, and takes its time.
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
-import { decodeMessage } from "../../dns/decode.ts";
-import { encodeMessage } from "../../dns/encode.ts";
-import { ip } from "../support/builders.ts";
+import { decodeMessage } from "../../dns/message/decode.ts";
+import { encodeMessage } from "../../dns/message/encode.ts";
 import { framed, queryOctets } from "../dns/wire-client.ts";
+import { ip } from "../support/builders.ts";
 
 export interface QueryFigures {
   readonly sent: number;

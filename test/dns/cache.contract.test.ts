@@ -3,12 +3,12 @@
 import { randomInt } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { silentLog } from "../../core/log.ts";
-import { cacheHandler } from "../../dns/cache-handler.ts";
-import { defaultCacheSettings } from "../../dns/cache.ts";
-import { SharedCounters } from "../../dns/counters.ts";
-import { forwardHandler, type ForwardLimits } from "../../dns/forward.ts";
-import { ExtendedError, Rcode, RecordType } from "../../dns/message.ts";
-import { type Answer, chain } from "../../dns/resolver.ts";
+import { cacheHandler } from "../../dns/handlers/cache-handler.ts";
+import { defaultCacheSettings } from "../../dns/handlers/cache.ts";
+import { type Answer, chain } from "../../dns/handlers/resolver.ts";
+import { ExtendedError, Rcode, RecordType } from "../../dns/message/message.ts";
+import { SharedCounters } from "../../dns/observe/counters.ts";
+import { forwardHandler, type ForwardLimits } from "../../dns/upstream/forward.ts";
 import { aQuery } from "./query.ts";
 import {
   a,

@@ -1,7 +1,7 @@
 // What is negotiated beside the question: cookies, the server's name, a connection's time, errors that say
 // more; and ANY. Octets against the real sockets.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { decodeMessage } from "../../dns/decode.ts";
+import { decodeMessage } from "../../dns/message/decode.ts";
 import type { DnsServer } from "../../dns/server.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { ask, askUntil, startTestDns, testTarget } from "./test-server.ts";

@@ -1,9 +1,9 @@
 // The forwarder against upstreams that do what a script says.
 import { createSocket } from "node:dgram";
 import { describe, expect, test } from "vitest";
-import { type Message, Rcode, RecordType } from "../../dns/message.ts";
-import { foldName, formatName, parseName } from "../../dns/name.ts";
-import type { Query } from "../../dns/resolver.ts";
+import type { Query } from "../../dns/handlers/resolver.ts";
+import { type Message, Rcode, RecordType } from "../../dns/message/message.ts";
+import { foldName, formatName, parseName } from "../../dns/message/name.ts";
 import { addressesOf, forwarder } from "./forwarder.ts";
 import { aQuery } from "./query.ts";
 import { a, reply, type Script, soa, startUpstream } from "./scripted-upstream.ts";
@@ -60,7 +60,7 @@ describe("an answer is believed only when it is one", () => {
       const forged = reply(query, { answers: [a(name, "6.6.6.6")] });
       const real = reply(query, { answers: [a(name, "192.0.2.1")] });
       void (async () => {
-        const { encodeMessage } = await import("../../dns/encode.ts");
+        const { encodeMessage } = await import("../../dns/message/encode.ts");
         for (const socket of [forger, elsewhere]) {
           socket.send(encodeMessage(forged), client!.port, client!.address);
         }

@@ -1,10 +1,10 @@
 import { randomInt } from "node:crypto";
 import { silentLog } from "../../core/log.ts";
-import { SharedCounters } from "../../dns/counters.ts";
-import { forwardHandler, type ForwardOptions } from "../../dns/forward.ts";
-import type { Upstream } from "../../dns/options.ts";
-import { type Answer, failure, type Query } from "../../dns/resolver.ts";
-import { SharedUpstreamStats } from "../../dns/upstream-stats.ts";
+import { type Answer, failure, type Query } from "../../dns/handlers/resolver.ts";
+import type { Upstream } from "../../dns/handlers/settings.ts";
+import { SharedCounters } from "../../dns/observe/counters.ts";
+import { forwardHandler, type ForwardOptions } from "../../dns/upstream/forward.ts";
+import { SharedUpstreamStats } from "../../dns/upstream/upstream-stats.ts";
 
 const clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
 

@@ -33,7 +33,7 @@ describe("a resolver that stops", () => {
     await using upstream = await startUpstream((asked, self, client) => {
       const { query, name } = asked;
       void answer.promise.then(async () => {
-        const { encodeMessage } = await import("../../dns/encode.ts");
+        const { encodeMessage } = await import("../../dns/message/encode.ts");
         const octets = encodeMessage(reply(query, { answers: [a(name, "192.0.2.1")] }));
         self.udp.send(octets, client!.port, client!.address);
       });

@@ -1,8 +1,8 @@
 // What the resolver knows of its clients, through the whole of it: the test itself is a pod.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { PodBook } from "../../dns/pod-book.ts";
+import { PodBook } from "../../dns/cluster/pod-book.ts";
+import { siteNamesOf } from "../../dns/handlers/site-names.ts";
 import type { DnsServer } from "../../dns/server.ts";
-import { siteNamesOf } from "../../dns/site-names.ts";
 import { cidr, ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { aPod, prodSearch } from "./pods.ts";

@@ -1,4 +1,4 @@
-import type { PodEntry } from "../../dns/pod-book.ts";
+import type { PodEntry } from "../../dns/cluster/pod-book.ts";
 import { ip } from "../support/builders.ts";
 
 /** A pod of the namespace prod, with the search list that a kubelet gives it. */

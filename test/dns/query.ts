@@ -1,6 +1,6 @@
-import { RecordType } from "../../dns/message.ts";
-import { parseName } from "../../dns/name.ts";
-import type { Query } from "../../dns/resolver.ts";
+import type { Query } from "../../dns/handlers/resolver.ts";
+import { RecordType } from "../../dns/message/message.ts";
+import { parseName } from "../../dns/message/name.ts";
 
 /** A question as a handler gets it, of a pod. */
 export const aQuery = (

@@ -3,16 +3,16 @@ import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { hasErrno } from "../../core/error.ts";
-import { decodeMessage } from "../../dns/decode.ts";
-import { encodeMessage } from "../../dns/encode.ts";
+import type { Upstream } from "../../dns/handlers/settings.ts";
+import { decodeMessage } from "../../dns/message/decode.ts";
+import { encodeMessage } from "../../dns/message/encode.ts";
 import {
   type Message,
   type RecordData,
   RecordType,
   type ResourceRecord,
-} from "../../dns/message.ts";
-import { foldName, formatName, parseName } from "../../dns/name.ts";
-import type { Upstream } from "../../dns/options.ts";
+} from "../../dns/message/message.ts";
+import { foldName, formatName, parseName } from "../../dns/message/name.ts";
 import { ip } from "../support/builders.ts";
 import { framed } from "./wire-client.ts";
 

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { silentLog } from "../../core/log.ts";
 import { startDns } from "../../dns/server.ts";
-import { parseUpstream } from "../../dns/upstream-text.ts";
+import { parseUpstream } from "../../dns/upstream/upstream-text.ts";
 import { cidr, ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 

@@ -2,7 +2,7 @@
 // node serve.ts ADDRESS CLIENT-CIDR UPSTREAM-PORT [POD-ADDRESS]. Prints "ready", and its counters for each line read.
 import { createInterface } from "node:readline";
 import { silentLog } from "../../core/log.ts";
-import { PodBook } from "../../dns/pod-book.ts";
+import { PodBook } from "../../dns/cluster/pod-book.ts";
 import { startDns } from "../../dns/server.ts";
 import { cidr, ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";

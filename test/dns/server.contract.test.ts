@@ -1,7 +1,7 @@
 // The resolver as the daemon sees it: publishing, counters, life and death of its thread.
-import { join } from "node:path";
 import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
@@ -210,7 +210,7 @@ describe("startDns()", () => {
       const root = join(import.meta.dirname, "../..");
       for (const [name, source] of [
         ["dns-worker", "dns/worker.ts"],
-        ["dns-packet-thread", "dns/packet-thread.ts"],
+        ["dns-packet-thread", "dns/listen/packet-thread.ts"],
       ] as const) {
         await build({
           entryPoints: { [name]: join(root, source) },

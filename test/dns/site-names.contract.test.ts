@@ -1,7 +1,7 @@
 // What a site's configuration adds, through the whole resolver.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { siteNamesOf } from "../../dns/handlers/site-names.ts";
 import type { DnsServer } from "../../dns/server.ts";
-import { siteNamesOf } from "../../dns/site-names.ts";
 import { ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import {

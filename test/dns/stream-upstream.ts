@@ -2,11 +2,11 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
-import { decodeMessage } from "../../dns/decode.ts";
-import { encodeMessage } from "../../dns/encode.ts";
-import type { Message } from "../../dns/message.ts";
-import { formatName } from "../../dns/name.ts";
-import { FrameReader } from "../../dns/tcp-frame.ts";
+import { FrameReader } from "../../dns/message/tcp-frame.ts";
+import { decodeMessage } from "../../dns/message/decode.ts";
+import { encodeMessage } from "../../dns/message/encode.ts";
+import type { Message } from "../../dns/message/message.ts";
+import { formatName } from "../../dns/message/name.ts";
 import { framed } from "./wire-client.ts";
 
 export interface StreamAsked {

@@ -1,8 +1,8 @@
 // Upstreams over TCP and TLS: connections that are used again, and certificates that are looked at.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Message } from "../../dns/message.ts";
-import type { Upstream } from "../../dns/options.ts";
-import { parseUpstream } from "../../dns/upstream-text.ts";
+import type { Upstream } from "../../dns/handlers/settings.ts";
+import type { Message } from "../../dns/message/message.ts";
+import { parseUpstream } from "../../dns/upstream/upstream-text.ts";
 import { type Authority, createAuthority } from "./certificates.ts";
 import { addressesOf, forwarder, until } from "./forwarder.ts";
 import { aQuery } from "./query.ts";
@@ -141,7 +141,7 @@ describe("DNS over TLS", () => {
       expect(addressesOf(await forward.resolve(aQuery(name)))).toEqual(["192.0.2.1"]);
     }
     expect(upstream.serverNames).toEqual(["dns.example"]);
-    const { encodeMessage } = await import("../../dns/encode.ts");
+    const { encodeMessage } = await import("../../dns/message/encode.ts");
     expect(upstream.asked.map(({ query }) => encodeMessage(query).length)).toEqual([128, 128]);
   });
 

@@ -2,9 +2,9 @@
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
 import judge from "dns-packet";
-import { encodeMessage } from "../../dns/encode.ts";
-import { type Edns, type Message, RecordType } from "../../dns/message.ts";
-import { parseName } from "../../dns/name.ts";
+import { encodeMessage } from "../../dns/message/encode.ts";
+import { type Edns, type Message, RecordType } from "../../dns/message/message.ts";
+import { parseName } from "../../dns/message/name.ts";
 
 export interface Target {
   readonly address: string;

@@ -1,0 +1,235 @@
+import { ipToBytes, parseIp } from "../../core/address.ts";
+import { objectKey } from "../../core/cluster/model.ts";
+import type { SearchingClient } from "../clients/searching-clients.ts";
+import type { SearchPath } from "../cluster/pod-directory.ts";
+import type { ZoneUpdate } from "../cluster/zone-feed.ts";
+import type { Answer } from "../handlers/resolver.ts";
+import type { SiteNames } from "../handlers/site-names.ts";
+import { isTruncated } from "../message/message.ts";
+import { foldName, labelsOf, labelsWithin, type Name, nameOfLabels } from "../message/name.ts";
+import { hashOctets } from "../message/wire-hash.ts";
+import { keptAnswer } from "./wire-answer.ts";
+import { Variant, WireQuestion } from "./wire-question.ts";
+import { denialFrom, type WireUpdate } from "./wire-update.ts";
+
+export interface WirePublisherOptions {
+  readonly domain: Name;
+  readonly seed: number;
+  readonly site: Pick<SiteNames, "rewrites" | "ttls">;
+  readonly publish: (update: WireUpdate) => void;
+}
+
+/**
+ * Hands over what may be answered without the responder: its own answers, as far as they say what they
+ * rest on, and of the zone which services there are. A service that changes gets another mark, and what
+ * rests on the old one is not given any more.
+ */
+export class WirePublisher {
+  readonly #domain: Name;
+  readonly #seed: number;
+  readonly #publish: (update: WireUpdate) => void;
+  readonly #question: WireQuestion;
+  /** One denial fits all names: none may be rewritten to one that is there, none has a TTL of its own. */
+  readonly #isDenialSafe: boolean;
+  readonly #services = new Map<string, number>();
+  #namespaces: ReadonlyMap<string, number> = new Map();
+  /** How many names there are of each hash, and its mark. */
+  readonly #hashes = new Map<number, { names: number; mark: number }>();
+  readonly #knownDenials = new Set<number>();
+  #lastMark = 0;
+  #serial = 0;
+  #isInSync = false;
+
+  constructor({ domain, seed, site, publish }: WirePublisherOptions) {
+    this.#domain = foldName(domain);
+    this.#seed = seed;
+    this.#publish = publish;
+    this.#question = new WireQuestion(seed);
+    this.#isDenialSafe =
+      !site.rewrites.some(({ from }) => meets(foldName(from), this.#domain)) &&
+      !site.ttls.some(({ domain }) => isBelow(foldName(domain), this.#domain));
+  }
+
+  /** The zone has the update. */
+  applyZone(update: ZoneUpdate): void {
+    const changed = new Set<number>();
+    if (update.isComplete) this.#clear();
+    for (const key of update.removed) this.#removeService(key, changed);
+    for (const { service } of update.services) {
+      const key = objectKey(service.namespace, service.name);
+      const hash = this.#hashOf([service.name, service.namespace]);
+      if (hash === undefined) continue;
+      if (!this.#services.has(key)) this.#add(hash);
+      this.#services.set(key, hash);
+      changed.add(hash);
+    }
+    this.#setNamespaces(update.namespaces, changed);
+    this.#serial = update.revision >>> 0;
+    this.#isInSync = update.isInSync;
+    this.#publishZone(update.isComplete, changed);
+  }
+
+  #publishZone(isComplete: boolean, changed: ReadonlySet<number>): void {
+    this.#publish({
+      kind: "zone",
+      isComplete,
+      marks: this.#marked(changed),
+      serial: this.#serial,
+      isInSync: this.#isInSync,
+      mayDeny: this.#isDenialSafe,
+    });
+  }
+
+  /** The answers of these services changed, though the services did not. */
+  refreshServices(keys: ReadonlySet<string>): void {
+    const hashes = new Set([...keys].flatMap((key) => this.#services.get(key) ?? []));
+    if (hashes.size === 0) return;
+    this.#publishZone(false, hashes);
+  }
+
+  /** Below which labels networks have names, and whose search lists are walked: by their addresses. */
+  setPods(trees: ReadonlySet<string>, searchers: Iterable<readonly [string, SearchPath]>): void {
+    const searching = [...searchers].flatMap(([text, { domains }]): SearchingClient[] => {
+      const [domain] = domains;
+      const address = parseIp(text);
+      if (domain === undefined || address === undefined) return [];
+      return [
+        { address: ipToBytes(address), domain: Uint8Array.from(Buffer.from(domain, "latin1")) },
+      ];
+    });
+    const hashes = [...trees].flatMap((label) => this.#hashOf([label]) ?? []);
+    this.#publish({ kind: "pods", trees: Int32Array.from(hashes), searching });
+  }
+
+  /** Other upstreams are asked from now on. */
+  forgetOutside(): void {
+    this.#publish({ kind: "forget-outside" });
+  }
+
+  /** The responder gave this answer to a query over UDP. */
+  answered(packet: Uint8Array, answer: Answer, octets: Uint8Array): void {
+    const { reuse } = answer;
+    if (reuse === undefined || !this.#question.read(packet, 0, packet.length)) return;
+    const { name, nameLength, variant } = this.#question;
+    // What was asked on behalf of another question is no answer to this one.
+    if (Buffer.from(name.subarray(0, nameLength)).toString("latin1") !== foldName(reuse.name))
+      return;
+    if (!isWhole(answer, octets, variant)) return;
+    switch (reuse.kind) {
+      case "service":
+        return this.#keepServices(reuse.service, octets, variant);
+      case "absent":
+        return this.#keepDenial(octets, variant);
+      case "cached": {
+        const parts = { octets, variant, mayTurn: false, ages: true };
+        const record = isReverse(reuse.name) ? undefined : keptAnswer(parts);
+        if (record === undefined) return;
+        const { untilMs, endMs } = reuse;
+        const stored = { octets: record, mark: 0, untilMs, endMs };
+        this.#publish({ kind: "answer", isOutside: true, answer: stored });
+      }
+    }
+  }
+
+  #keepServices(service: Name, octets: Uint8Array, variant: number): void {
+    const labels = labelsWithin(foldName(service), this.#domain) ?? [];
+    const hash = this.#hashOf(labels.slice(0, -1));
+    const mark = hash === undefined ? undefined : this.#hashes.get(hash)?.mark;
+    const record = keptAnswer({ octets, variant, mayTurn: true, ages: false });
+    if (mark === undefined || record === undefined) return;
+    const answer = { octets: record, mark, untilMs: Infinity, endMs: Infinity };
+    this.#publish({ kind: "answer", isOutside: false, answer });
+  }
+
+  #keepDenial(octets: Uint8Array, variant: number): void {
+    if (this.#knownDenials.has(variant)) return;
+    const denial = denialFrom(octets, variant, this.#domain.length);
+    if (denial === undefined) return;
+    this.#knownDenials.add(variant);
+    this.#publish({ kind: "denial", denial });
+  }
+
+  #clear(): void {
+    this.#services.clear();
+    this.#hashes.clear();
+    this.#namespaces = new Map();
+  }
+
+  #removeService(key: string, changed: Set<number>): void {
+    const hash = this.#services.get(key);
+    if (hash === undefined) return;
+    this.#services.delete(key);
+    this.#remove(hash);
+    changed.add(hash);
+  }
+
+  #setNamespaces(names: readonly string[], changed: Set<number>): void {
+    const now = new Map<string, number>();
+    for (const name of names) {
+      const hash = this.#namespaces.get(name) ?? this.#hashOf([name]);
+      if (hash === undefined) continue;
+      now.set(name, hash);
+      if (this.#namespaces.has(name)) continue;
+      this.#add(hash);
+      changed.add(hash);
+    }
+    for (const [name, hash] of this.#namespaces) {
+      if (now.has(name)) continue;
+      this.#remove(hash);
+      changed.add(hash);
+    }
+    this.#namespaces = now;
+  }
+
+  // Undefined for labels that no name can have: nobody asks for them.
+  #hashOf(labels: readonly string[]): number | undefined {
+    const name = nameOfLabels(labels);
+    if (name === undefined) return undefined;
+    const octets = Buffer.from(foldName(name), "latin1");
+    return hashOctets(this.#seed, octets, 0, octets.length - 1);
+  }
+
+  #add(hash: number): void {
+    const known = this.#hashes.get(hash);
+    if (known === undefined) this.#hashes.set(hash, { names: 1, mark: 0 });
+    else known.names++;
+  }
+
+  #remove(hash: number): void {
+    const known = this.#hashes.get(hash);
+    if (known !== undefined && --known.names === 0) this.#hashes.delete(hash);
+  }
+
+  #marked(changed: ReadonlySet<number>): Int32Array {
+    const marks = new Int32Array(changed.size * 2);
+    let at = 0;
+    for (const hash of changed) {
+      const known = this.#hashes.get(hash);
+      if (known !== undefined) known.mark = this.#nextMark();
+      marks[at++] = hash;
+      marks[at++] = known?.mark ?? 0;
+    }
+    return marks;
+  }
+
+  #nextMark(): number {
+    this.#lastMark = this.#lastMark === 0x7fff_ffff ? 1 : this.#lastMark + 1;
+    return this.#lastMark;
+  }
+}
+
+// Nothing was cut off for a client that takes little.
+function isWhole({ additionals }: Answer, octets: Uint8Array, variant: number): boolean {
+  const opt = variant === Variant.plain ? 0 : 1;
+  const count = ((octets[10] ?? 0) << 8) | (octets[11] ?? 0);
+  return !isTruncated(octets) && count === additionals.length + opt;
+}
+
+// The zone comes to own such a name, and ceases to, with the services that have the address.
+const isReverse = (name: Name): boolean => labelsOf(foldName(name)).at(-1) === "arpa";
+
+const isBelow = (name: Name, domain: Name): boolean =>
+  (labelsWithin(name, domain)?.length ?? 0) > 0;
+
+const meets = (a: Name, b: Name): boolean =>
+  labelsWithin(a, b) !== undefined || labelsWithin(b, a) !== undefined;
