@@ -23,13 +23,19 @@ const facts: NodeFacts = {
   reserved: [{ first: ip("10.244.1.2"), last: ip("10.244.1.10") }],
 };
 
-function watch(given: () => NodeFacts | undefined = () => facts) {
+function watch(given: () => NodeFacts | undefined = () => facts, kind: "file" | "etcd" = "file") {
   const logged: string[] = [];
   const note = (level: string) => (_: object, message: string) => {
     logged.push(`${level}: ${message}`);
   };
   const log = { ...silentLog, warn: note("warn"), info: note("info"), error: note("error") };
-  const watched = new AddressWatch({ ipam, facts: given, log, everyMs: 1_000_000 });
+  const watched = new AddressWatch({
+    ipam,
+    facts: given,
+    log,
+    source: { kind },
+    everyMs: 1_000_000,
+  });
   onTestFinished(() => watched[Symbol.asyncDispose]());
   return { watched, logged };
 }
@@ -71,6 +77,15 @@ test("warns once at 80 and at 95 per cent, with the fix, and says when it is ove
     "info: a pool has addresses left again",
   ]);
   expect(watched.problems).toEqual([]);
+});
+
+test("names no command where the cluster gives nodes their blocks", async () => {
+  const { watched, logged } = watch(() => facts, "etcd");
+  for (let i = 0; i < 13; i++) await hold(`c${i}`);
+  await watched.look();
+  expect(logged).toEqual([
+    `warn: Pool "db" has no IPv4 address left: 13 of 13 are held, 0 in quarantine`,
+  ]);
 });
 
 test("says nothing while nothing is known of the node", async () => {

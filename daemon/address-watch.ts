@@ -8,6 +8,7 @@ import { defaultPool, type NodePool, nodePools } from "../core/pool.ts";
 import type { PoolStatus, StatusProblem } from "../core/status.ts";
 import { offerOfPool } from "../ipam/assign.ts";
 import type { Ipam } from "../ipam/ipam.ts";
+import type { Source } from "./source/source.ts";
 import { canonicalSets, reservedCount } from "../ipam/range.ts";
 
 export interface AddressWatchOptions {
@@ -15,6 +16,8 @@ export interface AddressWatchOptions {
   /** Undefined while nothing is known of the node. */
   readonly facts: () => NodeFacts | undefined;
   readonly log: Log;
+  /** Where the node's blocks come from: in files `fairlead ipam assign` writes them. */
+  readonly source: Pick<Source, "kind">;
   readonly everyMs?: number;
 }
 
@@ -43,7 +46,7 @@ export class AddressWatch implements AsyncDisposable {
   get problems(): readonly StatusProblem[] {
     const nodeName = this.#options.facts()?.nodeName ?? "";
     const full = this.#pools.flatMap((pool) =>
-      (this.#levels.get(keyOf(pool)) ?? 0) > 0 ? [describeFullness(pool, nodeName)] : [],
+      (this.#levels.get(keyOf(pool)) ?? 0) > 0 ? [this.#describe(pool, nodeName)] : [],
     );
     const messages = this.#failure === undefined ? full : [...full, this.#failure];
     return messages.map((message) => ({ area: "ipam", message }));
@@ -117,9 +120,16 @@ export class AddressWatch implements AsyncDisposable {
       this.#levels.set(key, level);
       const { pool: name, family, held, size } = pool;
       const fields = { pool: name, family, held, size };
-      if (level > was) log.warn(fields, describeFullness(pool, nodeName));
+      if (level > was) log.warn(fields, this.#describe(pool, nodeName));
       else if (level < was) log.info(fields, "a pool has addresses left again");
     }
+  }
+
+  #describe(pool: PoolStatus, nodeName: string): string {
+    const full = describeFullness(pool);
+    return this.#options.source.kind === "file"
+      ? `${full}; ${describeRemedy(pool, nodeName)}`
+      : full;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -131,13 +141,13 @@ export class AddressWatch implements AsyncDisposable {
 
 const keyOf = ({ pool, family }: PoolStatus): string => `${pool} ${family}`;
 
-function describeFullness(
-  { pool, family, held, size, quarantined }: PoolStatus,
-  nodeName: string,
-): string {
-  const option = pool === defaultPool ? "" : ` --pool ${pool}`;
-  const fix = `"fairlead ipam assign --node ${nodeName} --count 1${option}" gives this node a further block`;
+function describeFullness({ pool, family, held, size, quarantined }: PoolStatus): string {
   const state = held >= size ? "has no IPv" : `is ${Math.floor((held * 100) / size)} % full of IPv`;
   const left = held >= size ? `${family} address left` : String(family);
-  return `Pool "${pool}" ${state}${left}: ${held} of ${size} are held, ${quarantined} in quarantine; ${fix}`;
+  return `Pool "${pool}" ${state}${left}: ${held} of ${size} are held, ${quarantined} in quarantine`;
+}
+
+function describeRemedy({ pool }: PoolStatus, nodeName: string): string {
+  const option = pool === defaultPool ? "" : ` --pool ${pool}`;
+  return `"fairlead ipam assign --node ${nodeName} --count 1${option}" gives this node a further block`;
 }

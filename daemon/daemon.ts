@@ -125,7 +125,7 @@ export async function startDaemon(
   mending.start();
   await Promise.race([firstPass.promise, abortOf(signal)]);
   const care = stack.use(openLeaseCare(context, { ipam, handlers }));
-  const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log }));
+  const addresses = stack.use(new AddressWatch({ ipam, facts: () => facts, log, source }));
   // Its addresses are in the kernel now, or will be: it binds them as soon as it can.
   const dns = taken ?? stack.use(await openDnsLate(context, source, names.book));
   live.subscribe((next) => {
