@@ -277,9 +277,9 @@ describe("fairlead daemon", () => {
       '/etc/fairlead/fairlead.yaml: 2 problems\n  line 2: Cannot use network.backend "gre": expected vxlan, direct or auto\n  line 3: Unknown key foo: known keys are nodeName, cluster, cni, network, dns, metrics and log\n',
     ],
     [
-      "a source of a later version",
-      "cluster: { source: kubernetes }",
-      '/etc/fairlead/fairlead.yaml:1: Cannot use cluster.source "kubernetes": expected file, the only source of this version\n',
+      "a source that there is not",
+      "cluster: { source: consul }",
+      '/etc/fairlead/fairlead.yaml:1: Cannot use cluster.source "consul": expected file, etcd or kubernetes\n',
     ],
   ])("ends with %s, naming everything wrong with it", async (_, yaml, message) => {
     machine.write("/etc/fairlead/fairlead.yaml", yaml);
