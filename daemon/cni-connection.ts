@@ -88,7 +88,9 @@ async function answer(
   const handle = async (): Promise<CniReply> => {
     // Held until the handler is done with it, whoever is still waiting.
     using opened = new DisposableStack();
-    const sandbox = opened.use(openSandboxFile(pid, netnsFd));
+    // DEL does nothing in it.
+    const wanted = read.command === "DEL" ? undefined : netnsFd;
+    const sandbox = opened.use(openSandboxFile(pid, wanted));
     const request = withSandbox(read, sandbox.path);
     const reply = await perform(request, handlers[program], stop.signal);
     putOff?.add(opened.move());

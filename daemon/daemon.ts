@@ -94,13 +94,13 @@ export async function startDaemon(
   const files = stack.use(openNodeFiles(context, ledger));
   let facts: NodeFacts | undefined;
   const nodeFacts = () => facts ?? readNodeFacts(paths);
-  const ipam = openLeases(context);
+  const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
+  const ipam = openLeases(context, serving.putOff);
   const known = () => facts ?? knownFacts(paths);
   const source = stack.use(await openKnownSource(context, { ...context, ipam, known }, signal));
   // Hears of news before the reconciler: names go before the ways.
   const names = stack.use(knowPods({ source, nodeName: config.nodeName }));
   const taken = stack.use(await openDnsInPlace(context, source, names.book));
-  const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
   const programs = openPrograms(context, { ipam, nodeFacts, names, ...serving });
   const { handlers } = programs;
   stack.defer(() => handlers.settled());
@@ -206,9 +206,14 @@ function openLeaseCare(
 }
 
 /** One store for both programs: what one of them writes, the other need not read. */
-function openLeases({ kernel, clock, log }: StartContext): Ipam {
+function openLeases({ kernel, clock, log }: StartContext, putOff: PutOff): Ipam {
   const trackedAmong = (asked: readonly Ip[]) => kernel.trackedAmong(asked);
-  return openIpam({ clock, log, tracking: { trackedAmong, when: "asked to" } });
+  return openIpam({
+    clock,
+    log,
+    tracking: { trackedAmong, when: "asked to" },
+    putOff: (leftover) => putOff.add(leftover),
+  });
 }
 
 interface AttachParts extends Pick<AttachContext, "ipam" | "nodeFacts"> {

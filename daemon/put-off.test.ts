@@ -15,6 +15,23 @@ test("disposes in order, after the answer, by itself", async () => {
   await vi.waitFor(() => expect(done).toEqual(["lock", "sandbox"]), { timeout: 30_000 });
 });
 
+test("waits after what is added last, by who has just answered", () => {
+  vi.useFakeTimers();
+  try {
+    const done: string[] = [];
+    using putOff = new PutOff(silentLog);
+    putOff.add(named("lease", done));
+    vi.advanceTimersByTime(1);
+    putOff.add(named("lock", done));
+    vi.advanceTimersByTime(1);
+    expect(done).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(done).toEqual(["lease", "lock"]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("disposes of all before the next request, once, whatever fails", () => {
   const done: string[] = [];
   const errors: string[] = [];

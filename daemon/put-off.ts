@@ -17,7 +17,9 @@ export class PutOff implements Disposable {
 
   add(thing: Disposable): void {
     this.#waiting.push(thing);
-    this.#timer ??= setTimeout(() => this.flush(), delayMs);
+    // What is added last is by who has just answered.
+    if (this.#timer === undefined) this.#timer = setTimeout(() => this.flush(), delayMs);
+    else this.#timer.refresh();
   }
 
   /** At once: what waits may stand in the way of what comes next. */

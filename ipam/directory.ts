@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { type Ip, parseIp } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { hasErrno } from "../core/error.ts";
+import { type Later, atOnce } from "./later.ts";
 import { makeDirectories } from "../kernel/make-directories.ts";
 import type { DiskWrites } from "./disk-writes.ts";
 import type { LeaseEntry } from "./lease-index.ts";
@@ -165,9 +166,9 @@ export class LeaseDirectory {
 
   /**
    * The owner's file, without a name that counts. What `work` gives it names for is a lease from then
-   * on; it is one file for all addresses of a request, because they say the same.
+   * on; it is one file for all addresses of a request, because they say the same. Its own name goes later.
    */
-  withOwnerFile<T>(owner: Owner, work: (file: OwnerFile) => T): T {
+  withOwnerFile<T>(owner: Owner, work: (file: OwnerFile) => T, later: Later = atOnce): T {
     const temporary = `${this.path}/${temporaryName}`;
     try {
       return work({
@@ -175,7 +176,7 @@ export class LeaseDirectory {
         giveName: (address) => this.#link(temporary, `${this.path}/${address}`),
       });
     } finally {
-      this.#unlink(temporaryName);
+      later(() => this.#unlink(temporaryName));
     }
   }
 

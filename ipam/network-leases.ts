@@ -6,6 +6,7 @@ import type {
   DirectoryContent,
   DirectoryVersion,
   LeaseDirectory,
+  OwnerFile,
   Thoroughness,
 } from "./directory.ts";
 import type {
@@ -17,6 +18,7 @@ import type {
   ReservedAddress,
   SetUsage,
 } from "./ipam.ts";
+import { type Later, atOnce, isLeft } from "./later.ts";
 import { type LeaseDetails, isSameGiving, isSaidOf } from "./journal-event.ts";
 import { type Clocks, LeaseMemory, momentOf } from "./lease-memory.ts";
 import type { LeaseNotes } from "./lease-notes.ts";
@@ -59,6 +61,8 @@ export class NetworkLeases {
   /** Of the directory as memory has it; undefined when it must be looked at. */
   #version: DirectoryVersion | undefined;
   #areFilesSeen = false;
+  /** Nobody else has changed the directory since the last request. */
+  #isAsLeft = () => true;
   /** As the last request said. */
   #quarantineMs: number | undefined;
 
@@ -70,7 +74,7 @@ export class NetworkLeases {
     return this.#options.notes;
   }
 
-  reserve(order: Order): readonly ReservedAddress[] {
+  reserve(order: Order, later: Later = atOnce): readonly ReservedAddress[] {
     const { network, directory, sticky } = this.#options;
     const { clock } = this.#options.clocks;
     this.#quarantineMs = order.quarantineMs ?? 0;
@@ -86,7 +90,7 @@ export class NetworkLeases {
         if (!wasKnown && this.#areFilesSeen) throw refusalError(plan, network, memory);
         this.#forget();
         thoroughness = "files";
-      } else if (this.#write(order, plan.addresses, memory)) {
+      } else if (this.#write(order, plan.addresses, memory, later)) {
         if (order.isSticky === true) sticky.remember(order.pod, plan.addresses, clock.nowMs());
         return plan.addresses.map(({ address, range }) => ({
           address: { address, prefixLength: range.prefixLength },
@@ -100,9 +104,9 @@ export class NetworkLeases {
     );
   }
 
-  release(owner: Owner, why: string): readonly Ip[] {
+  release(owner: Owner, why: string, later: Later = atOnce): readonly Ip[] {
     const addresses = this.#current().index.heldBy(owner);
-    this.#remove(addresses, why);
+    this.#remove(addresses, why, later);
     return addresses;
   }
 
@@ -262,8 +266,12 @@ export class NetworkLeases {
   }
 
   // True when all is written; false when an address was taken meanwhile, then nothing is.
-  #write(order: Order, addresses: readonly PlannedAddress[], memory: LeaseMemory): boolean {
-    const { directory } = this.#options;
+  #write(
+    order: Order,
+    addresses: readonly PlannedAddress[],
+    memory: LeaseMemory,
+    later: Later,
+  ): boolean {
     const added = addresses.filter(({ isNew }) => isNew);
     this.#refresh(
       order,
@@ -272,13 +280,13 @@ export class NetworkLeases {
     );
     if (added.length === 0) return true;
     this.#version = undefined;
-    const file = this.#create(order, added);
+    const file = this.#create(order, added, later);
     if (file === undefined) return false;
     for (const { set, address } of added) {
       memory.held(address, { owner: ownerOf(order), stamp: file.stamp }, file.details);
       memory.lastReserved.set(set, address);
     }
-    this.#version = directory.mark();
+    later(() => this.#mark());
     return true;
   }
 
@@ -286,12 +294,13 @@ export class NetworkLeases {
   #create(
     order: Order,
     added: readonly PlannedAddress[],
+    later: Later,
   ): { readonly stamp: FileStamp; readonly details?: LeaseDetails } | undefined {
-    const { directory, network, log } = this.#options;
+    const { directory } = this.#options;
     const created: Ip[] = [];
     let isComplete = false;
     try {
-      return directory.withOwnerFile(ownerOf(order), ({ stamp, giveName }) => {
+      const work = ({ stamp, giveName }: OwnerFile) => {
         const addresses = added.map(({ address }) => address);
         const details = this.#notes.given(addresses, this.#detailsOf(order, stamp));
         isComplete = addresses.every((address) => {
@@ -301,19 +310,33 @@ export class NetworkLeases {
         });
         if (!isComplete) return undefined;
         isComplete = false;
-        const lost = added.filter(({ set, address }) => !directory.recordLast(set, address));
-        const sets = lost.map(({ set }) => set);
-        if (lost.length > 0)
-          log.warn({ network, sets }, "cannot keep where the round robin stands");
+        this.#isAsLeft = isLeft(directory, later);
+        later(() => this.#recordLast(added));
         isComplete = true;
         return details ? { stamp, details } : { stamp };
-      });
+      };
+      // Where it is not complete, the next attempt comes first.
+      return directory.withOwnerFile(ownerOf(order), work, (rest) =>
+        (isComplete ? later : atOnce)(rest),
+      );
     } finally {
       if (!isComplete) {
         this.#forget();
         for (const address of created) directory.remove(address);
       }
     }
+  }
+
+  #mark(): void {
+    if (this.#isAsLeft()) this.#version = this.#options.directory.mark();
+  }
+
+  #recordLast(added: readonly PlannedAddress[]): void {
+    const { directory, network, log } = this.#options;
+    const sets = added.flatMap(({ set, address }) =>
+      directory.recordLast(set, address) ? [] : [set],
+    );
+    if (sets.length > 0) log.warn({ network, sets }, "cannot keep where the round robin stands");
   }
 
   #detailsOf({ key, sandbox, pod, quarantineMs = 0 }: Order, stamp: FileStamp): LeaseDetails {
@@ -342,7 +365,7 @@ export class NetworkLeases {
   }
 
   // Goes on past a file that cannot be removed, then throws what went wrong first.
-  #remove(addresses: readonly Ip[], why: string): void {
+  #remove(addresses: readonly Ip[], why: string, later: Later = atOnce): void {
     if (addresses.length === 0) return;
     const { directory, clocks } = this.#options;
     const memory = this.#current();
@@ -358,9 +381,13 @@ export class NetworkLeases {
         failures.push(cause);
       }
     }
-    this.#version = directory.mark();
-    if (failures.length > 0) throw failures[0];
-    this.#notes.compact(memory);
+    if (failures.length > 0) {
+      this.#version = directory.mark();
+      throw failures[0];
+    }
+    this.#isAsLeft = isLeft(directory, later);
+    later(() => this.#mark());
+    later(() => this.#notes.compact(memory));
   }
 
   #forget(): void {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Ip } from "../core/address.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { BootClock, Clock } from "../core/clock.ts";
-import { describeError, hasErrno } from "../core/error.ts";
+import { describeError, hasErrno, toError } from "../core/error.ts";
 import { type Log, silentLog } from "../core/log.ts";
 import type { AttachmentKey } from "../core/names.ts";
 import { paths } from "../core/paths.ts";
@@ -28,6 +28,7 @@ import type {
 } from "./ipam.ts";
 import { LeaseJournal } from "./journal.ts";
 import { LeaseNotes } from "./lease-notes.ts";
+import { type Later, Leftover, atOnce } from "./later.ts";
 import { NetworkLeases } from "./network-leases.ts";
 import { canonicalSets } from "./range.ts";
 import { restoreLease } from "./restore.ts";
@@ -43,6 +44,11 @@ export interface IpamOptions {
   readonly tracking?: Tracking;
   /** How long to wait for a network's lock. */
   readonly lockDeadlineMs?: number;
+  /**
+   * Takes what a request leaves to be done after its answer, while the network's lock is kept, soon and
+   * before the next request; default: all is done before.
+   */
+  readonly putOff?: (leftover: Disposable) => void;
   /** For tests: the calls that change the disk. */
   readonly writes?: DiskWrites;
 }
@@ -58,6 +64,10 @@ const mostDataDirs = 16;
 export const openIpam = (options: IpamOptions): Ipam => new LeaseStore(options);
 
 interface OpenNetwork {
+  /** How many wait for the lock. */
+  waiting: number;
+  /** Of the request before. */
+  leftover: Leftover | undefined;
   readonly directory: LeaseDirectory;
   readonly notes: LeaseNotes;
   readonly leases: NetworkLeases;
@@ -84,13 +94,15 @@ class LeaseStore implements Ipam {
   async reserve(request: ReserveRequest, signal: AbortSignal): Promise<readonly ReservedAddress[]> {
     const sets = canonicalSets(request);
     const network = this.#open(request.key.network);
-    return this.#locked(network, signal, () => network.leases.reserve({ ...request, sets }));
+    return this.#locked(network, signal, (later) =>
+      network.leases.reserve({ ...request, sets }, later),
+    );
   }
 
   async release(key: AttachmentKey, signal: AbortSignal, why = "DEL"): Promise<readonly Ip[]> {
     const network = this.#open(key.network);
     if (!network.directory.exists()) return [];
-    return this.#locked(network, signal, () => network.leases.release(key, why));
+    return this.#locked(network, signal, (later) => network.leases.release(key, why, later));
   }
 
   async leases(name: string, signal = new AbortController().signal): Promise<readonly Lease[]> {
@@ -170,9 +182,10 @@ class LeaseStore implements Ipam {
   }
 
   async restore(lost: LostLease, signal: AbortSignal): Promise<Restoration> {
-    const { directory, notes, leases } = this.#open(lost.key.network);
+    const network = this.#open(lost.key.network);
+    const { directory, notes, leases } = network;
     const parts = { directory, notes, clocks: { clock: this.#options.clock, boot: this.#boot } };
-    return this.#locked({ directory }, signal, () => restoreLease(lost, leases.leases(), parts));
+    return this.#locked(network, signal, () => restoreLease(lost, leases.leases(), parts));
   }
 
   async proveRested(most: number, signal: AbortSignal): Promise<number> {
@@ -227,19 +240,51 @@ class LeaseStore implements Ipam {
       const notes = new LeaseNotes({ network: name, journal, log });
       const parts = { network: name, directory, notes, sticky, clocks, log };
       const options = tracking === undefined ? parts : { ...parts, tracking };
-      return { directory, notes, leases: new NetworkLeases(options) };
+      const leases = new NetworkLeases(options);
+      return { waiting: 0, leftover: undefined, directory, notes, leases };
     });
   }
 
-  async #locked<T>(
-    { directory }: Pick<OpenNetwork, "directory">,
-    signal: AbortSignal,
-    work: () => T,
-  ): Promise<T> {
-    const { clock, lockDeadlineMs: deadlineMs = standardLockDeadlineMs } = this.#options;
+  async #take(network: OpenNetwork, wait: LockWait): Promise<FileLock> {
+    this.#finish(network);
+    network.waiting++;
     try {
-      using _lock = await openLeaseLock(directory, { deadlineMs, clock, signal });
-      return work();
+      return await openLeaseLock(network.directory, wait);
+    } finally {
+      network.waiting--;
+    }
+  }
+
+  #finish({ leftover, directory: { path } }: OpenNetwork): void {
+    try {
+      leftover?.[Symbol.dispose]();
+    } catch (thrown) {
+      const { log = silentLog } = this.#options;
+      log.error({ path, err: toError(thrown) }, "cannot finish a request for leases");
+    }
+  }
+
+  async #locked<T>(
+    network: OpenNetwork,
+    signal: AbortSignal,
+    work: (later: Later) => T,
+  ): Promise<T> {
+    const { directory } = network;
+    const { clock, putOff, lockDeadlineMs: deadlineMs = standardLockDeadlineMs } = this.#options;
+    try {
+      using held = new DisposableStack();
+      held.use(await this.#take(network, { deadlineMs, clock, signal }));
+      if (putOff === undefined) return work(atOnce);
+      const rest: (() => void)[] = [];
+      const answer = work((left) => void rest.push(left));
+      if (rest.length === 0) return answer;
+      const leftover = new Leftover(rest, held.move(), () => {
+        network.leftover = undefined;
+      });
+      network.leftover = leftover;
+      if (network.waiting > 0) leftover[Symbol.dispose]();
+      else putOff(leftover);
+      return answer;
     } catch (cause) {
       if (cause instanceof CniError || signal.aborted) throw cause;
       if (hasErrno(cause, "ETIMEDOUT")) {
