@@ -11,7 +11,7 @@ import { dirname, join } from "node:path";
 import { homeMarker } from "../core/cni/launcher-home.ts";
 import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
-import { isOurs as isOurConflist } from "../daemon/conflist.ts";
+import { isOurs as isOurConflist } from "../daemon/node/conflist.ts";
 import type { InstallLayout } from "./install-layout.ts";
 
 // Each function returns the paths it removed, as the installed system has them.

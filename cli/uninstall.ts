@@ -1,15 +1,15 @@
 import { existsSync } from "node:fs";
 import { openAttachLock } from "../attach/lock.ts";
-import { readNodeFacts } from "../kernel/node-facts.ts";
 import { openRecords, type RecordList } from "../attach/records.ts";
 import { ConfigError } from "../core/error.ts";
 import { silentLog } from "../core/log.ts";
 import { paths } from "../core/paths.ts";
+import { readSysctlRecord } from "../daemon/node/sysctl-record.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { tryLock } from "../kernel/flock.ts";
 import type { FileLock, Kernel } from "../kernel/kernel.ts";
 import { openKernel } from "../kernel/linux.ts";
-import { readSysctlRecord } from "../daemon/sysctl-record.ts";
+import { readNodeFacts } from "../kernel/node-facts.ts";
 import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
 import { type InstallLayout, installedLayout } from "./install-layout.ts";
 import type { UninstallOptions } from "./install-options.ts";

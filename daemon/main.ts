@@ -6,12 +6,12 @@ import { paths } from "../core/paths.ts";
 import { version } from "../core/version.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { openKernel } from "../kernel/linux.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
+import { LiveConfig } from "./config/live-config.ts";
 import { startDaemon } from "./daemon.ts";
-import { storedDescriptors } from "./descriptor-store.ts";
+import { storedDescriptors } from "./dns/descriptor-store.ts";
+import { askForSockets } from "./dns/hand-over.ts";
 import { optimiseEarly } from "./engine.ts";
-import { askForSockets } from "./hand-over.ts";
-import { LiveConfig } from "./live-config.ts";
 import { NodeLock } from "./node-lock.ts";
 
 export interface DaemonOptions {

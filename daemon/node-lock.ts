@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { hasErrno } from "../core/error.ts";
 import { openLock } from "../kernel/flock.ts";
 import type { FileLock } from "../kernel/kernel.ts";
-import type { TakenOver } from "./hand-over.ts";
+import type { TakenOver } from "./dns/hand-over.ts";
 
 // A daemon that was killed while it started a program leaves its lock with that child, until exec.
 const lockDeadlineMs = 2_000;

@@ -8,13 +8,13 @@ import { desireOverlay } from "../../core/desired/overlay.ts";
 import { chooseUnderlay } from "../../core/desired/underlay.ts";
 import { diffNode } from "../../core/diff.ts";
 import { formatChange } from "../../core/format-change.ts";
-import { parseConfig } from "../../daemon/config.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
-import { observeUnderlay } from "../../daemon/observe.ts";
+import { observeUnderlay } from "../../daemon/reconcile/observe.ts";
 import { openKernel } from "../../kernel/linux.ts";
 import type { TestNamespace } from "../../test/support/netns.ts";
-import type { Work } from "./node.ts";
 import { clusterOf, configuration, localNode } from "./cluster.ts";
+import type { Work } from "./node.ts";
 
 export interface BatchOptions {
   readonly nodes: number;

@@ -1,13 +1,13 @@
 // One node's reconcile loop in a network namespace of its own, with a cluster in the hands of the
 // benchmark. Run as a program: one phase in a process of its own, its figures as JSON.
 import { setImmediate, setTimeout } from "node:timers/promises";
-import { RepairLedger } from "../../core/repair-ledger.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import { silentLog } from "../../core/log.ts";
-import { optimiseEarly } from "../../daemon/engine.ts";
-import { parseConfig } from "../../daemon/config.ts";
+import { RepairLedger } from "../../core/repair-ledger.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
-import { Reconciler } from "../../daemon/reconcile.ts";
+import { optimiseEarly } from "../../daemon/engine.ts";
+import { Reconciler } from "../../daemon/reconcile/reconcile.ts";
 import { openFileSource } from "../../daemon/source/file-source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { openKernel } from "../../kernel/linux.ts";

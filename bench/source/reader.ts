@@ -1,16 +1,16 @@
 // Reads a cluster and tells how it went: node reader.ts kubernetes|etcd ours|whole URL. Lines of JSON on standard output; a
 // line on standard input asks how much processor time there has been.
-import { request } from "node:http";
 import { readFileSync } from "node:fs";
+import { request } from "node:http";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import { silentLog } from "../../core/log.ts";
 import { EtcdClient } from "../../daemon/etcd/client.ts";
-import { openEtcdSource } from "../../daemon/source/etcd-source.ts";
-import type { Source } from "../../daemon/source/source.ts";
+import { openEtcdSource } from "../../daemon/etcd/etcd-source.ts";
 import { ApiClient } from "../../daemon/kubernetes/api-client.ts";
-import { openKubernetesSource } from "../../daemon/source/kubernetes-source.ts";
+import { openKubernetesSource } from "../../daemon/kubernetes/kubernetes-source.ts";
+import type { Source } from "../../daemon/source/source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";
 

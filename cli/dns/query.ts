@@ -2,7 +2,7 @@ import { createConnection } from "node:net";
 import { text } from "node:stream/consumers";
 import { hasErrno } from "../../core/error.ts";
 import { paths } from "../../core/paths.ts";
-import type { DnsQueryReply, DnsQuestion } from "../../daemon/dns-queries.ts";
+import type { DnsQueryReply, DnsQuestion } from "../../daemon/dns/dns-queries.ts";
 import type { TraceStep } from "../../dns/handlers/trace.ts";
 import type { CliContext } from "../context.ts";
 import { requireRoot } from "../root.ts";

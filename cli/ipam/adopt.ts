@@ -3,7 +3,12 @@
 import { basename, join } from "node:path";
 import type { Cidr } from "../../core/address.ts";
 import { paths } from "../../core/paths.ts";
-import { type Config, loadConfig, manifestDirectory, podNetworks } from "../../daemon/config.ts";
+import {
+  type Config,
+  loadConfig,
+  manifestDirectory,
+  podNetworks,
+} from "../../daemon/config/config.ts";
 import { type AdoptionItem, adoptLeases } from "../../ipam/adopt.ts";
 import { poolOffers, type RangeFacts } from "../../ipam/assign.ts";
 import { type RangeSet, canonicalSets } from "../../ipam/range.ts";

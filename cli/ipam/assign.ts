@@ -10,8 +10,8 @@ import {
   manifestDirectory,
   type NetworkConfig,
   type PoolConfig,
-} from "../../daemon/config.ts";
-import { replaceFile } from "../../daemon/replace-file.ts";
+} from "../../daemon/config/config.ts";
+import { replaceFile } from "../../daemon/files/replace-file.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { openLock } from "../../kernel/flock.ts";
 import type { FileLock } from "../../kernel/kernel.ts";

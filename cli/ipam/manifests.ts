@@ -3,7 +3,7 @@ import { chownSync, readFileSync, realpathSync, statSync } from "node:fs";
 import type { Cidr } from "../../core/address.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import { ConfigError } from "../../core/error.ts";
-import { replaceFile } from "../../daemon/replace-file.ts";
+import { replaceFile } from "../../daemon/files/replace-file.ts";
 import { listManifests } from "../../daemon/source/list-manifests.ts";
 import { parseManifest } from "../../daemon/source/manifest.ts";
 import { writePodCidrs } from "./edit-manifest.ts";

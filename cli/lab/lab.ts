@@ -2,8 +2,9 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as v from "valibot";
 import { describeError } from "../../core/error.ts";
-import { replaceFile } from "../../daemon/replace-file.ts";
+import { replaceFile } from "../../daemon/files/replace-file.ts";
 import type { artifacts } from "../home.ts";
+import { requireRoot } from "../root.ts";
 import type { LabCluster } from "./cluster.ts";
 import { startDaemon } from "./daemon.ts";
 import {
@@ -16,11 +17,10 @@ import {
   removeLabDirectory,
 } from "./directory.ts";
 import { etcdEndpoints, startEtcd } from "./etcd.ts";
-import type { Member } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
+import type { Member } from "./member.ts";
 import { createNode, nodeFiles } from "./node.ts";
 import type { Runtime } from "./runtime.ts";
-import { requireRoot } from "../root.ts";
 import { planTopology, type Topology } from "./topology.ts";
 import { cableUp, createWorld } from "./underlay.ts";
 

@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import * as v from "valibot";
-import { replaceFile } from "../../daemon/replace-file.ts";
+import { replaceFile } from "../../daemon/files/replace-file.ts";
 import { clusterOf, memberOf, podsOf } from "./directory.ts";
-import { createMember, runIn } from "./member.ts";
 import { endProcessesOf } from "./member-process.ts";
+import { createMember, runIn } from "./member.ts";
 import { formatHosts, formatPodManifest, formatResolvConf } from "./pod-text.ts";
 import {
   addToNetwork,

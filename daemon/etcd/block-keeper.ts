@@ -8,7 +8,7 @@ import { ClaimAgent, type ClaimProblem, type Pool, type Use } from "../../ipam/c
 import { type DemandPolicy, standardDemand } from "../../ipam/claims/demand.ts";
 import { runSteps } from "../../ipam/claims/step.ts";
 import type { ClaimStore } from "../../ipam/claims/store.ts";
-import type { NetworkConfig } from "../config.ts";
+import type { NetworkConfig } from "../config/config.ts";
 
 export interface BlockKeeperOptions {
   readonly nodeName: string;

@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import * as v from "valibot";
 import { ConfigError } from "../../core/error.ts";
-import { type Problem, validate } from "../validate.ts";
-import { formatValue, parseYaml, type Path, type YamlDocument } from "../yaml-file.ts";
+import { type Problem, validate } from "../files/validate.ts";
+import { formatValue, parseYaml, type Path, type YamlDocument } from "../files/yaml-file.ts";
 import type { ApiAccess, ExecPlugin, Material } from "./access.ts";
 
 const text = v.string("text");

@@ -2,7 +2,7 @@
 import * as v from "valibot";
 import type { Cidr } from "../../core/address.ts";
 import { cidrSchema } from "../../core/schema.ts";
-import { isRecord, withoutNulls } from "../yaml-file.ts";
+import { isRecord, withoutNulls } from "../files/yaml-file.ts";
 
 export interface OwnNode {
   readonly uid: string;

@@ -5,10 +5,10 @@ import * as v from "valibot";
 import type { Clock, Random } from "../../core/clock.ts";
 import { describeError } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
+import { Backoff, type BackoffTiming } from "../source/backoff.ts";
+import type { Turns } from "../source/turns.ts";
 import { type ApiClient, chunksOf } from "./api-client.ts";
 import { ApiError, toApiError } from "./api-error.ts";
-import { Backoff, type BackoffTiming } from "../backoff.ts";
-import type { Turns } from "../turns.ts";
 import { ItemSplitter } from "./item-splitter.ts";
 import { LineSplitter } from "./line-splitter.ts";
 

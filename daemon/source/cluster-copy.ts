@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import * as v from "valibot";
 import type { Snapshot } from "../../core/cluster/model.ts";
-import { readFileIfThere } from "../replace-file.ts";
+import { readFileIfThere } from "../files/replace-file.ts";
 import type { ClusterObject } from "./cluster-object.ts";
 import { toManifest } from "./to-manifest.ts";
 

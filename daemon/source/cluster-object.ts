@@ -11,8 +11,14 @@ import type {
   Service,
 } from "../../core/cluster/model.ts";
 import { poolAnnotation } from "../../core/pool.ts";
-import { type Problem, validate } from "../validate.ts";
-import { formatPath, formatValue, isRecord, type Path, type YamlDocument } from "../yaml-file.ts";
+import { type Problem, validate } from "../files/validate.ts";
+import {
+  formatPath,
+  formatValue,
+  isRecord,
+  type Path,
+  type YamlDocument,
+} from "../files/yaml-file.ts";
 import { attachmentSchema, attachmentVersion } from "./attachment-object.ts";
 import {
   endpointSliceSchema,

@@ -4,7 +4,7 @@ import { basename, dirname } from "node:path";
 import { emptySnapshot } from "../../core/cluster/model.ts";
 import { describeError, hasErrno } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
-import { DirectoryWatch, type WatchTiming } from "../watch.ts";
+import { DirectoryWatch, type WatchTiming } from "../files/watch.ts";
 import { isManifestName, type ListedManifests, listManifests } from "./list-manifests.ts";
 import { readManifests } from "./manifest-reader.ts";
 import { ManifestSet } from "./manifest-set.ts";

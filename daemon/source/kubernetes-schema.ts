@@ -3,6 +3,7 @@
 import * as v from "valibot";
 import { cidrSize, type Ip, parseIp } from "../../core/address.ts";
 import type { Protocol } from "../../core/cluster/model.ts";
+import { poolAnnotation } from "../../core/pool.ts";
 import {
   cidrSchema,
   dnsLabelSchema,
@@ -14,8 +15,7 @@ import {
   parsed,
   portSchema,
 } from "../../core/schema.ts";
-import { poolAnnotation } from "../../core/pool.ts";
-import { isRecord } from "../yaml-file.ts";
+import { isRecord } from "../files/yaml-file.ts";
 
 const maybe = v.exactOptional;
 

@@ -1,7 +1,7 @@
 // The files of a cluster, together: which version of each is used, and the snapshot they make.
 import { isDeepStrictEqual } from "node:util";
 import type { Snapshot } from "../../core/cluster/model.ts";
-import type { Problem } from "../validate.ts";
+import type { Problem } from "../files/validate.ts";
 import type { Manifest, ManifestObject } from "./manifest.ts";
 import { SnapshotBuilder } from "./snapshot-builder.ts";
 

@@ -1,7 +1,7 @@
 // A file of Kubernetes manifests → the objects in it, or every problem with its line. Pure: reading
 // the file is the source's part.
-import type { Problem } from "../validate.ts";
-import { isRecord, parseYaml, type YamlDocument } from "../yaml-file.ts";
+import type { Problem } from "../files/validate.ts";
+import { isRecord, parseYaml, type YamlDocument } from "../files/yaml-file.ts";
 import {
   type ClusterObject,
   clusterObjectKey,

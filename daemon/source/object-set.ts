@@ -2,7 +2,7 @@
 // those that are not, and the snapshot they make.
 import { isDeepStrictEqual } from "node:util";
 import type { Snapshot } from "../../core/cluster/model.ts";
-import { documentOf } from "../yaml-file.ts";
+import { documentOf } from "../files/yaml-file.ts";
 import { type ClusterObject, clusterObjectKey, readClusterObject } from "./cluster-object.ts";
 import { SnapshotBuilder } from "./snapshot-builder.ts";
 

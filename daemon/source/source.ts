@@ -1,7 +1,7 @@
 // Where the cluster comes from: files, the Kubernetes API, later etcd. All give the same snapshots.
 import type { Snapshot } from "../../core/cluster/model.ts";
 import type { SourceStatus, StatusProblem } from "../../core/status.ts";
-import type { BackoffTiming } from "../backoff.ts";
+import type { BackoffTiming } from "./backoff.ts";
 
 export interface SourceState {
   readonly snapshot: Snapshot;

@@ -1,7 +1,7 @@
 // What the API gives of an object → the fields that are read of it. A Node has 20 KB, of which we use 200
 // octets: nothing else is looked at, converted or kept.
 import { poolAnnotation } from "../../core/pool.ts";
-import { isRecord } from "../yaml-file.ts";
+import { isRecord } from "../files/yaml-file.ts";
 import type { ClusterObject } from "./cluster-object.ts";
 import { serviceNameLabel } from "./kubernetes-schema.ts";
 

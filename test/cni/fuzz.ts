@@ -5,13 +5,13 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
+import type { Random } from "../../core/clock.ts";
 import { dispatch } from "../../core/cni/dispatch.ts";
 import { decodeReply, encodeReply, encodeRequest } from "../../core/cni/launcher-protocol.ts";
 import { emptyResult } from "../../core/cni/result.ts";
 import type { CniHandlers, CniReply } from "../../core/cni/types.ts";
-import type { Random } from "../../core/clock.ts";
 import { silentLog } from "../../core/log.ts";
-import { serveCni } from "../../daemon/cni-server.ts";
+import { serveCni } from "../../daemon/cni/cni-server.ts";
 import {
   aNetworkRequest,
   createFakeMachine,
@@ -19,8 +19,8 @@ import {
   dualStackFacts,
   forever,
 } from "../attach/fixture.ts";
-import { seededRandom } from "../support/random.ts";
 import { interfaceCidr } from "../support/builders.ts";
+import { seededRandom } from "../support/random.ts";
 import { type FuzzedRequest, fuzzedRequest, mutate } from "./fuzz-input.ts";
 import { createLauncher, listen, runLauncher } from "./launcher-process.ts";
 

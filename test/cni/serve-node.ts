@@ -4,7 +4,7 @@
 import type { CniHandlers } from "../../core/cni/types.ts";
 import { silentLog } from "../../core/log.ts";
 import { paths } from "../../core/paths.ts";
-import { serveCni } from "../../daemon/cni-server.ts";
+import { serveCni } from "../../daemon/cni/cni-server.ts";
 import { createIpamHandlers } from "../../ipam/handlers.ts";
 import { openIpam } from "../../ipam/store.ts";
 import { systemClock } from "../../kernel/clock.ts";

@@ -1,4 +1,4 @@
-// daemon/cni-server.ts, asked by a client that speaks the launcher's protocol.
+// daemon/cni/cni-server.ts, asked by a client that speaks the launcher's protocol.
 import { spawn } from "node:child_process";
 import {
   chmodSync,
@@ -27,7 +27,7 @@ import {
 import { emptyResult } from "../../core/cni/result.ts";
 import type { AttachmentRequest, CniHandlers } from "../../core/cni/types.ts";
 import { silentLog } from "../../core/log.ts";
-import { serveCni } from "../../daemon/cni-server.ts";
+import { serveCni } from "../../daemon/cni/cni-server.ts";
 import { interfaceCidr } from "../support/builders.ts";
 import { configuration } from "../support/cni-dispatch.ts";
 

@@ -6,9 +6,9 @@ import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { canStandIn } from "../../daemon/stand-in.ts";
 import { ownIpamType } from "../../core/cni/config.ts";
 import { cniVersions } from "../../core/cni/types.ts";
+import { canStandIn } from "../../daemon/cni/stand-in.ts";
 import { type TwinNode, createTwinNode, serveOn } from "./twin-node.ts";
 
 const root = join(import.meta.dirname, "../..");

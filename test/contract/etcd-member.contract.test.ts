@@ -2,14 +2,14 @@
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import type { Cidr } from "../../core/address.ts";
 import { silentLog } from "../../core/log.ts";
-import { parseConfig } from "../../daemon/config.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
 import { EtcdClient } from "../../daemon/etcd/client.ts";
+import { openEtcdSource } from "../../daemon/etcd/etcd-source.ts";
 import { keysUnder } from "../../daemon/etcd/keys.ts";
 import { checkMarker } from "../../daemon/etcd/marker.ts";
 import { EtcdMember } from "../../daemon/etcd/member.ts";
-import { type PublishedService, serviceObjects } from "../../daemon/etcd/service-file.ts";
 import { readEtcdOnce } from "../../daemon/etcd/read-once.ts";
-import { openEtcdSource } from "../../daemon/source/etcd-source.ts";
+import { type PublishedService, serviceObjects } from "../../daemon/etcd/service-file.ts";
 import type { Source } from "../../daemon/source/source.ts";
 import type { Use } from "../../ipam/claims/agent.ts";
 import { type DemandPolicy, standardDemand } from "../../ipam/claims/demand.ts";

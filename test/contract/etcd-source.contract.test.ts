@@ -5,20 +5,20 @@ import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { silentLog } from "../../core/log.ts";
 import { EtcdClient, type EtcdSettings } from "../../daemon/etcd/client.ts";
+import { openEtcdSource } from "../../daemon/etcd/etcd-source.ts";
 import { attachmentObject } from "../../daemon/source/attachment-object.ts";
-import { openEtcdSource } from "../../daemon/source/etcd-source.ts";
 import type { Source } from "../../daemon/source/source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";
 import { ip } from "../support/builders.ts";
 import { makeAuthority } from "../support/certificates.ts";
+import { openRelay } from "../support/etcd-world.ts";
 import {
   type EtcdServer,
   type EtcdServerOptions,
   startEtcd,
   untilAnswered,
 } from "../support/etcd.ts";
-import { openRelay } from "../support/etcd-world.ts";
 import { namespaceExample, nodeExample } from "../support/source-objects.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 

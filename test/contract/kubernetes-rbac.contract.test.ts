@@ -1,13 +1,14 @@
 // The manifests for operators: what RBAC allows the daemon is what it asks for, no less and no more.
 import { readFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { paths } from "../../core/paths.ts";
 import { silentLog } from "../../core/log.ts";
-import { parseConfig } from "../../daemon/config.ts";
-import { openKubernetes } from "../../daemon/source/open-kubernetes.ts";
+import { paths } from "../../core/paths.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
+import { parseYaml } from "../../daemon/files/yaml-file.ts";
+import { openKubernetes } from "../../daemon/kubernetes/open-kubernetes.ts";
 import type { NodeStanding } from "../../daemon/source/source.ts";
-import { parseYaml } from "../../daemon/yaml-file.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";
 import { type Rule, ruleAllows } from "../support/api-server/access.ts";
@@ -15,7 +16,6 @@ import type { ApiServer } from "../support/api-server/server.ts";
 import { put, start, waiting } from "../support/api-source.ts";
 import { nodeExample } from "../support/source-objects.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
-import { writeFileSync } from "node:fs";
 
 interface Manifest {
   readonly kind: string;

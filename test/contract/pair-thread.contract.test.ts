@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { silentLog } from "../../core/log.ts";
 import type { Change } from "../../core/network.ts";
-import { openPairMaking } from "../../daemon/pair-making.ts";
+import { openPairMaking } from "../../daemon/cni/pair-making.ts";
 import type { Kernel, Sandbox } from "../../kernel/kernel.ts";
 import { openKernel } from "../../kernel/linux.ts";
 import { PairThread } from "../../kernel/pair-thread.ts";

@@ -1,7 +1,7 @@
 // Pod CIDRs that nodes give themselves through the Kubernetes API.
 import { expect, onTestFinished, test, vi } from "vitest";
 import { silentLog } from "../../core/log.ts";
-import { parseConfig } from "../../daemon/config.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
 import { ApiClient } from "../../daemon/kubernetes/api-client.ts";
 import { openKubernetesClaims } from "../../daemon/kubernetes/claim-store.ts";
 import { readOwnNode } from "../../daemon/kubernetes/own-node.ts";

@@ -4,13 +4,13 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
-import { diffKeyed, keyedNode } from "../../core/diff.ts";
 import { desiredOf } from "../../core/desired/plan.ts";
+import { diffKeyed, keyedNode } from "../../core/diff.ts";
 import { formatChange } from "../../core/format-change.ts";
 import type { RepairStatus } from "../../core/status.ts";
-import { observeNode } from "../../daemon/observe.ts";
-import { seededRandom } from "../support/random.ts";
+import { observeNode } from "../../daemon/reconcile/observe.ts";
 import type { TestNamespace } from "../support/netns.ts";
+import { seededRandom } from "../support/random.ts";
 import type { FlowCount } from "./flow.ts";
 import { type RunningNode, ThreeNodes } from "./three-nodes.ts";
 

@@ -2,9 +2,9 @@
 // at work meanwhile: what the kernel dropped is found by comparing everything.
 import { expect, test, vi } from "vitest";
 import type { Change } from "../../core/network.ts";
+import { observeNode } from "../../daemon/reconcile/observe.ts";
 import { openKernel } from "../../kernel/linux.ts";
 import { aRoute } from "../contract/kernels.ts";
-import { observeNode } from "../../daemon/observe.ts";
 import { ifName } from "../support/builders.ts";
 import { ThreeNodes } from "./three-nodes.ts";
 

@@ -3,7 +3,6 @@
 // anew.
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { RepairLedger } from "../../core/repair-ledger.ts";
 import { settleMembership } from "../../core/cluster/membership.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import { desiredOf, planNode } from "../../core/desired/plan.ts";
@@ -12,10 +11,11 @@ import { formatChange } from "../../core/format-change.ts";
 import { silentLog } from "../../core/log.ts";
 import { vxlanDevice } from "../../core/names.ts";
 import type { Change } from "../../core/network.ts";
-import { parseConfig } from "../../daemon/config.ts";
+import { RepairLedger } from "../../core/repair-ledger.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
-import { observeNode, observeUnderlay } from "../../daemon/observe.ts";
-import { Reconciler } from "../../daemon/reconcile.ts";
+import { observeNode, observeUnderlay } from "../../daemon/reconcile/observe.ts";
+import { Reconciler } from "../../daemon/reconcile/reconcile.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { openKernel } from "../../kernel/linux.ts";

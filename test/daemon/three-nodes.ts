@@ -8,20 +8,24 @@ import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { vi } from "vitest";
-import { RepairLedger } from "../../core/repair-ledger.ts";
 import type { Ip } from "../../core/address.ts";
 import { silentLog } from "../../core/log.ts";
-import { parseConfig } from "../../daemon/config.ts";
+import { RepairLedger } from "../../core/repair-ledger.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
-import { type NodeState, Reconciler, type ReconcileTiming } from "../../daemon/reconcile.ts";
+import {
+  type NodeState,
+  Reconciler,
+  type ReconcileTiming,
+} from "../../daemon/reconcile/reconcile.ts";
 import { openFileSource } from "../../daemon/source/file-source.ts";
 import type { Source } from "../../daemon/source/source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { openKernel } from "../../kernel/linux.ts";
 import { ip } from "../support/builders.ts";
-import { type AttachedNode, openAttachedNode } from "./attached-node.ts";
 import { createNamespace, type TestNamespace } from "../support/netns.ts";
+import { type AttachedNode, openAttachedNode } from "./attached-node.ts";
 
 export const nodeNames = ["node-a", "node-b", "node-c"] as const;
 export type NodeName = (typeof nodeNames)[number];

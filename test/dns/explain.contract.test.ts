@@ -7,7 +7,11 @@ import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { formatReply } from "../../cli/dns/query.ts";
 import { silentLog } from "../../core/log.ts";
-import { type DnsQueryReply, type DnsQuestion, serveDnsQueries } from "../../daemon/dns-queries.ts";
+import {
+  type DnsQueryReply,
+  type DnsQuestion,
+  serveDnsQueries,
+} from "../../daemon/dns/dns-queries.ts";
 import { PodBook } from "../../dns/cluster/pod-book.ts";
 import { siteNamesOf } from "../../dns/handlers/site-names.ts";
 import { ip } from "../support/builders.ts";

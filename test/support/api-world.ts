@@ -5,7 +5,7 @@ import { ApiClient } from "../../daemon/kubernetes/api-client.ts";
 import {
   type KubernetesSourceTiming,
   openKubernetesSource,
-} from "../../daemon/source/kubernetes-source.ts";
+} from "../../daemon/kubernetes/kubernetes-source.ts";
 import type { Source } from "../../daemon/source/source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";

@@ -1,12 +1,12 @@
 // The etcd source's place: a prefix of a real etcd, reached through a relay that can be cut.
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { silentLog } from "../../core/log.ts";
 import { EtcdClient } from "../../daemon/etcd/client.ts";
+import { openEtcdSource } from "../../daemon/etcd/etcd-source.ts";
 import { keyOfObject, keysUnder } from "../../daemon/etcd/keys.ts";
 import type { Write } from "../../daemon/etcd/messages.ts";
 import { objectKeyOf } from "../../daemon/source/cluster-object.ts";
-import { openEtcdSource } from "../../daemon/source/etcd-source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";
 import type { EtcdServer } from "./etcd.ts";

@@ -1,13 +1,13 @@
 // A real API server in the hands of the contract suite: FAIRLEAD_TEST_KUBECONFIG names a kubeconfig of an
 // administrator. Nobody else may use the server, and no controller may run: its objects are removed.
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
-import { silentLog } from "../../core/log.ts";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Node, Snapshot } from "../../core/cluster/model.ts";
+import { silentLog } from "../../core/log.ts";
 import { ApiClient, type ApiRequest } from "../../daemon/kubernetes/api-client.ts";
 import { ApiError } from "../../daemon/kubernetes/api-error.ts";
 import { readKubeconfig } from "../../daemon/kubernetes/kubeconfig.ts";
-import { openKubernetesSource } from "../../daemon/source/kubernetes-source.ts";
+import { openKubernetesSource } from "../../daemon/kubernetes/kubernetes-source.ts";
 import type { Source, SourceState } from "../../daemon/source/source.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { systemRandom } from "../../kernel/random.ts";

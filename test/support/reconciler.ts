@@ -1,12 +1,12 @@
 // A reconciler of node-a over the kernel in memory, its source in the hands of the test.
 import { expect, onTestFinished, vi } from "vitest";
-import { RepairLedger } from "../../core/repair-ledger.ts";
 import type { Ip } from "../../core/address.ts";
 import type { HostPortHolder } from "../../core/desired/host-ports.ts";
 import { silentLog } from "../../core/log.ts";
-import { parseConfig } from "../../daemon/config.ts";
+import { RepairLedger } from "../../core/repair-ledger.ts";
+import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
-import { type NodeState, Reconciler } from "../../daemon/reconcile.ts";
+import { type NodeState, Reconciler } from "../../daemon/reconcile/reconcile.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import type { FakeKernel } from "../../kernel/fake.ts";
 import type { KernelEvent } from "../../kernel/kernel.ts";

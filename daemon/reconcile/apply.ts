@@ -1,0 +1,245 @@
+// A plan brought into the kernel: settings, network objects, nftables table. Each step does what it
+// can, whatever became of the others.
+import { familyOf } from "../../core/address.ts";
+import { assertNever } from "../../core/assert.ts";
+import { type HostPortHolder, withHostPorts } from "../../core/desired/host-ports.ts";
+import type { DesiredVxlan, ObservedNode } from "../../core/desired/node-state.ts";
+import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
+import { desireSysctls, globalRpFilterProblem } from "../../core/desired/sysctl.ts";
+import { diffKeyed, isForeignDevice, type KeyedNode } from "../../core/diff.ts";
+import { describeError, hasErrno } from "../../core/error.ts";
+import { type Finding, findingOf, formatFound } from "../../core/finding.ts";
+import { formatChange } from "../../core/format-change.ts";
+import { nftTableName, vxlanDevice } from "../../core/names.ts";
+import type { Change } from "../../core/network.ts";
+import type { RepairKind } from "../../core/repair-ledger.ts";
+import type { RepairStatus } from "../../core/status.ts";
+import type { Target } from "../../core/target.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
+import { observeNode } from "./observe.ts";
+
+/** More at once are only counted in log and ledger. */
+export const named = 16;
+
+/** Something that was not as planned and now is. */
+export type Applied =
+  | Finding
+  | {
+      readonly kind: "nftables" | "sysctl";
+      /** As `nft` or `sysctl` would say it. */
+      readonly what: string;
+      readonly found: string;
+    };
+
+export interface ApplyResult {
+  readonly applied: readonly Applied[];
+  /** Why something of the plan is not in the kernel. */
+  readonly failures: readonly string[];
+}
+
+export interface ApplyContext {
+  readonly kernel: Kernel;
+  readonly settings: PlanSettings;
+  /** Those of the node's attachments. */
+  readonly hostPorts: () => readonly HostPortHolder[];
+  /** Called before a setting is written for the first time, with its value until now. */
+  readonly rememberSysctl: (name: string, value: string) => void;
+}
+
+/** Where too little is known to plan, or not all of the cluster, what is there stays as it is. */
+export interface CompareOptions {
+  readonly mayRemove: boolean;
+}
+
+/** So many objects of a kind are written before the event loop has its turn: some 15 ms of work. */
+export const writtenAtOnce = 700;
+
+/**
+ * Reads all network objects of the node, and makes them be what the target says. Of what a
+ * node that is new has nothing, all is left to the target (`Target.deferAll`).
+ */
+export function compareAll(
+  { kernel, settings }: ApplyContext,
+  target: Target,
+  { mayRemove }: CompareOptions,
+): ApplyResult {
+  return collect(settings, (step, failures) => {
+    step(() => {
+      const observed = observeNode(kernel);
+      failures.push(...foreignDevice(target.vxlan, observed));
+      const isForeign = isForeignDevice(target.vxlan, observed.link);
+      const later = isForeign ? [] : bareKinds(target, observed);
+      const changes = diffKeyed(without(target, later), observed, { mayRemove });
+      kernel.apply(changes);
+      target.deferAll(later);
+      // Of a whole cluster's objects one by one only those are looked for that anybody reads.
+      return changes.map((change, i) => (i < named ? findingOf(change, observed) : { change }));
+    });
+  });
+}
+
+const large = ["neighbors", "fdb", "routes"] as const;
+
+/** The kinds of which there is nothing, and much to be. */
+const bareKinds = (target: Target, observed: ObservedNode) =>
+  large.filter((kind) => observed[kind].length === 0 && target[kind].size > writtenAtOnce);
+
+const without = (target: KeyedNode, kinds: readonly (typeof large)[number][]): KeyedNode => ({
+  vxlan: target.vxlan,
+  addresses: target.addresses,
+  neighbors: kinds.includes("neighbors") ? new Map() : target.neighbors,
+  fdb: kinds.includes("fdb") ? new Map() : target.fdb,
+  routes: kinds.includes("routes") ? new Map() : target.routes,
+});
+
+/**
+ * Reads the VXLAN device and its addresses, and makes them be what the target says. Undefined, and nothing
+ * done, where everything is to be compared: the device is missing, another one, or somebody else's.
+ */
+export function fitDevice(
+  { kernel, settings }: ApplyContext,
+  { vxlan, addresses }: KeyedNode,
+  options: CompareOptions,
+): ApplyResult | undefined {
+  const link = kernel.link(vxlanDevice);
+  const nothing = { neighbors: [], fdb: [], routes: [] };
+  const observed: ObservedNode =
+    link === undefined
+      ? { ...nothing, addresses: [] }
+      : { ...nothing, link, addresses: kernel.addresses(vxlanDevice) };
+  const none = { neighbors: new Map(), fdb: new Map(), routes: new Map() };
+  const changes = diffKeyed({ vxlan, addresses, ...none }, observed, options);
+  const isOther = changes.some(({ kind }) => kind === "add-vxlan" || kind === "remove-link");
+  if (isOther || isForeignDevice(vxlan, link)) return undefined;
+  return applyChanges(
+    { kernel, settings },
+    changes.map((change) => findingOf(change, observed)),
+  );
+}
+
+/** Makes these changes, which are known to be needed. */
+export const applyChanges = (
+  { kernel, settings }: Pick<ApplyContext, "kernel" | "settings">,
+  findings: readonly Finding[],
+): ApplyResult =>
+  collect(settings, (step) => {
+    step(() => {
+      if (findings.length > 0) kernel.apply(findings.map(({ change }) => change));
+      return findings;
+    });
+  });
+
+/** The kernel's settings and the nftables table. */
+export const applySettings = (context: ApplyContext, plan: NodePlan): ApplyResult =>
+  collect(context.settings, (step) => {
+    step(() => applySysctls(context, plan));
+    step(() => applyTable(context, plan));
+  });
+
+/** What is wrong though the plan is in the kernel. */
+export const findWarnings = ({ kernel }: ApplyContext): readonly string[] => {
+  const rpFilter = globalRpFilterProblem((name) => kernel.readSysctl(name));
+  return rpFilter === undefined ? [] : [rpFilter];
+};
+
+type Step = (work: () => readonly Applied[]) => void;
+
+function collect(
+  settings: PlanSettings,
+  work: (step: Step, failures: string[]) => void,
+): ApplyResult {
+  const applied: Applied[] = [];
+  const failures: string[] = [];
+  work((one) => {
+    try {
+      for (const change of one()) applied.push(change);
+    } catch (error) {
+      failures.push(describeFailure(error, settings));
+    }
+  }, failures);
+  return { applied, failures };
+}
+
+function applySysctls(
+  { kernel, settings, rememberSysctl }: ApplyContext,
+  { local, own }: NodePlan,
+): readonly Applied[] {
+  if (local === undefined) return [];
+  const wanted = desireSysctls({
+    families: new Set(settings.podCidrs.map(familyOf)),
+    underlay: local.underlay.device,
+    hasVxlan: own.vxlan !== undefined,
+    read: (name) => kernel.readSysctl(name),
+  });
+  return wanted.flatMap(({ name, value }) => {
+    const now = kernel.readSysctl(name);
+    if (now === undefined || now === value) return [];
+    // What our own device had goes with the device.
+    if (!name.includes(`/${vxlanDevice}/`)) rememberSysctl(name, now);
+    kernel.writeSysctl(name, value);
+    return [{ kind: "sysctl", what: `sysctl ${name} = ${value}`, found: `${name} = ${now}` }];
+  });
+}
+
+function applyTable(context: ApplyContext, { local }: NodePlan): readonly Applied[] {
+  if (local === undefined) return [];
+  const table = withHostPorts(local.table, context.hostPorts());
+  const steps = [...new Set(context.kernel.applyNft(table))];
+  if (steps.length === 0) return [];
+  const what = `nft table inet ${nftTableName}: ${steps.slice(0, named).join(", ")}`;
+  return [{ kind: "nftables", what, found: "another table than planned" }];
+}
+
+function foreignDevice(vxlan: DesiredVxlan | undefined, { link }: ObservedNode): readonly string[] {
+  if (vxlan === undefined || !isForeignDevice(vxlan, link)) return [];
+  const type = link?.type ?? "physical";
+  return [
+    `Cannot make ${vxlanDevice}: a ${type} device of this name is there that fairlead did not make; expected it removed or renamed`,
+  ];
+}
+
+function describeFailure(error: unknown, { port }: PlanSettings): string {
+  const said = describeError(error);
+  if (hasErrno(error, "EADDRINUSE")) {
+    return `${said}: another program or device uses UDP port ${port} of network.vxlan.port`;
+  }
+  if (hasErrno(error, "EOPNOTSUPP") && said.includes("type vxlan")) {
+    return `${said}: this kernel has no VXLAN; load the module vxlan, or use network.backend direct`;
+  }
+  return said;
+}
+
+/** As `ip`, `bridge`, `nft` or `sysctl` would say it: what was found, and what was done. */
+export const describeApplied = (applied: Applied): Pick<RepairStatus, "found" | "done"> =>
+  "what" in applied
+    ? { found: applied.found, done: applied.what }
+    : { found: formatFound(applied), done: formatChange(applied.change) };
+
+export const appliedKind = (applied: Applied): RepairKind =>
+  "what" in applied ? applied.kind : changeKind(applied.change);
+
+export function changeKind({ kind }: Change): RepairKind {
+  switch (kind) {
+    case "add-veth":
+    case "add-vxlan":
+    case "replace-shaping":
+    case "set-link":
+    case "remove-link":
+      return "link";
+    case "add-address":
+    case "remove-address":
+      return "address";
+    case "replace-neighbor":
+    case "remove-neighbor":
+      return "neighbor";
+    case "replace-fdb":
+    case "remove-fdb":
+      return "fdb";
+    case "add-route":
+    case "replace-route":
+    case "remove-route":
+      return "route";
+    default:
+      return assertNever(kind);
+  }
+}

@@ -1,0 +1,85 @@
+// When to do the next pass: at once for something new, coalesced in a burst, later and later while
+// passes fail, and every now and then in any case.
+import type { Clock } from "../../core/clock.ts";
+
+export interface LoopTiming {
+  /** From the end of one pass to the start of the next, so that a storm of events costs a bounded share. */
+  readonly pauseMs: number;
+  /** Without any event: what was missed, or is not notified, is found then. */
+  readonly resyncMs: number;
+  /** After the first failure; doubles up to `backoffMaxMs`. */
+  readonly backoffMs: number;
+  readonly backoffMaxMs: number;
+}
+
+/** `news`: something to do that the last pass did not know of. `event`: something was changed. */
+export type LoopReason = "news" | "event" | "resync";
+
+/** `unfinished`: the event loop is to have its turn, and the pass goes on after that. */
+export type LoopOutcome = "done" | "failed" | "unfinished";
+
+/** Runs `pass` again and again, never twice at once. */
+export class ReconcileLoop implements Disposable {
+  readonly #pass: (reason: LoopReason) => LoopOutcome;
+  readonly #clock: Clock;
+  readonly #timing: LoopTiming;
+  #timer: NodeJS.Timeout | undefined;
+  #dueAtMs = Infinity;
+  #reason: LoopReason = "resync";
+  #endedAtMs = -Infinity;
+  #durationMs = 0;
+  /** Of the pass before the last one. */
+  #durationBeforeMs = 0;
+  /** Of a pass that is not finished. */
+  #workedMs = 0;
+  #failures = 0;
+  #isDisposed = false;
+
+  constructor(pass: (reason: LoopReason) => LoopOutcome, clock: Clock, timing: LoopTiming) {
+    this.#pass = pass;
+    this.#clock = clock;
+    this.#timing = timing;
+  }
+
+  /** Wants a pass. News ends a back-off, an event waits for it: failing passes cause events too. */
+  request(reason: LoopReason): void {
+    const { pauseMs, backoffMs, backoffMaxMs } = this.#timing;
+    // Passes over thousands of nodes may take longer than the pause: then they get a fifth of the time. One
+    // alone does not count, as the first is: what comes after it is mostly small.
+    const pause = Math.max(pauseMs, 4 * Math.min(this.#durationMs, this.#durationBeforeMs));
+    const backoff =
+      this.#failures === 0 || reason === "news"
+        ? 0
+        : Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(this.#failures - 1, 16));
+    this.#schedule(this.#endedAtMs + Math.max(pause, backoff), reason);
+  }
+
+  #schedule(atMs: number, reason: LoopReason): void {
+    if (this.#isDisposed || atMs >= this.#dueAtMs) return;
+    clearTimeout(this.#timer);
+    this.#dueAtMs = atMs;
+    this.#reason = reason;
+    const waitMs = Math.max(0, atMs - this.#clock.monotonicMs());
+    this.#timer = setTimeout(() => this.#run(), waitMs);
+  }
+
+  #run(): void {
+    const startedAtMs = this.#clock.monotonicMs();
+    this.#dueAtMs = Infinity;
+    const outcome = this.#pass(this.#reason);
+    this.#endedAtMs = this.#clock.monotonicMs();
+    this.#workedMs += this.#endedAtMs - startedAtMs;
+    if (outcome === "unfinished") return this.#schedule(this.#endedAtMs, "news");
+    this.#durationBeforeMs = this.#durationMs;
+    this.#durationMs = this.#workedMs;
+    this.#workedMs = 0;
+    this.#failures = outcome === "done" ? 0 : this.#failures + 1;
+    if (outcome === "done") this.#schedule(this.#endedAtMs + this.#timing.resyncMs, "resync");
+    else this.request("event");
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    clearTimeout(this.#timer);
+  }
+}

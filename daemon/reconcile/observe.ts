@@ -1,0 +1,41 @@
+// What is in the kernel of the things that the daemon looks after.
+import { familyOf, type Ip } from "../../core/address.ts";
+import { isNodeRoute, type ObservedNode } from "../../core/desired/node-state.ts";
+import { isUnderlayCandidate, type LinkAddresses } from "../../core/desired/underlay.ts";
+import { routeProtocol, vxlanDevice } from "../../core/names.ts";
+import type { NetworkNamespace } from "../../kernel/kernel.ts";
+
+export function observeNode(kernel: NetworkNamespace): ObservedNode {
+  const link = kernel.link(vxlanDevice);
+  const routes = kernel.routes({ protocol: routeProtocol }).filter(isNodeRoute);
+  if (link === undefined) return { addresses: [], neighbors: [], fdb: [], routes };
+  return {
+    link,
+    addresses: kernel.addresses(vxlanDevice),
+    neighbors: kernel.neighbors(vxlanDevice),
+    fdb: kernel.fdb(vxlanDevice),
+    routes,
+  };
+}
+
+/** The links that may carry the underlay, with their addresses; pods' host interfaces are not asked. */
+export const observeUnderlay = (kernel: NetworkNamespace): readonly LinkAddresses[] =>
+  kernel
+    .links()
+    .filter(isUnderlayCandidate)
+    .map((link) => ({ link, addresses: kernel.addresses(link.name) }));
+
+/**
+ * About as many as the kernel has ways to: each has a tunnel's end or a gateway, however many blocks lead
+ * there. Of gateways those of the family that has more.
+ */
+export function countPeers(kernel: NetworkNamespace): number {
+  const gateways = { 4: new Set<Ip>(), 6: new Set<Ip>() };
+  for (const route of kernel.routes({ protocol: routeProtocol })) {
+    const { gateway, device } = route;
+    if (gateway === undefined || device === vxlanDevice || !isNodeRoute(route)) continue;
+    gateways[familyOf(gateway)].add(gateway);
+  }
+  const tunnels = kernel.link(vxlanDevice) === undefined ? [] : kernel.fdb(vxlanDevice);
+  return new Set(tunnels.map(({ mac }) => mac)).size + Math.max(gateways[4].size, gateways[6].size);
+}
