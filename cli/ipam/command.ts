@@ -3,6 +3,7 @@ import type { CliContext } from "../context.ts";
 import type { AdoptOptions } from "./adopt.ts";
 import type { AssignOptions } from "./assign.ts";
 import type { GcOptions } from "./gc.ts";
+import type { ReleaseOptions } from "./release.ts";
 import type { ShowOptions } from "./show.ts";
 
 /** `fairlead ipam …`: its words. The code of each is loaded when it runs. */
@@ -12,6 +13,7 @@ export function addIpamCommands(program: Command, context: CliContext): void {
   addAdopt(ipam, context);
   addAssign(ipam, context);
   addGc(ipam, context);
+  addRelease(ipam, context);
 }
 
 function addShow(ipam: Command, context: CliContext): void {
@@ -76,6 +78,20 @@ function addGc(ipam: Command, context: CliContext): void {
     .action(async (options: GcOptions) => {
       const { gc } = await import("./gc.ts");
       await gc(options, context);
+    });
+}
+
+function addRelease(ipam: Command, context: CliContext): void {
+  ipam
+    .command("release")
+    .description("take a node that is gone for good out of etcd: its name, Node object and blocks")
+    .argument("<node>")
+    .option("--force", "also one whose lease is alive: only if the machine is off, for good")
+    .option("--config <file>", "the daemon's configuration")
+    .option("--json", "as JSON")
+    .action(async (node: string, options: ReleaseOptions) => {
+      const { release } = await import("./release.ts");
+      await release(node, options, context);
     });
 }
 

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { type Ip, parseIp } from "../../core/address.ts";
 import { paths } from "../../core/paths.ts";
 import { isDnsLabel } from "../../core/schema.ts";
-import { type Config, type EtcdConfig, loadConfig } from "../../daemon/config/config.ts";
+import type { EtcdConfig } from "../../daemon/config/config.ts";
 import { EtcdClient } from "../../daemon/etcd/client.ts";
 import { readEtcdOnce } from "../../daemon/etcd/read-once.ts";
 import { formatServiceFile, serviceFileName } from "../../daemon/etcd/service-file.ts";
 import { replaceFile } from "../../daemon/files/replace-file.ts";
 import { type CliContext, UsageError } from "../context.ts";
+import { requireEtcd } from "../etcd-config.ts";
 import { requireRoot } from "../root.ts";
 import { formatTable } from "../table.ts";
 import type { PublishOptions, ServiceOptions } from "./command.ts";
@@ -97,13 +98,8 @@ function parseAddress(text: string): Ip {
   return address;
 }
 
-function etcdOf({ config }: ServiceOptions): EtcdConfig {
-  const { source }: Config["cluster"] = loadConfig(config).cluster;
-  if (source.kind === "etcd") return source;
-  throw new Error(
-    `Cannot tell the cluster of services: cluster.source is ${source.kind}, expected etcd`,
-  );
-}
+const etcdOf = ({ config }: ServiceOptions): EtcdConfig =>
+  requireEtcd(config, "Cannot tell the cluster of services");
 
 function print(
   context: CliContext,

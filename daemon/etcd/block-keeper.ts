@@ -33,6 +33,8 @@ const lookAgainMs = 5000;
 const lookSoonMs = 1000;
 /** Whoever would release this node must have been without a sign of it for several of these. */
 const signEveryMs = 60_000;
+/** Without a sign in this time, a node that can reach the store is not there. */
+export const silenceMs = 3 * signEveryMs;
 
 export class BlockKeeper {
   readonly #options: BlockKeeperOptions;
@@ -147,7 +149,8 @@ function describeProblem(problem: ClaimProblem, options: BlockKeeperOptions): st
     case "nameTaken":
       return (
         `Cannot join as Node ${nodeName}: another machine has the name (${problem.instance}, this one is ` +
-        `${instance}); give this node another nodeName, or, if the other is gone for good, release its name`
+        `${instance}); give this node another nodeName, or, if the other is gone for good, release the name: ` +
+        `fairlead ipam release ${nodeName}`
       );
     case "mismatch":
       return problem.message;

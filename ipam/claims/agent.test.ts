@@ -216,7 +216,8 @@ describe("releaseNode()", () => {
     await reconcile(store, a);
     await reconcile(store, a, { use: () => full });
     expect(await release(store, 99)).toEqual({ kind: "tooEarly", waitMs: 1 });
-    expect(await release(store, 100)).toEqual({ kind: "released" });
+    const had = ["10.1.0.0/24", "10.1.1.0/24"];
+    expect(await release(store, 100)).toEqual({ kind: "released", blocks: had });
     expect(map.list("").map(({ key }) => key)).toEqual(["division"]);
     expect(await run(store, observeNode("a", 0))).toBeUndefined();
   });
@@ -252,7 +253,9 @@ test("sweepOrphans() frees the claims of names that nobody has, and no others", 
   await reconcile(store, agent("b"));
   const record = map.get("nodes/a")!;
   map.remove(record.key, record.revision);
-  expect(await run(store, sweepOrphans(random))).toEqual(["a"]);
+  expect(await run(store, sweepOrphans(random))).toEqual([
+    { node: "a", blocks: ["10.1.0.0/24"], why: "nameless" },
+  ]);
   expect(map.list("").map(({ key }) => key)).toEqual(["blocks/10.1.1.0-24", "division", "nodes/b"]);
 });
 

@@ -1,8 +1,10 @@
 // Taking blocks from a node that is gone. Nobody can see from afar that a machine is dead: so it needs
 // the operator's word (the caller's: the Node was taken out of the cluster) and a name that showed no sign
 // of life for as long as a live node would.
+import type { Cidr } from "../../core/address.ts";
 import type { Random } from "../../core/clock.ts";
 import {
+  blockOfKey,
   blocksPrefix,
   formatRecord,
   nodeKey,
@@ -24,7 +26,8 @@ export interface SeenNode {
 }
 
 export type ReleaseResult =
-  | { readonly kind: "released" }
+  /** With the blocks that this process took from it, in the order of their keys. */
+  | { readonly kind: "released"; readonly blocks: readonly Cidr[] }
   /** It showed a sign of life, or came back: nothing more is taken from it. */
   | { readonly kind: "alive" }
   | { readonly kind: "tooEarly"; readonly waitMs: number }
@@ -78,6 +81,7 @@ export function* finishRelease(
   mark: ClaimEntry,
   random: Random,
 ): Steps<ReleaseResult> {
+  const blocks: Cidr[] = [];
   let current = mark;
   let cause: unknown = new Error(`claims of ${node} came up again and again`);
   for (let round = 0; round < mostRounds; round++) {
@@ -91,14 +95,14 @@ export function* finishRelease(
     if (claims.length === 0) {
       const { key, revision } = current;
       const removed = yield* write({ kind: "remove", key, revision });
-      if (removed.kind === "written") return { kind: "released" };
+      if (removed.kind === "written") return { kind: "released", blocks };
       if (removed.kind === "uncertain") ({ cause } = removed);
     } else {
       const value = markOf(readNode(current));
       const touched = yield* write({ kind: "replace", entry: { ...current, value } });
       if (touched.kind === "written") {
         current = { ...current, value, revision: touched.revision };
-        for (const { key, revision } of claims) yield* write({ kind: "remove", key, revision });
+        blocks.push(...(yield* removeClaims(claims)));
         continue;
       }
       if (touched.kind === "uncertain") ({ cause } = touched);
@@ -107,41 +111,65 @@ export function* finishRelease(
     const again = yield* read({ kind: "get", key: nodeKey(node) });
     if (again.kind === "uncertain") continue;
     const [entry] = again.entries;
-    if (entry === undefined) return { kind: "released" };
+    if (entry === undefined) return { kind: "released", blocks };
     if (readNode(entry).state === "alive") return { kind: "alive" };
     current = entry;
   }
   return { kind: "unavailable", cause };
 }
 
+function* removeClaims(claims: readonly ClaimEntry[]): Steps<readonly Cidr[]> {
+  const removed: Cidr[] = [];
+  for (const { key, revision } of claims) {
+    const block = blockOfKey(key);
+    const { kind } = yield* write({ kind: "remove", key, revision });
+    if (kind === "written" && block !== undefined) removed.push(block);
+  }
+  return removed;
+}
+
+/**
+ * Frees the blocks of a name that no node goes by. That its mark can be created proves that nobody has
+ * the name, which a read could not; it is alive where it cannot.
+ */
+export function* releaseNameless(node: string, random: Random): Steps<ReleaseResult> {
+  const record = { version: 1, state: "released", instance: "", session: "", beat: 0 } as const;
+  const entry = { key: nodeKey(node), value: formatRecord(record), revision: "" };
+  const created = yield* write({ kind: "create", key: entry.key, value: entry.value });
+  if (created.kind === "uncertain") return { kind: "unavailable", cause: created.cause };
+  if (created.kind === "conflict") return { kind: "alive" };
+  return yield* finishRelease(node, { ...entry, revision: created.revision }, random);
+}
+
+export interface FreedNode {
+  readonly node: string;
+  readonly blocks: readonly Cidr[];
+  /** nameless: no node went by the name. unfinished: a release of it had been interrupted. */
+  readonly why: "nameless" | "unfinished";
+}
+
 /**
  * Frees what nobody will ask for: claims of names that no node goes by (a write that took effect after
- * its node was released), and what an interrupted release left. Gives the names it freed.
+ * its node was released), and what an interrupted release left.
  */
-export function* sweepOrphans(random: Random): Steps<readonly string[]> {
+export function* sweepOrphans(random: Random): Steps<readonly FreedNode[]> {
   const nodes = yield* read({ kind: "list", prefix: nodesPrefix });
   const blocks = yield* read({ kind: "list", prefix: blocksPrefix });
   if (nodes.kind === "uncertain" || blocks.kind === "uncertain") return [];
-  const marks = new Map<string, ClaimEntry>();
+  const freed: FreedNode[] = [];
   const known = new Set<string>();
   for (const entry of nodes.entries) {
     const node = entry.key.slice(nodesPrefix.length);
     known.add(node);
-    if (readNode(entry).state === "released") marks.set(node, entry);
+    if (readNode(entry).state !== "released") continue;
+    const result = yield* finishRelease(node, entry, random);
+    if (result.kind === "released") freed.push({ node, blocks: result.blocks, why: "unfinished" });
   }
   const owners = new Set(blocks.entries.flatMap((entry) => readBlock(entry)?.node ?? []));
   for (const node of owners) {
     if (known.has(node)) continue;
-    // That the mark can be created proves that nobody has the name, which a read could not.
-    const record = { version: 1, state: "released", instance: "", session: "", beat: 0 } as const;
-    const entry = { key: nodeKey(node), value: formatRecord(record), revision: "" };
-    const created = yield* write({ kind: "create", key: entry.key, value: entry.value });
-    if (created.kind === "written") marks.set(node, { ...entry, revision: created.revision });
-  }
-  const freed: string[] = [];
-  for (const [node, mark] of marks) {
-    const result = yield* finishRelease(node, mark, random);
-    if (result.kind === "released") freed.push(node);
+    const result = yield* releaseNameless(node, random);
+    if (result.kind === "released") freed.push({ node, blocks: result.blocks, why: "nameless" });
   }
   return freed;
 }

@@ -1,22 +1,19 @@
 // Nodes that find their places in a real etcd, without kernels: blocks, Node objects, names, services.
-import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { Cidr } from "../../core/address.ts";
-import { silentLog } from "../../core/log.ts";
-import { parseConfig } from "../../daemon/config/config.ts";
-import { EtcdClient } from "../../daemon/etcd/client.ts";
-import { openEtcdSource } from "../../daemon/etcd/etcd-source.ts";
-import { keysUnder } from "../../daemon/etcd/keys.ts";
-import { checkMarker } from "../../daemon/etcd/marker.ts";
-import { EtcdMember } from "../../daemon/etcd/member.ts";
-import { readEtcdOnce } from "../../daemon/etcd/read-once.ts";
-import { type PublishedService, serviceObjects } from "../../daemon/etcd/service-file.ts";
-import type { Source } from "../../daemon/source/source.ts";
+import type { PublishedService } from "../../daemon/etcd/service-file.ts";
 import type { Use } from "../../ipam/claims/agent.ts";
-import { type DemandPolicy, standardDemand } from "../../ipam/claims/demand.ts";
-import { systemClock } from "../../kernel/clock.ts";
-import { systemRandom } from "../../kernel/random.ts";
+import { standardDemand } from "../../ipam/claims/demand.ts";
 import { ip } from "../support/builders.ts";
 import { type EtcdServer, startEtcd } from "../support/etcd.ts";
+import {
+  blocksOf,
+  etcdCluster,
+  type EtcdCluster,
+  sees,
+  soon,
+  waiting,
+} from "../support/etcd-nodes.ts";
 import { serviceExample } from "../support/source-objects.ts";
 
 let server: EtcdServer;
@@ -24,98 +21,7 @@ beforeAll(async () => {
   server = await startEtcd();
 });
 afterAll(() => server[Symbol.asyncDispose]());
-
-const waiting = { timeout: 30_000, interval: 20 };
-const soon = (): AbortSignal => AbortSignal.timeout(20_000);
-let clusters = 0;
-
-interface NodeOptions {
-  readonly instance?: string;
-  readonly config?: string;
-  readonly address?: string;
-  readonly previous?: readonly Cidr[];
-  readonly use?: (block: Cidr) => Use;
-  readonly policy?: DemandPolicy;
-  readonly services?: readonly PublishedService[];
-  readonly attachments?: ReadonlyMap<string, object>;
-}
-
-interface TestNode extends Disposable {
-  readonly member: EtcdMember;
-  readonly source: Source;
-}
-
-/** A prefix, and nodes that come to it. */
-function newCluster() {
-  const prefix = `/cluster-${clusters++}`;
-  const operator = new EtcdClient({ endpoints: [server.endpoint] });
-  onTestFinished(() => operator[Symbol.dispose]());
-  const start = (name: string, options: NodeOptions = {}): TestNode => {
-    const stack = new DisposableStack();
-    const client = stack.use(new EtcdClient({ endpoints: [server.endpoint] }));
-    const { network } = parseConfig(options.config ?? "", "test", { nodeName: name });
-    const traits = { network: network.name, podCIDRs: network.podCidrs, ...network.vxlan };
-    const member = stack.use(
-      new EtcdMember({
-        client,
-        prefix,
-        leaseSeconds: { node: 3, names: 2 },
-        nodeName: name,
-        instance: options.instance ?? `machine of ${name}`,
-        network,
-        previous: options.previous ?? [],
-        useOf: async (block) => options.use?.(block) ?? { used: 0, quarantined: 0, free: 253 },
-        ...(options.policy && { policy: options.policy }),
-        addresses: () => [ip(options.address ?? "192.0.2.1")],
-        attachments: () => options.attachments ?? new Map(),
-        services: () => ({
-          services: options.services ?? [],
-          objects: new Map(
-            (options.services ?? []).flatMap((service) => [...serviceObjects(service, name)]),
-          ),
-          problems: [],
-        }),
-        checkMarker: async (signal) => {
-          const keys = keysUnder(prefix);
-          await checkMarker({ client, keys, traits, id: "one", isKnown: false }, signal);
-        },
-        clock: systemClock,
-        random: systemRandom,
-        log: silentLog,
-      }),
-    );
-    const source = stack.use(
-      openEtcdSource({
-        client,
-        prefix,
-        clock: systemClock,
-        random: systemRandom,
-        log: silentLog,
-        member,
-      }),
-    );
-    onTestFinished(() => stack.dispose());
-    return { member, source, [Symbol.dispose]: () => stack.dispose() };
-  };
-  const claims = async (): Promise<readonly string[]> => {
-    const found: string[] = [];
-    const below = `${prefix}/claims/blocks/`;
-    for await (const { entries } of operator.pages(below, soon())) {
-      found.push(...entries.map(({ key }) => key.slice(below.length).replace("-", "/")));
-    }
-    return found;
-  };
-  const read = async () => (await readEtcdOnce(operator, prefix, soon())).snapshot;
-  return { prefix, operator, start, read, claims };
-}
-
-const blocksOf = ({ source }: TestNode, name: string): readonly Cidr[] =>
-  source.state().snapshot.nodes.get(name)?.podCidrs ?? [];
-const sees = (node: TestNode, ...names: readonly string[]): Promise<void> =>
-  vi.waitFor(() => {
-    expect([...node.source.state().snapshot.nodes.keys()].sort()).toEqual(names);
-    expect(node.source.state().snapshot.isInSync).toBe(true);
-  }, waiting);
+const newCluster = (): EtcdCluster => etcdCluster(server.endpoint);
 
 test("nodes that start together have a block each, and see one another", async () => {
   const { start } = newCluster();
