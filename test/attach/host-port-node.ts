@@ -115,7 +115,7 @@ export async function listen(
   await once(child.stdout, "data");
 }
 
-/** What answers there, or "" when nothing does within a second. */
+/** What answers there, or "" when nothing does within three seconds: a busy machine takes one to start bash. */
 export function ask(
   from: TestNamespace,
   protocol: "tcp" | "udp",
@@ -124,7 +124,7 @@ export function ask(
 ): string {
   const exchange = `exec 3<>/dev/${protocol}/${address}/${port}; echo >&3; head -n1 <&3`;
   try {
-    return from.run("timeout", "1", "bash", "-c", `{ ${exchange}; } 2>/dev/null`).trim();
+    return from.run("timeout", "3", "bash", "-c", `{ ${exchange}; } 2>/dev/null`).trim();
   } catch {
     return "";
   }
