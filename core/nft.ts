@@ -64,8 +64,14 @@ export type NftStatement =
       readonly name: string;
       readonly isInverted: boolean;
     }
-  /** `udp dport 4789`. */
-  | { readonly kind: "match-port"; readonly protocol: "tcp" | "udp"; readonly port: number }
+  /** `udp dport 4789`, `tcp sport 53`. */
+  | {
+      readonly kind: "match-port";
+      readonly protocol: "tcp" | "udp";
+      /** Absent: the destination's. */
+      readonly field?: "sport" | "dport";
+      readonly port: number;
+    }
   | { readonly kind: "masquerade"; readonly fullyRandom: boolean }
   /** The map's value for the packet's key, an address and a port, is where the packet goes instead. */
   | {
@@ -100,6 +106,11 @@ export interface NftMapType {
   readonly key: readonly NftDataType[];
   /** Empty: a set of keys. */
   readonly value: readonly NftDataType[];
+  /**
+   * Milliseconds after which the kernel takes an element out again that is not put anew. Such elements are
+   * nobody's desire: they are put singly, and left out of what is compared and observed.
+   */
+  readonly timeoutMs?: number;
 }
 
 /** A hash map from exact keys, of which an element is added or removed without reading the others. */
@@ -175,7 +186,12 @@ export const formatMapElement = ({ key, value }: NftMapElement): string =>
 /** The table as `observeNft` would give it once it is applied. */
 export const asObserved = (table: NftTable): ObservedNftTable => ({
   sets: new Map(table.sets.map((set) => [set.name, normalElements(set.elements)])),
-  maps: new Map(table.maps.map(({ name, elements }) => [name, normalMapElements(elements)])),
+  maps: new Map(
+    table.maps.map(({ name, elements, timeoutMs }) => [
+      name,
+      timeoutMs === undefined ? normalMapElements(elements) : [],
+    ]),
+  ),
   chains: new Map(table.chains.map((chain) => [chain.name, chain.rules.map(nftRuleDigest)])),
   hooks: new Map(
     table.chains.flatMap(({ name, hook }) => (hook === undefined ? [] : [[name, hook] as const])),
@@ -206,13 +222,20 @@ function formatSet(set: NftSet): string {
   ]);
 }
 
-function formatMap({ name, key, value, elements }: NftMap): string {
+function formatMap({ name, key, value, elements, timeoutMs }: NftMap): string {
   const type = [key, value].flatMap((types) => (types.length === 0 ? [] : [types.join(" . ")]));
-  const lines = normalMapElements(elements);
+  const lines = timeoutMs === undefined ? normalMapElements(elements) : [];
   return block(`${value.length === 0 ? "set" : "map"} ${name}`, [
     `type ${type.join(" : ")}`,
+    ...(timeoutMs === undefined ? [] : [`timeout ${formatTimeout(timeoutMs)}`]),
     ...(lines.length === 0 ? [] : [`elements = { ${lines.join(", ")} }`]),
   ]);
+}
+
+/** As nft does below a minute: `3s`, `2s500ms`. */
+function formatTimeout(ms: number): string {
+  const [seconds, rest] = [Math.floor(ms / 1000), ms % 1000];
+  return `${seconds > 0 ? `${seconds}s` : ""}${rest > 0 ? `${rest}ms` : ""}`;
 }
 
 const formatChain = ({ name, hook, rules }: NftChain): string =>
@@ -246,7 +269,7 @@ function formatStatement(statement: NftStatement): string {
     case "match-interface":
       return `${statement.field} ${not(statement.isInverted)}"${statement.name}"`;
     case "match-port":
-      return `${statement.protocol} dport ${statement.port}`;
+      return `${statement.protocol} ${statement.field ?? "dport"} ${statement.port}`;
     case "masquerade":
       return statement.fullyRandom ? "masquerade fully-random" : "masquerade";
     case "dnat-to-map": {

@@ -283,6 +283,7 @@ export const planSettings = ({ nodeName, network, dns }: Config): PlanSettings =
   interface: network.interface,
   masquerade: network.masquerade,
   dnsAddresses: dns.isEnabled ? dns.addresses : [],
+  isDnsAhead: dns.isAhead,
 });
 
 interface CniServing extends Programs {
@@ -363,19 +364,22 @@ async function servedOn(
   const { server, stack } = dns;
   const queries = { path: paths.dnsSocket, server, book, own: config.dns.addresses, log };
   stack.use(await keepServing({ path: queries.path, serve: () => serveDnsQueries(queries), log }));
-  stack.use(handOnSockets(context, server));
+  stack.use(handOnSockets(context, dns));
   return dns;
 }
 
 /** To a supervisor that keeps them, and to a daemon that takes the place of this one. */
-function handOnSockets({ paths, sockets, log }: StartContext, server: DnsServer): Disposable {
+function handOnSockets(
+  { paths, sockets, log }: StartContext,
+  { server, noteSuccessor }: RunningDns,
+): Disposable {
   keepSockets(server, log);
   return serveHandOver({
     path: paths.handOverSocket,
     sockets: () => server.sockets(),
     onTaken: () => {
       log.info({}, "another daemon answers names: this one goes");
-      server.noteSuccessor();
+      noteSuccessor();
       sockets.leave();
     },
     log,

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { KernelError } from "../core/error.ts";
 import {
   type NftMap,
+  type NftMapElement,
   type NftTable,
   type ObservedNftTable,
   asObserved,
@@ -11,6 +12,8 @@ import {
 
 export class FakeNftTables {
   readonly #tables = new Map<string, ObservedNftTable>();
+  /** Elements with a timeout, by table, map and element: until when (performance.now) they are there. */
+  readonly #lasting = new Map<string, number>();
 
   observe(name: string): ObservedNftTable | undefined {
     return this.#tables.get(name);
@@ -33,6 +36,12 @@ export class FakeNftTables {
     const base = isWhole ? found : merged(found, part);
     const maps = new Map(base.maps);
     for (const map of part.maps) {
+      const { timeoutMs } = map;
+      if (timeoutMs !== undefined) {
+        const untilMs = performance.now() + timeoutMs;
+        for (const key of lastingKeys(part.name, map)) this.#lasting.set(key, untilMs);
+        continue;
+      }
       const elements = new Map(maps.get(map.name)?.map((line) => [keyOf(line), line]));
       for (const line of map.elements.map(formatMapElement)) {
         const there = elements.get(keyOf(line));
@@ -53,7 +62,11 @@ export class FakeNftTables {
     const found = this.#tables.get(name);
     return maps.flatMap((map) => {
       const there = new Set(found === undefined ? [] : linesOf(found, map.name));
-      const elements = map.elements.filter((element) => !there.has(formatMapElement(element)));
+      const isThere = (element: NftMapElement): boolean =>
+        map.timeoutMs === undefined
+          ? there.has(formatMapElement(element))
+          : (this.#lasting.get(lastingKey(name, map, element)) ?? 0) > performance.now();
+      const elements = map.elements.filter((element) => !isThere(element));
       return elements.length === 0 ? [] : [{ ...map, elements }];
     });
   }
@@ -63,6 +76,7 @@ export class FakeNftTables {
     if (found === undefined) return;
     const left = new Map(found.maps);
     for (const map of maps) {
+      for (const key of lastingKeys(name, map)) this.#lasting.delete(key);
       const removed = new Set(map.elements.map(formatMapElement));
       const lines = left.get(map.name)?.filter((line) => !removed.has(line));
       if (lines !== undefined) left.set(map.name, lines);
@@ -70,6 +84,12 @@ export class FakeNftTables {
     this.#tables.set(name, { ...found, maps: left });
   }
 }
+
+const lastingKey = (table: string, map: NftMap, element: NftMapElement): string =>
+  [table, map.name, formatMapElement(element)].join(" ");
+
+const lastingKeys = (table: string, map: NftMap): readonly string[] =>
+  map.elements.map((element) => lastingKey(table, map, element));
 
 const linesOf = (table: ObservedNftTable, map: string): readonly string[] =>
   table.maps.get(map) ?? [];

@@ -93,7 +93,8 @@ export interface Kernel extends NetworkNamespace, Disposable {
   /**
    * Puts the elements of the part's maps into the table, without reading it, in one transaction. One
    * that is there already is no failure; EEXIST when a key leads elsewhere, and then nothing is changed.
-   * Where the table or a map is missing, all of the part is made.
+   * Where the table or a map is missing, all of the part is made. An element with a timeout that is there
+   * has all of it again, without a moment in which it is not there.
    */
   putNftElements(part: NftTable): void;
   /** Which of the maps' elements are not there exactly so; maps that miss none are left out. */

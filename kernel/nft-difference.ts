@@ -120,7 +120,11 @@ export function writePart(batch: MessageBatch, part: NftTable): readonly string[
   return steps.names;
 }
 
-/** Writes the maps' elements, to add or to remove them; gives what each message is. */
+/**
+ * Writes the maps' elements, to add or to remove them; gives what each message is. One with a timeout that is
+ * there begins it anew: before Linux 6.12 only another element does that, which takes its place within the
+ * transaction, so that no packet misses it. It is added first because only what is there can be removed.
+ */
 export function writeMapElements(
   batch: MessageBatch,
   action: "add" | "remove",
@@ -129,12 +133,18 @@ export function writeMapElements(
 ): readonly string[] {
   const steps = new Steps(batch);
   for (const map of maps) {
-    steps.add(`${action} elements of map ${map.name}`, () =>
-      writeElements(batch, action, { table, set: map.name }, map.elements.map(rawElement(map))),
-    );
+    const raw = map.elements.map(rawElement(map));
+    const isRenewed = action === "add" && map.timeoutMs !== undefined;
+    for (const each of isRenewed ? renewal : [action]) {
+      steps.add(`${each} elements of map ${map.name}`, () =>
+        writeElements(batch, each, { table, set: map.name }, raw),
+      );
+    }
   }
   return steps.names;
 }
+
+const renewal = ["add", "remove", "add"] as const;
 
 export const rawElement =
   ({ key, value }: NftMapType) =>
@@ -149,10 +159,11 @@ const hasForeignSet = ({ sets, maps }: NftTable, state: TableState): boolean =>
     const found = state.sets.get(name);
     return found !== undefined && (found.kind !== "networks" || found.family !== family);
   }) ||
-  maps.some(({ name, key, value }) => {
+  maps.some(({ name, key, value, timeoutMs }) => {
     const found = state.sets.get(name);
     if (found === undefined) return false;
-    return found.kind !== "map" || !isSameList(found.key, key) || !isSameList(found.value, value);
+    if (found.kind !== "map" || found.timeoutMs !== timeoutMs) return true;
+    return !isSameList(found.key, key) || !isSameList(found.value, value);
   });
 
 function writeSet(
@@ -188,11 +199,13 @@ function writeMap(
   { map, id }: { readonly map: NftMap; readonly id: number },
   found: SetState | undefined,
 ): void {
-  const { name, key, value, elements } = map;
-  const type = { kind: "map", key, value } as const;
+  const { name, elements } = map;
+  const type = typeOf(map);
   if (found === undefined) {
     steps.add(`add map ${name}`, (batch) => writeNewSet(batch, table, { name, type, id }));
   }
+  // What has a timeout is another's to put, and the kernel's to remove.
+  if (map.timeoutMs !== undefined && found !== undefined) return;
   const where = { table, set: name };
   const wanted = new Set(elements.map(formatMapElement));
   const present = found?.kind === "map" ? found.elements : [];
@@ -212,6 +225,13 @@ function writeMap(
     writeElements(batch, "add", where, added.map(rawElement(map))),
   );
 }
+
+const typeOf = ({ key, value, timeoutMs }: NftMapType): SetType => ({
+  kind: "map",
+  key,
+  value,
+  ...(timeoutMs !== undefined && { timeoutMs }),
+});
 
 function without(intervals: readonly Interval[], others: readonly Interval[]): Interval[] {
   const keyOf = ({ first, last }: Interval): string => `${first}-${last}`;

@@ -43,6 +43,7 @@ const addressAt = {
   6: { saddr: 8, daddr: 24, length: 16 },
 } as const;
 // Of TCP, UDP and SCTP alike.
+const sourcePort = { offset: 0, length: 2 } as const;
 const destinationPort = { offset: 2, length: 2 } as const;
 const slotOctets = 4;
 
@@ -80,7 +81,8 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
     case "match-port": {
       writeMeta(batch, metaKey.l4proto);
       writeCompare(batch, Uint8Array.of(protocolNumber[statement.protocol]));
-      writePayload(batch, { base: payloadBase.transport, ...destinationPort });
+      const at = statement.field === "sport" ? sourcePort : destinationPort;
+      writePayload(batch, { base: payloadBase.transport, ...at });
       return writeCompare(batch, Uint8Array.of(statement.port >> 8, statement.port & 0xff));
     }
     case "masquerade":

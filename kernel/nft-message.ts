@@ -59,6 +59,7 @@ const set = {
   dataType: 6,
   dataLength: 7,
   id: 10,
+  timeout: 11,
 } as const;
 const elements = { table: 1, set: 2, list: 3 } as const;
 const element = { key: 1, data: 2, flags: 3 } as const;
@@ -67,6 +68,7 @@ const dataValue = 1;
 
 const setFlagInterval = 4;
 const setFlagMap = 8;
+const setFlagTimeout = 16;
 const elementFlagEnd = 1;
 const policyAccept = 1;
 const hooks: readonly NftHook[] = ["prerouting", "input", "forward", "output", "postrouting"];
@@ -171,7 +173,17 @@ export const writeNewSet = (
       batch.attributeU32be(set.dataLength, lengthOf(type.value));
     }
     batch.attributeU32be(set.id, id);
+    if (type.kind === "map" && type.timeoutMs !== undefined) {
+      batch.attributeOctets(set.timeout, encodeTimeout(type.timeoutMs));
+    }
   });
+
+/** Milliseconds, as octets in network order. */
+function encodeTimeout(ms: number): Uint8Array {
+  const octets = Buffer.alloc(8);
+  octets.writeBigUInt64BE(BigInt(ms));
+  return octets;
+}
 
 /** What nf_tables calls a set, of the two shapes that we use. */
 export type SetType =
@@ -183,7 +195,8 @@ const keyOf = (type: SetType): readonly NftDataType[] =>
 
 function flagsOf(type: SetType): number {
   if (type.kind === "networks") return setFlagInterval;
-  return type.value.length > 0 ? setFlagMap : 0;
+  const ofValue = type.value.length > 0 ? setFlagMap : 0;
+  return ofValue | (type.timeoutMs === undefined ? 0 : setFlagTimeout);
 }
 
 /** An element of a set or map, as octets in network order. */
@@ -340,7 +353,13 @@ function decodeSetType(attributes: Attributes): SetType | undefined {
   }
   const value = typesFrom(attributes.u32be(set.dataType) ?? 0);
   if (key === undefined || value === undefined) return undefined;
-  const type: SetType = { kind: "map", key, value };
+  const timeout = attributes.octets(set.timeout)?.readBigUInt64BE();
+  const type: SetType = {
+    kind: "map",
+    key,
+    value,
+    ...(timeout !== undefined && { timeoutMs: Number(timeout) }),
+  };
   return flags === flagsOf(type) ? type : undefined;
 }
 

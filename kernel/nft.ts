@@ -65,7 +65,7 @@ export class NftTables {
       return [[set, networks] as const];
     });
     const maps = Array.from(state.sets).flatMap(([map, found]) =>
-      found.kind === "map" ? [[map, found.elements.map(({ text }) => text).sort()] as const] : [],
+      found.kind === "map" ? [[map, lastingElements(found)] as const] : [],
     );
     const hooks = Array.from(state.chains).flatMap(([chain, { base }]) =>
       typeof base === "string" ? [] : [[chain, base] as const],
@@ -224,6 +224,13 @@ export class NftTables {
     return this.#socket.get(batchOf(writeGetGeneration), decodeGeneration) ?? 0;
   }
 }
+
+/** As text; none of a map whose elements come and go by themselves. */
+const lastingElements = ({
+  elements,
+  timeoutMs,
+}: Extract<SetState, { readonly kind: "map" }>): readonly string[] =>
+  timeoutMs === undefined ? elements.map(({ text }) => text).sort() : [];
 
 const mapElement =
   (type: NftMapType) =>

@@ -26,6 +26,7 @@ test.each([
     interface: "auto" as const,
     masquerade: { isEnabled: true, except: [] },
     dnsAddresses: [],
+    isDnsAhead: true,
   };
   const node = aNode("node-a", own.address, "10.244.1.0/24");
   const { problems, local } = planNode({

@@ -4,6 +4,7 @@ import type { Member, Membership } from "../cluster/membership.ts";
 import type { IfName } from "../names.ts";
 import { type NftTable, joinTables } from "../nft.ts";
 import type { StatusProblem } from "../status.ts";
+import { dnsAheadTable, dnsElsewhereTable } from "./dns-ahead.ts";
 import { hostPortTable } from "./host-ports.ts";
 import { desireNftTable } from "./masquerade.ts";
 import { type DesiredNode, emptyNode, joinDesired } from "./node-state.ts";
@@ -22,6 +23,8 @@ export interface PlanSettings extends OverlaySettings {
   readonly masquerade: { readonly isEnabled: boolean; readonly except: readonly Cidr[] };
   /** Addresses on which the node answers queries; empty when it does not. */
   readonly dnsAddresses: readonly Ip[];
+  /** Queries go to these addresses here while they are answered, whatever else has rules for them. */
+  readonly isDnsAhead: boolean;
 }
 
 export interface NodePlan {
@@ -160,7 +163,11 @@ function tableOf(
     ...settings.masquerade,
     ...(hasTunnel && { tunnel }),
   });
-  return joinTables(masquerade, hostPortTable(settings.dnsAddresses));
+  const { dnsAddresses, isDnsAhead } = settings;
+  const table = joinTables(masquerade, hostPortTable(dnsAddresses));
+  if (dnsAddresses.length === 0) return table;
+  const toOthers = joinTables(table, dnsElsewhereTable(dnsAddresses));
+  return isDnsAhead ? joinTables(toOthers, dnsAheadTable) : toOthers;
 }
 
 /** What a pod has cannot be a machine's on the link: whoever is there under such an address is cut off. */

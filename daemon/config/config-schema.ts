@@ -241,6 +241,7 @@ const dns = v.object({
   ttl: v.optional(wholeNumber(0, 3600), 5),
   pods: v.optional(oneOf(["insecure", "verified", "disabled"]), "insecure"),
   addresses: v.optional(v.array(ipSchema, "a list of addresses"), ["10.96.0.10"]),
+  ahead: v.optional(flag, true),
   autopath: v.optional(flag, true),
   clients: v.optional(networks, []),
   limits: v.optional(

@@ -41,6 +41,7 @@ describe("parseConfig()", () => {
         pods: "insecure",
         addresses: ["10.96.0.10"],
         autopath: true,
+        isAhead: true,
         clients: [],
         limits: { queriesPerSecond: 50_000, pending: 256 },
         upstreams: "auto",

@@ -100,6 +100,8 @@ export interface DnsConfig {
   readonly ttl: number;
   readonly pods: ConfigFile["dns"]["pods"];
   readonly addresses: readonly Ip[];
+  /** Whether queries come here ahead of what else has rules for the addresses. */
+  readonly isAhead: boolean;
   readonly upstreams: "auto" | readonly Upstream[];
   readonly forward: {
     readonly mixCase: boolean;
@@ -218,6 +220,7 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
     ttl: file.dns.ttl,
     pods: file.dns.pods,
     addresses: file.dns.addresses,
+    isAhead: file.dns.ahead,
     autopath: file.dns.autopath,
     clients: file.dns.clients,
     limits: file.dns.limits,

@@ -1,7 +1,7 @@
 // The resolver as a part of the daemon: what it is started with, and what becomes of its sockets.
 import { closeSync } from "node:fs";
 import { openRecords } from "../../attach/records.ts";
-import { hostCidr, parseCidr } from "../../core/address.ts";
+import { type Cidr, hostCidr, parseCidr } from "../../core/address.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import { toError } from "../../core/error.ts";
@@ -9,12 +9,20 @@ import type { Log } from "../../core/log.ts";
 import type { Paths } from "../../core/paths.ts";
 import type { PodBook } from "../../dns/cluster/pod-book.ts";
 import { siteNamesOf } from "../../dns/handlers/site-names.ts";
-import { type DnsServer, type InheritedSockets, startDns } from "../../dns/server.ts";
+import {
+  type DnsOptions,
+  type DnsServer,
+  type InheritedSockets,
+  type Upstream,
+  startDns,
+} from "../../dns/server.ts";
+import type { Kernel } from "../../kernel/kernel.ts";
 import { listeningSocketOf } from "../../kernel/listening-socket.ts";
 import { type Config, podNetworks } from "../config/config.ts";
 import { readFileIfThere } from "../files/replace-file.ts";
 import type { Source } from "../source/source.ts";
 import type { ReportInput } from "../status/report.ts";
+import { DnsAhead } from "./dns-ahead.ts";
 import { storeDescriptors } from "./descriptor-store.ts";
 import { knowAttachments } from "./pod-names.ts";
 import { findUpstreams, forwardSettings, silentUpstreams, type Upstreams } from "./upstreams.ts";
@@ -22,6 +30,7 @@ import { findUpstreams, forwardSettings, silentUpstreams, type Upstreams } from 
 export interface DnsContext {
   readonly config: Config;
   readonly paths: Paths;
+  readonly kernel: Kernel;
   readonly clock: Clock;
   readonly log: Log;
   /** Sockets of a daemon before this one, or that its supervisor has kept; ours from here on. */
@@ -33,17 +42,20 @@ export interface RunningDns extends AsyncDisposable {
   readonly server: DnsServer;
   readonly report: () => NonNullable<ReportInput["dns"]>;
   readonly follow: (config: Config) => void;
+  /** Another daemon has the sockets: queries that are taken have their time, and others go there. */
+  readonly noteSuccessor: () => void;
   /** The resolver, and its subscription. */
   readonly stack: AsyncDisposableStack;
 }
 
 /** Undefined when the configuration has none. */
 export async function openDns(
-  { config, paths, clock, log, given }: DnsContext,
+  context: DnsContext,
   source: Source,
   podBook: PodBook,
 ): Promise<RunningDns | undefined> {
-  const { dns, network } = config;
+  const { config, paths, clock, log, given } = context;
+  const { dns } = config;
   if (!dns.isEnabled) {
     for (const fd of given) closeSync(fd);
     return undefined;
@@ -54,37 +66,16 @@ export async function openDns(
     return found;
   };
   let upstreams = find(dns.upstreams);
-  // Pods and other nodes' overlay addresses, and the node itself: it asks from the address it asks at.
-  const loopback = ["127.0.0.0/8", "::1/128"].flatMap((text) => parseCidr(text) ?? []);
   await using stack = new AsyncDisposableStack();
   const { snapshot } = source.state();
   const records = openRecords({ directory: paths.attachments, clock, log });
   stack.use(knowAttachments({ book: podBook, records, clock, log }));
   const server = stack.use(
     await startDns({
-      addresses: dns.addresses,
-      port: 53,
-      domain: dns.domain,
-      ttl: dns.ttl,
-      pods: dns.pods,
-      upstreams: upstreams.upstreams,
-      forward: forwardSettings(dns.forward),
-      ...(dns.log.share > 0 && { queryLog: dns.log }),
-      autopath: dns.autopath,
+      ...serverOptions(config, upstreams.upstreams),
       podBook,
-      cache: dns.cache,
-      site: siteNamesOf(dns.site),
-      clients: [
-        ...podNetworks(network),
-        ...dns.addresses.map(hostCidr),
-        ...loopback,
-        ...dns.clients,
-      ],
-      limits: dns.limits,
-      serverId: config.nodeName,
       inherited: inheritedFrom(given),
       ...(snapshot.isInSync && { snapshot }),
-      ...bundledWorker(),
       log,
     }),
   );
@@ -94,6 +85,7 @@ export async function openDns(
   };
   stack.use(source.subscribe((state) => publish(state.snapshot)));
   publish(source.state().snapshot);
+  const ahead = stack.use(keepAhead(context, server));
   const follow = (next: Config): void => {
     upstreams = find(next.dns.upstreams);
     server.useUpstreams(upstreams.upstreams);
@@ -105,8 +97,55 @@ export async function openDns(
     upstreams: upstreams.upstreams,
     warnings: [...upstreams.warnings, ...silentUpstreams(server, usedUpstreams())],
   });
+  const noteSuccessor = (): void => {
+    server.noteSuccessor();
+    ahead?.noteSuccessor();
+  };
   const held = stack.move();
-  return { server, report, follow, stack: held, [Symbol.asyncDispose]: () => held.disposeAsync() };
+  return {
+    server,
+    report,
+    follow,
+    noteSuccessor,
+    stack: held,
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+}
+
+/** All but what the moment of the start decides. */
+const serverOptions = (config: Config, upstreams: readonly Upstream[]): Omit<DnsOptions, "log"> => {
+  const { dns } = config;
+  return {
+    addresses: dns.addresses,
+    port: 53,
+    domain: dns.domain,
+    ttl: dns.ttl,
+    pods: dns.pods,
+    upstreams,
+    forward: forwardSettings(dns.forward),
+    ...(dns.log.share > 0 && { queryLog: dns.log }),
+    autopath: dns.autopath,
+    cache: dns.cache,
+    site: siteNamesOf(dns.site),
+    clients: clientsOf(config),
+    limits: dns.limits,
+    serverId: config.nodeName,
+    ...bundledWorker(),
+  };
+};
+
+/** Pods and other nodes' overlay addresses, and the node itself: it asks from the address it asks at. */
+const clientsOf = ({ dns, network }: Config): readonly Cidr[] => [
+  ...podNetworks(network),
+  ...dns.addresses.map(hostCidr),
+  ...["127.0.0.0/8", "::1/128"].flatMap((text) => parseCidr(text) ?? []),
+  ...dns.clients,
+];
+
+function keepAhead({ config, kernel, log }: DnsContext, server: DnsServer): DnsAhead | undefined {
+  const { isAhead, addresses, domain } = config.dns;
+  if (!isAhead || addresses.length === 0) return undefined;
+  return new DnsAhead({ addresses, domain, server, kernel, log });
 }
 
 const noAttachments: NonNullable<Snapshot["attachments"]> = new Map();

@@ -1,17 +1,12 @@
 // Names while one daemon takes the place of another, counted query by query.
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { startAsking } from "./asking.ts";
 import { type DaemonProcess, TestMachine } from "./node-process.ts";
 import { openSupervisor } from "./supervisor.ts";
-import type { QueryFigures } from "./steady-queries.ts";
 
 const demo = join(import.meta.dirname, "../../conf/demo");
-const address = "10.96.0.10";
 const waiting = { timeout: 40_000, interval: 10 };
 const configuration = `dns: { upstreams: ["127.0.0.1:5355"] }\n`;
 const path = "/etc/fairlead/fairlead.yaml";
@@ -30,29 +25,6 @@ afterEach(() => machine[Symbol.asyncDispose]());
 const serving = (daemon: DaemonProcess): Promise<void> =>
   vi.waitFor(() => expect(daemon.log()).toContain("the daemon serves"), waiting);
 
-interface Asking {
-  finish(): Promise<QueryFigures>;
-}
-
-async function startAsking(perSecond: number, kind = "all"): Promise<Asking> {
-  const script = join(import.meta.dirname, "steady-queries.ts");
-  const child: ChildProcessByStdio<Writable, Readable, null> = spawn(
-    "nsenter",
-    [`--net=${machine.network}`, process.execPath, script, address, String(perSecond), kind],
-    { stdio: ["pipe", "pipe", "inherit"] },
-  );
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  expect((await lines.next()).value).toBe("asking");
-  return {
-    finish: async () => {
-      child.stdin.end();
-      const { value } = await lines.next();
-      await once(child, "close");
-      return JSON.parse(value as string) as QueryFigures;
-    },
-  };
-}
-
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe("fairlead daemon --replace", () => {
@@ -61,7 +33,7 @@ describe("fairlead daemon --replace", () => {
     const logs = [running.log];
     await serving(running);
     await machine.ready();
-    const asking = await startAsking(200);
+    const asking = await startAsking(machine, 200);
     for (let turn = 0; turn < 3; turn++) {
       await pause(700);
       const next = machine.startDaemon(undefined, undefined, ["--replace"]);
@@ -84,7 +56,7 @@ describe("fairlead daemon --replace", () => {
   test("a next one that fails before it answers leaves the first one as it was", async () => {
     const first = machine.startDaemon();
     await serving(first);
-    const asking = await startAsking(200);
+    const asking = await startAsking(machine, 200);
     machine.write(
       path,
       configuration.replace("dns: {", "dns: { forward: { ca: /nowhere/ca.pem },"),
@@ -115,7 +87,7 @@ describe("a supervisor that keeps descriptors", () => {
     await serving(first);
     await supervisor.stored();
     // All that one client asks while nobody reads has to fit into what the resolver takes of one at a time.
-    const asking = await startAsking(25);
+    const asking = await startAsking(machine, 25);
     await pause(500);
     first.kill("SIGTERM");
     expect(await first.ended).toBe(0);
@@ -134,7 +106,7 @@ describe("a supervisor that keeps descriptors", () => {
     const first = supervisor.start();
     await serving(first);
     await supervisor.stored();
-    const asking = await startAsking(25, "plain");
+    const asking = await startAsking(machine, 25, "plain");
     await pause(500);
     first.kill("SIGKILL");
     await first.ended;
@@ -152,7 +124,7 @@ describe("a supervisor that keeps descriptors", () => {
 test("without a supervisor a crash is a gap as long as the next start, and nothing waits", async () => {
   const first = machine.startDaemon();
   await serving(first);
-  const asking = await startAsking(25, "plain");
+  const asking = await startAsking(machine, 25, "plain");
   await pause(500);
   first.kill("SIGKILL");
   await first.ended;
