@@ -10,6 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { lastingRules } from "./lasting-rules.ts";
 import { TestMachine } from "./node-process.ts";
 
 const demo = join(import.meta.dirname, "../../conf/demo");
@@ -42,7 +43,7 @@ describe("fairlead daemon", () => {
       machine.run("ip", "route", "show", "table", "local", "proto", "76"),
       machine.run("ip", "neighbor", "show", "dev", "fl-vxlan"),
       machine.run("bridge", "fdb", "show", "dev", "fl-vxlan"),
-      machine.run("nft", "list", "ruleset"),
+      lastingRules(machine.run("nft", "list", "ruleset")),
     ].join("");
   const filesOf = (): string[] =>
     ["/run/fairlead/node.json", conflist].map((path) => {

@@ -5,6 +5,7 @@ import { openKernel } from "../../kernel/linux.ts";
 import { configuration, writeCluster } from "../../bench/overlay/cluster.ts";
 import { formatTable } from "../../cli/table.ts";
 import { seededRandom } from "../support/random.ts";
+import { lastingRules } from "./lasting-rules.ts";
 import { attachPods } from "./heal-pods.ts";
 import { type Fault, HealFaults } from "./heal-faults.ts";
 import { TestMachine } from "./node-process.ts";
@@ -128,8 +129,8 @@ function spreadOf(values: readonly number[]): HealSpread {
 
 /** Everything of the daemon's in the machine's kernel and files, as lines in their own order. */
 const stateOf = (machine: TestMachine): string =>
-  machine
-    .run(
+  lastingRules(
+    machine.run(
       "sh",
       "-c",
       `for d in $(ip -br link | sed -nE 's/^(fl[^@ ]*).*/\\1/p' | sort); do
@@ -139,7 +140,8 @@ const stateOf = (machine: TestMachine): string =>
       bridge fdb show dev fl-vxlan; ip route show proto 76; ip route show table local proto 76
       nft list table inet fairlead; sysctl net.ipv4.ip_forward
       cat /run/fairlead/node.json /etc/cni/net.d/10-fairlead.conflist`,
-    )
+    ),
+  )
     // Of a new device all is as before but its number, and the order in which the kernel lists.
     .replaceAll(/^\d+: /gm, "")
     .split("\n")
