@@ -369,17 +369,14 @@ async function servedOn(
 }
 
 /** To a supervisor that keeps them, and to a daemon that takes the place of this one. */
-function handOnSockets(
-  { paths, sockets, log }: StartContext,
-  { server, noteSuccessor }: RunningDns,
-): Disposable {
-  keepSockets(server, log);
+function handOnSockets({ paths, sockets, log }: StartContext, dns: RunningDns): Disposable {
+  keepSockets(dns.server, log);
   return serveHandOver({
     path: paths.handOverSocket,
-    sockets: () => server.sockets(),
+    sockets: () => dns.server.sockets(),
     onTaken: () => {
       log.info({}, "another daemon answers names: this one goes");
-      noteSuccessor();
+      dns.noteSuccessor();
       sockets.leave();
     },
     log,
