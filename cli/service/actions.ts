@@ -2,10 +2,13 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Ip, parseIp } from "../../core/address.ts";
 import { paths } from "../../core/paths.ts";
+import { describeError } from "../../core/error.ts";
 import { isDnsLabel } from "../../core/schema.ts";
-import type { EtcdConfig } from "../../daemon/config/config.ts";
+import { type EtcdConfig, loadConfig } from "../../daemon/config/config.ts";
 import { EtcdClient } from "../../daemon/etcd/client.ts";
 import { readEtcdOnce } from "../../daemon/etcd/read-once.ts";
+import { keysUnder } from "../../daemon/etcd/keys.ts";
+import { withdrawFromEtcd } from "../../daemon/etcd/shared-services.ts";
 import { formatServiceFile, serviceFileName } from "../../daemon/etcd/service-file.ts";
 import { replaceFile } from "../../daemon/files/replace-file.ts";
 import { type CliContext, UsageError } from "../context.ts";
@@ -32,15 +35,31 @@ export function publish(name: string, options: PublishOptions, context: CliConte
   print(context, options, { namespace, name, ports, addresses }, text);
 }
 
-export function withdraw(name: string, options: ServiceOptions, context: CliContext): void {
+export async function withdraw(
+  name: string,
+  options: ServiceOptions,
+  context: CliContext,
+): Promise<void> {
   const file = fileOf(name, options);
   const { namespace } = options;
   requireRoot("withdraw a service");
-  etcdOf(options);
+  const etcd = etcdOf(options);
   if (!existsSync(file)) {
     throw new Error(`Cannot withdraw ${namespace}/${name}: this node publishes no endpoint of it`);
   }
   rmSync(file, { force: true });
+  // A daemon that runs does the same. One that does not will not know, when it starts, that there was anything.
+  using client = new EtcdClient(etcd);
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(readMs)]);
+  const { nodeName } = loadConfig(options.config);
+  const place = { keys: keysUnder(etcd.prefix), nodeName };
+  try {
+    await withdrawFromEtcd(client, place, { namespace, name }, signal);
+  } catch (error) {
+    context.stderr(
+      `fairlead: cannot tell etcd now: its endpoints go with the node's lease, the service within two hours: ${describeError(error)}\n`,
+    );
+  }
   print(context, options, { namespace, name }, `withdrew ${namespace}/${name}`);
 }
 

@@ -1,11 +1,13 @@
 // Where what lies under the prefix:
 //   cluster                        whose prefix it is
+//   sweep                          which node has swept what is left of others; gone when the next may
 //   claims/…                       ipam/claims
 //   objects/Node/node-a            Kubernetes objects, as JSON: kind, namespace where the kind has one,
 //   objects/Service/shop/web       and name
 
 export interface EtcdKeys {
   readonly marker: string;
+  readonly sweep: string;
   readonly claims: string;
   readonly objects: string;
 }
@@ -13,6 +15,7 @@ export interface EtcdKeys {
 /** @param prefix without a slash at its end. */
 export const keysUnder = (prefix: string): EtcdKeys => ({
   marker: `${prefix}/cluster`,
+  sweep: `${prefix}/sweep`,
   claims: `${prefix}/claims/`,
   objects: `${prefix}/objects/`,
 });

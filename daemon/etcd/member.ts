@@ -15,6 +15,7 @@ import { keysUnder } from "./keys.ts";
 import { isAttachmentOf, ownNode, ownNodeKey, type OwnServices } from "./own-objects.ts";
 import { Publisher } from "./publisher.ts";
 import { SharedServices } from "./shared-services.ts";
+import { keepSwept } from "./sweep.ts";
 
 export interface MemberOptions extends Omit<BlockKeeperOptions, "store"> {
   /** Stays the caller's. */
@@ -30,6 +31,8 @@ export interface MemberOptions extends Omit<BlockKeeperOptions, "store"> {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** How often what dead nodes left is looked for, by one node of all; default: an hour. */
+  readonly sweepEverySeconds?: number;
 }
 
 export interface LeaseSeconds {
@@ -40,6 +43,7 @@ export interface LeaseSeconds {
 }
 
 const usualPauseMs = 1000;
+const usualSweepSeconds = 3600;
 /** It takes a dump of the node's interfaces. */
 const addressesEveryMs = 30_000;
 const retry = { firstMs: 100, mostMs: 5000 };
@@ -68,6 +72,7 @@ export class EtcdMember implements Membership, Disposable {
   /** What is published beside the Node; undefined: to be looked at. */
   #names: OwnNames | undefined;
   #serviceProblems: readonly string[] = [];
+  #namesLease: bigint | undefined;
 
   constructor(options: MemberOptions) {
     this.#options = options;
@@ -82,6 +87,9 @@ export class EtcdMember implements Membership, Disposable {
     };
     this.#backoff = new Backoff(retry, options.random);
     void this.#run();
+    const { sweepEverySeconds: everySeconds = usualSweepSeconds } = options;
+    const isAllowed = (): boolean => this.#isMarked && this.isSettled();
+    void keepSwept({ ...options, keys, isAllowed, everySeconds }, this.#stop.signal);
   }
 
   isOwn(object: string): boolean {
@@ -115,7 +123,7 @@ export class EtcdMember implements Membership, Disposable {
     this.#options.log.info({}, "this node is not in etcd: telling it all again");
     this.#isMarked = false;
     this.#publisher.forget();
-    this.#services.forget();
+    this.#services.doubt();
     this.#blocks.doubt();
     this.wake();
   }
@@ -172,6 +180,9 @@ export class EtcdMember implements Membership, Disposable {
     if (held.length === 0) return;
     const node = await this.#leases.node.keep(signal);
     const names = await this.#leases.names.keep(signal);
+    // Without our endpoints, a service may have been taken for one that nobody has.
+    if (names !== this.#namesLease) this.#services.doubt();
+    this.#namesLease = names;
     const { attachments, services } = this.#options;
     // Also where wake() has come meanwhile.
     const own = (this.#names ??= { attachments: attachments(), services: services() });

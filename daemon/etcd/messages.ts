@@ -14,6 +14,8 @@ export interface Condition {
   readonly key: string;
   /** 0: the key is absent. */
   readonly modRevision: bigint;
+  /** Asked of every key that starts so; it holds where there is none. */
+  readonly isPrefix?: boolean;
 }
 
 export type Write =
@@ -81,11 +83,12 @@ export function encodeTransaction(
 ): Buffer {
   return encodeMessage({
     // A key that is absent has the revision 0.
-    1: conditions.map(({ key, modRevision }): Fields => ({
+    1: conditions.map(({ key, modRevision, isPrefix = false }): Fields => ({
       1: equal,
       2: target.modRevision,
       3: key,
       6: modRevision,
+      ...(isPrefix && { 64: endOfPrefix(key) }),
     })),
     2: writes.map((write): Fields =>
       write.kind === "put"

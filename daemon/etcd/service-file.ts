@@ -58,8 +58,20 @@ export function serviceObjects(
   return objects;
 }
 
-const sliceName = ({ name }: PublishedService, nodeName: string, family: Family): string =>
-  `${slicesOf(name)}ipv${family}.${nodeName}`;
+const sliceName = (
+  { name }: Pick<PublishedService, "name">,
+  nodeName: string,
+  family: Family,
+): string => `${slicesOf(name)}ipv${family}.${nodeName}`;
+
+/** The keys as objects of all slices that a node may have of a service. */
+export const sliceKeys = (
+  { namespace, name }: Pick<PublishedService, "namespace" | "name">,
+  nodeName: string,
+): readonly string[] =>
+  ([4, 6] as const).map((family) =>
+    objectKeyOf("EndpointSlice", { namespace, name: sliceName({ name }, nodeName, family) }),
+  );
 
 /** What the names of a service's slices, of all nodes, begin with. */
 export const slicesOf = (service: string): string => `${service}.`;

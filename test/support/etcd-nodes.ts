@@ -2,7 +2,7 @@
 import { expect, onTestFinished, vi } from "vitest";
 import type { Cidr } from "../../core/address.ts";
 import type { Clock } from "../../core/clock.ts";
-import { silentLog } from "../../core/log.ts";
+import { type Log, silentLog } from "../../core/log.ts";
 import { parseConfig } from "../../daemon/config/config.ts";
 import { EtcdClient } from "../../daemon/etcd/client.ts";
 import { keysUnder } from "../../daemon/etcd/keys.ts";
@@ -36,9 +36,12 @@ export interface NodeOptions {
   readonly endpoint?: string;
   /** The machine's own; default: as all have it. */
   readonly clock?: Clock;
+  readonly sweepEverySeconds?: number;
+  readonly log?: Log;
 }
 
 export interface TestNode extends Disposable {
+  readonly client: EtcdClient;
   readonly member: EtcdMember;
   readonly source: Source;
 }
@@ -65,6 +68,7 @@ export function etcdCluster(endpoint: string) {
         previous: options.previous ?? [],
         useOf: async (block) => options.use?.(block) ?? { used: 0, quarantined: 0, free: 253 },
         ...(options.policy && { policy: options.policy }),
+        ...(options.sweepEverySeconds && { sweepEverySeconds: options.sweepEverySeconds }),
         addresses: () => (options.address ?? "192.0.2.1").split(" ").map(ip),
         attachments: () => options.attachments ?? new Map(),
         services: () => ({
@@ -80,7 +84,7 @@ export function etcdCluster(endpoint: string) {
         },
         clock,
         random: systemRandom,
-        log: silentLog,
+        log: options.log ?? silentLog,
       }),
     );
     const source = stack.use(
@@ -94,7 +98,7 @@ export function etcdCluster(endpoint: string) {
       }),
     );
     onTestFinished(() => stack.dispose());
-    return { member, source, [Symbol.dispose]: () => stack.dispose() };
+    return { client, member, source, [Symbol.dispose]: () => stack.dispose() };
   };
   const claims = async (): Promise<readonly string[]> => {
     const found: string[] = [];
