@@ -14,7 +14,7 @@ import type { Source, SourceState } from "../source/source.ts";
 import { StateFeed } from "../source/state-feed.ts";
 import { type EtcdClient, EtcdError } from "./client.ts";
 import { type EtcdKeys, keysUnder, objectAt } from "./keys.ts";
-import type { Event, KeyValue } from "./messages.ts";
+import type { Event, Header, KeyValue } from "./messages.ts";
 import { parseJson } from "./read-once.ts";
 
 export interface EtcdSourceOptions {
@@ -81,6 +81,8 @@ class EtcdSource implements Source {
   #own: ReadonlyMap<string, object> = new Map();
   /** The revision up to which all is known; undefined: a complete list is due. */
   #revision: bigint | undefined;
+  /** etcd's own, of the list; another after its data were restored. */
+  #clusterId = 0n;
   #isListed = false;
   /** Why the newest is not known. */
   #failure: string | undefined;
@@ -172,7 +174,7 @@ class EtcdSource implements Source {
     const found: KeyValue[] = [];
     let revision = 0n;
     for await (const page of client.pages(this.#keys.objects, signal)) {
-      if (revision === 0n) ({ revision } = page.header);
+      if (revision === 0n) ({ revision, clusterId: this.#clusterId } = page.header);
       for (const entry of page.entries) found.push(entry);
     }
     let sliceStart = performance.now();
@@ -207,12 +209,25 @@ class EtcdSource implements Source {
         return;
       }
       if (answer.isCanceled) throw new Error(`etcd ended the watch: ${answer.cancelReason}`);
+      if (answer.isCreated && this.#isOther(answer.header, revision)) {
+        this.#revision = undefined;
+        this.#options.log.info(
+          { location: this.location },
+          "etcd has other data: reading all anew",
+        );
+        return;
+      }
       for (const event of answer.events) this.#apply(event);
       // Of a revision in pieces the rest would be lost with the connection.
       if (!answer.isFragment && !answer.isCreated) this.#revision = answer.header.revision;
       this.#succeed();
     }
     throw new Error("etcd ended the watch");
+  }
+
+  /** A watch that begins at a revision that restored data have yet to reach would tell nothing until then. */
+  #isOther({ clusterId, revision }: Header, known: bigint): boolean {
+    return clusterId !== this.#clusterId || revision < known;
   }
 
   #apply(event: Event): void {

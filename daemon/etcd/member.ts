@@ -116,7 +116,9 @@ export class EtcdMember implements Membership, Disposable {
 
   /** Each list begins with it: the store may have been made anew. */
   async check(signal: AbortSignal): Promise<void> {
+    this.#isMarked = false;
     await this.#options.checkMarker(signal);
+    this.#isMarked = true;
   }
 
   retell(): void {
@@ -168,10 +170,7 @@ export class EtcdMember implements Membership, Disposable {
   }
 
   async #keep(signal: AbortSignal): Promise<void> {
-    if (!this.#isMarked) {
-      await this.check(signal);
-      this.#isMarked = true;
-    }
+    if (!this.#isMarked) await this.check(signal);
     await this.#blocks.keep(signal);
     this.#seeAddresses();
     const { held, isSettled } = this.#blocks;
@@ -180,9 +179,13 @@ export class EtcdMember implements Membership, Disposable {
     if (held.length === 0) return;
     const node = await this.#leases.node.keep(signal);
     const names = await this.#leases.names.keep(signal);
-    // Without our endpoints, a service may have been taken for one that nobody has.
-    if (names !== this.#namesLease) this.#services.doubt();
-    this.#namesLease = names;
+    if (names !== this.#namesLease) {
+      // An etcd that does not know the lease may have another cluster's data.
+      await this.check(signal);
+      // Without our endpoints, a service may have been taken for one that nobody has.
+      this.#services.doubt();
+      this.#namesLease = names;
+    }
     const { attachments, services } = this.#options;
     // Also where wake() has come meanwhile.
     const own = (this.#names ??= { attachments: attachments(), services: services() });

@@ -37,6 +37,8 @@ export interface NodeOptions {
   /** The machine's own; default: as all have it. */
   readonly clock?: Clock;
   readonly sweepEverySeconds?: number;
+  /** The cluster that it remembers to be of; default: none. */
+  readonly clusterId?: string;
   readonly log?: Log;
 }
 
@@ -80,7 +82,9 @@ export function etcdCluster(endpoint: string) {
         }),
         checkMarker: async (signal) => {
           const keys = keysUnder(prefix);
-          await checkMarker({ client, keys, traits, id: "one", isKnown: false }, signal);
+          const { clusterId: id = "one" } = options;
+          const isKnown = options.clusterId !== undefined;
+          await checkMarker({ client, keys, traits, id, isKnown }, signal);
         },
         clock,
         random: systemRandom,

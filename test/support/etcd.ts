@@ -1,5 +1,5 @@
 // A real etcd (Debian's etcd-server) of one member, on ports of this machine's loopback that are free.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -18,6 +18,10 @@ export interface EtcdServer extends AsyncDisposable {
   continue(): void;
   /** At the same port, with the same data. */
   start(): Promise<void>;
+  /** Its data as they are now, into a file. */
+  save(file: string): void;
+  /** Serves these data in place of its own, at the same port, as operators restore: under another cluster id. */
+  restore(file: string): Promise<void>;
 }
 
 export interface EtcdServerOptions {
@@ -61,11 +65,31 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
     );
     await isUp(endpoint);
   };
+  const etcdctl = (...words: readonly string[]): void => {
+    const env = { ...process.env, ETCDCTL_API: "3" };
+    execFileSync("etcdctl", [`--endpoints=${endpoint}`, ...words], { env, stdio: "pipe" });
+  };
   await start();
   return {
     endpoint,
     kill,
     start,
+    save: (file) => etcdctl("snapshot", "save", file),
+    restore: async (file) => {
+      await kill();
+      rmSync(directory, { recursive: true });
+      const member = `http://127.0.0.1:${peer}`;
+      etcdctl(
+        "snapshot",
+        "restore",
+        file,
+        `--data-dir=${directory}`,
+        `--initial-cluster=default=${member}`,
+        `--initial-advertise-peer-urls=${member}`,
+        "--initial-cluster-token=restored",
+      );
+      await start();
+    },
     pause: () => void child?.kill("SIGSTOP"),
     continue: () => void child?.kill("SIGCONT"),
     [Symbol.asyncDispose]: async () => {
