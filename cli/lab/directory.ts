@@ -5,8 +5,8 @@
 //   cluster/                 the manifests; every node sees them as /etc/fairlead/cluster.d
 //   members/<name>/          process records, logs; of a node also its own part of the file system
 //   pods/<name>.json         what `pod add` gave
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { execute } from "./execute.ts";
 import { labMountSource, type Member } from "./member.ts";
 
@@ -26,7 +26,8 @@ export function membersOf(lab: string): Member[] {
 
 /** Mounts the directory, empty. Throws when a lab, or anything else, is there. */
 export async function createLabDirectory(lab: string, signal: AbortSignal): Promise<void> {
-  mkdirSync(lab, { recursive: true });
+  mkdirSync(dirname(lab), { recursive: true });
+  if (!existsSync(lab)) mkdirSync(lab, { mode: ownMode });
   if (readdirSync(lab).length > 0) {
     throw new Error(`Cannot make a lab in ${lab}: it is not empty; is a lab up? ("lab down")`);
   }
@@ -37,23 +38,54 @@ export async function createLabDirectory(lab: string, signal: AbortSignal): Prom
   for (const name of ["members", "cluster", "pods"]) mkdirSync(join(lab, name));
 }
 
-/** Unmounts whatever is mounted in and at the directory, and removes it. */
+/** False where nothing is at the path. Throws for what no `lab up` has made. */
+export function isLabDirectory(lab: string): boolean {
+  if (!existsSync(lab)) return false;
+  if (isLabMounted(lab) || (!isMounted(lab) && isOwnEmpty(lab))) return true;
+  throw new Error(
+    `Cannot take ${lab} away: it is no lab (expected what "fairlead lab up --dir ${lab}" makes)`,
+  );
+}
+
+/** Unmounts the lab, with whatever is mounted in it, and removes the directory if `lab up` made it. */
 export async function removeLabDirectory(lab: string, signal: AbortSignal): Promise<void> {
   // One mount per round; the bound is far above the two of a lab that was interrupted while mounting.
-  for (let round = 0; round < 8 && isMounted(lab); round++) {
+  for (let round = 0; round < 8 && isLabMounted(lab); round++) {
     await execute(["umount", "-n", "--recursive", "--lazy", lab], { signal });
   }
-  if (existsSync(lab)) rmdirSync(lab);
+  if (!isMounted(lab) && isOwnEmpty(lab)) rmdirSync(lab);
 }
+
+/** Sticky and root's alone, as hardly anybody makes one: a directory below the mount, or without one yet, is ours. */
+const ownMode = 0o1700;
+
+function isOwnEmpty(path: string): boolean {
+  const status = lstatSync(path, { throwIfNoEntry: false });
+  if (status?.isDirectory() !== true || (status.mode & 0o7777) !== ownMode) return false;
+  return readdirSync(path).length === 0;
+}
+
+/** Of mounts one over the other the last is what one sees. */
+const isLabMounted = (path: string): boolean =>
+  readMounts().findLast(({ point }) => point === path)?.source === labMountSource;
 
 export const isMounted = (path: string): boolean => mountPoints().includes(path);
 
-/** proc_pid_mountinfo(5), field 5, without its octal escapes. */
-export const mountPoints = (): string[] =>
+export const mountPoints = (): string[] => readMounts().map(({ point }) => point);
+
+/** proc_pid_mountinfo(5): field 5, and the source, second after the hyphen; without octal escapes. */
+const readMounts = (): { readonly point: string; readonly source: string }[] =>
   readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")
-    .map((line) =>
-      (line.split(" ")[4] ?? "").replaceAll(/\\(\d{3})/g, (_, octal: string) =>
-        String.fromCodePoint(Number.parseInt(octal, 8)),
-      ),
-    );
+    .map((line) => {
+      const [before = "", after = ""] = line.split(" - ", 2);
+      return {
+        point: unescape(before.split(" ")[4] ?? ""),
+        source: unescape(after.split(" ")[1] ?? ""),
+      };
+    });
+
+const unescape = (text: string): string =>
+  text.replaceAll(/\\(\d{3})/g, (_, octal: string) =>
+    String.fromCodePoint(Number.parseInt(octal, 8)),
+  );

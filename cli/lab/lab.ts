@@ -10,6 +10,7 @@ import { startDaemon } from "./daemon.ts";
 import {
   clusterOf,
   createLabDirectory,
+  isLabDirectory,
   isMounted,
   labFile,
   memberOf,
@@ -85,15 +86,15 @@ export function openLab(directory: string): Lab {
   return { directory, nodes, pluginPath };
 }
 
-/** Takes away whatever there is of a lab, however it ended; says whether there was anything. */
+/** Takes away whatever there is of a lab, however it ended; says whether there was anything. Throws for what is no lab. */
 export async function labDown(directory: string): Promise<boolean> {
   requireRoot("take a lab away");
   // Not to be interrupted: half a lab taken down is worse than a second's wait.
   const { signal } = new AbortController();
-  const wasThere = existsSync(directory) || isMounted(directory);
+  if (!isLabDirectory(directory)) return false;
   await inParallel(membersOf(directory), (member) => endProcessesOf(member, signal));
   await removeLabDirectory(directory, signal);
-  return wasThere;
+  return true;
 }
 
 export const runtimeOf = (lab: Lab, node: string): Runtime => ({
