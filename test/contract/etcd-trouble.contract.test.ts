@@ -143,6 +143,29 @@ test("a node cut off for longer than its leases keeps what it has, and comes bac
   expect(lost).toEqual([]);
 });
 
+test("a node cut off for longer than its names' lease alone makes its services again", async () => {
+  const { server, cluster } = await newWorld();
+  const relay = await relayTo(server);
+  const web = { namespace: "shop", name: "web", ports: [{ protocol: "TCP", port: 80 } as const] };
+  const a = cluster.start("node-a", { sweepEverySeconds: 2 });
+  cluster.start("node-b", {
+    address: "192.0.2.2",
+    endpoint: relay.endpoint,
+    nodeLeaseSeconds: 120,
+    services: [{ ...web, addresses: [ip("10.244.1.2")] }],
+  });
+  const sizes = async () => {
+    const { nodes, services } = await cluster.read();
+    return [nodes.size, services.size];
+  };
+  await vi.waitFor(async () => expect(await sizes()).toEqual([2, 1]), waiting);
+  relay.cut();
+  await vi.waitFor(async () => expect(await sizes()).toEqual([2, 0]), waiting);
+  await relay.mend();
+  await vi.waitFor(async () => expect(await sizes()).toEqual([2, 1]), waiting);
+  expect(a.source.state().problems).toEqual([]);
+});
+
 test("etcd restored from older data under another cluster id is told what it lacks", async () => {
   const { server, cluster } = await newWorld();
   const [a, b] = [cluster.start("node-a"), cluster.start("node-b", { address: "192.0.2.2" })];

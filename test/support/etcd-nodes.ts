@@ -37,6 +37,7 @@ export interface NodeOptions {
   /** The machine's own; default: as all have it. */
   readonly clock?: Clock;
   readonly sweepEverySeconds?: number;
+  readonly nodeLeaseSeconds?: number;
   /** The cluster that it remembers to be of; default: none. */
   readonly clusterId?: string;
   readonly log?: Log;
@@ -63,7 +64,7 @@ export function etcdCluster(endpoint: string) {
       new EtcdMember({
         client,
         prefix,
-        leaseSeconds: { node: 3, names: 2 },
+        leaseSeconds: { node: options.nodeLeaseSeconds ?? 3, names: 2 },
         nodeName: name,
         instance: options.instance ?? `machine of ${name}`,
         network,
