@@ -82,6 +82,15 @@ describe("add()", () => {
     `);
   });
 
+  test.each(["../..", "a b", "Shop", "shop."])("searches in no namespace %j", async (namespace) => {
+    const result = await add(aRequest({ args: new Map([["K8S_POD_NAMESPACE", namespace]]) }));
+    expect(result.dns.search).toEqual([
+      "svc.cluster.local",
+      "cluster.local",
+      "fairlead.cluster.local",
+    ]);
+  });
+
   test("puts the search path of the pod's namespace first, and names the pod on its interface", async () => {
     const request = aRequest({
       args: new Map([

@@ -8,6 +8,7 @@ import type {
 import { resultFamily } from "../core/cni/version.ts";
 import type { AttachmentKey } from "../core/names.ts";
 import type { NodeFacts } from "../core/node-facts.ts";
+import { isDnsLabel } from "../core/schema.ts";
 import { familyOf, parseInterfaceCidr } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
 import { type Wiring, nextHop, podRoutes, wire } from "./wiring.ts";
@@ -79,7 +80,8 @@ export function podDns(request: AttachmentRequest, facts: NodeFacts, ipamDns?: D
   const { nameservers, domain, search, options } = facts.dns;
   if (nameservers.length === 0) return {};
   const namespace = request.args.get("K8S_POD_NAMESPACE") ?? "";
-  const own = namespace === "" || domain === "" ? [] : [`${namespace}.svc.${domain}`];
+  // The runtime's own word, which nobody has checked.
+  const own = !isDnsLabel(namespace) || domain === "" ? [] : [`${namespace}.svc.${domain}`];
   // Pods that nothing but their network names find one another by it.
   const network = domain === "" ? [] : [`${request.key.network}.${domain}`];
   return { nameservers, search: [...own, ...search, ...network], options };

@@ -206,3 +206,41 @@ test("waits for another assign, then says so", async () => {
   expect(held).toBeDefined();
   expect((await assign())[2]).toContain("Cannot assign in DIR: another assign is at work there");
 });
+
+test("says how many of the blocks that were asked for there are", async () => {
+  const { assign, podCidrs } = cluster(
+    { "a.yaml": node("a", "10.244.0.0/24") },
+    "podCIDRs: [10.244.0.0/22]",
+  );
+  expect(await assign("--node", "a", "--count", "4")).toEqual([
+    1,
+    "",
+    expect.stringContaining("Node a gets none: 3 of 4 are free for it"),
+  ]);
+  expect(podCidrs()).toEqual({ a: "10.244.0.0/24" });
+});
+
+test.each([
+  ["0.0.0.0", "expected an IPv4 or IPv6 address of one machine"],
+  ["127.0.0.1", "expected an IPv4 or IPv6 address of one machine"],
+  ["224.0.0.1", "expected an IPv4 or IPv6 address of one machine"],
+  ["255.255.255.255", "expected an IPv4 or IPv6 address of one machine"],
+  ["::1", "expected an IPv4 or IPv6 address of one machine"],
+  ["nonsense", "expected an IPv4 or IPv6 address of one machine"],
+  ["fe80::1", "expected an address outside fe80::/10, which is link-local"],
+  ["10.244.9.9", "it is in 10.244.0.0/16, of which pods and services have their addresses"],
+  ["10.96.0.7", "it is in 10.96.0.0/12, of which pods and services have their addresses"],
+  ["169.254.7.53", "it is one of dns.addresses"],
+])("adds no Node with address %s", async (address, why) => {
+  const files = { "a.yaml": node("a", "10.244.0.0/24") };
+  const { assign, directory } = cluster(
+    files,
+    "podCIDRs: [10.244.0.0/16], serviceCIDRs: [10.96.0.0/12] }\ndns: { addresses: [169.254.7.53]",
+  );
+  expect(await assign("--add-node", "b", "--address", address)).toEqual([
+    2,
+    "",
+    expect.stringContaining(`Cannot use --address "${address}": ${why}`),
+  ]);
+  expect(readdirSync(directory)).toEqual(["a.yaml"]);
+});

@@ -1,10 +1,10 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Cidr, cidrContains, familyOf, type Ip, parseIp } from "../../core/address.ts";
+import { type Cidr, cidrContains } from "../../core/address.ts";
 import type { Node } from "../../core/cluster/model.ts";
 import { ConfigError, hasErrno } from "../../core/error.ts";
 import { defaultPool } from "../../core/pool.ts";
-import { isDnsName, listWords } from "../../core/schema.ts";
+import { listWords } from "../../core/schema.ts";
 import {
   loadConfig,
   manifestDirectory,
@@ -18,6 +18,7 @@ import type { FileLock } from "../../kernel/kernel.ts";
 import { type CliContext, UsageError } from "../context.ts";
 import { formatTable } from "../table.ts";
 import { addPodCidrs, formatNode, type NodeManifest, readNodes } from "./manifests.ts";
+import { parseNewNode, refuseConfigured } from "./new-node.ts";
 import { type Assignment, type AssignmentRequest, planAssignment } from "./plan-assignment.ts";
 
 export interface AssignOptions {
@@ -39,7 +40,9 @@ const mostBlocks = 1024;
 export async function assign(options: AssignOptions, context: CliContext): Promise<void> {
   const count = parseCount(options.count);
   const newNode = parseNewNode(options);
-  const { cluster, network } = loadConfig(options.config);
+  const config = loadConfig(options.config);
+  const { cluster, network } = config;
+  if (newNode !== undefined) refuseConfigured(newNode, config);
   const directory = options.cluster ?? manifestDirectory(cluster);
   const isDryRun = options.dryRun ?? false;
   using _lock = isDryRun ? undefined : await lock(directory, context.signal);
@@ -93,30 +96,6 @@ function parseCount(text: string | undefined): number | undefined {
   throw new UsageError(
     `Cannot use --count "${text}": expected a whole number from 1 to ${mostBlocks}`,
   );
-}
-
-function parseNewNode({ addNode: name, address, node }: AssignOptions): Node | undefined {
-  if (name === undefined) {
-    if (address.length > 0) throw new UsageError("Cannot use --address without --add-node");
-    return undefined;
-  }
-  if (node !== undefined) throw new UsageError("Cannot use --node and --add-node together");
-  if (!isDnsName(name)) {
-    throw new UsageError(
-      `Cannot use --add-node "${name}": expected a name of lower-case letters, digits, - and .`,
-    );
-  }
-  const addresses = address.map((text): Ip => {
-    const ip = parseIp(text);
-    if (ip === undefined) {
-      throw new UsageError(`Cannot use --address "${text}": expected an IPv4 or IPv6 address`);
-    }
-    return ip;
-  });
-  if (addresses.length === 0 || new Set(addresses.map(familyOf)).size < addresses.length) {
-    throw new UsageError("Cannot add a Node without --address: expected up to one of each family");
-  }
-  return { name, addresses, podCidrs: [] };
 }
 
 function placeOf(node: Node, directory: string, known: readonly NodeManifest[]): NodeManifest {

@@ -48,7 +48,9 @@ export function planAssignment(request: AssignmentRequest): readonly Assignment[
         const next = blocks.next();
         if (next.done === true) {
           const lack = describeExhaustion(exhaustedOf(plan, family));
-          throw new Error(`${lack}. Node ${node.name} is left without`);
+          const missing =
+            count === undefined ? "is left without" : `gets none: ${i} of ${count} are free for it`;
+          throw new Error(`${lack}. Node ${node.name} ${missing}`);
         }
         podCidrs.push(next.value);
       }

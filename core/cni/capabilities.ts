@@ -20,6 +20,7 @@ import {
   optional,
   readInteger,
   readMac,
+  readNameservers,
   readObject,
   readOptionalIp,
   readString,
@@ -122,7 +123,7 @@ const isUnicast = (mac: Mac): boolean =>
   (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0 && mac !== "00:00:00:00:00:00";
 
 const readRuntimeDns: Reader<Dns | undefined> = (at) => {
-  const { servers = [] } = optional(at, "servers", readStrings);
+  const { servers = [] } = optional(at, "servers", readNameservers);
   const { searches = [] } = optional(at, "searches", readStrings);
   const { options = [] } = optional(at, "options", readStrings);
   const dns = {

@@ -59,6 +59,12 @@ describe("parseNetConf()", () => {
 
   test("keeps a dns with empty lists: it replaces what IPAM says", () => {
     expect(parse({ dns: { nameservers: [] } }).dns).toEqual({ nameservers: [] });
+    const nameservers = ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"];
+    expect(parse({ dns: { nameservers: [...nameservers, ""] } }).dns).toEqual({ nameservers });
+    expect(() => parse({ dns: { nameservers: ["192.0.2.1", "nonsense"] } })).toThrow(
+      'Invalid dns.nameservers[1] "nonsense": expected an IP address',
+    );
+    expect(() => parse({ dns: { nameservers: ["192.0.2.1%eth0"] } })).toThrow("an IP address");
   });
 
   test("reads a range with all its keys (hl-conf-01)", () => {

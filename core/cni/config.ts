@@ -17,6 +17,7 @@ import {
   readBoolean,
   readCidr,
   readInteger,
+  readNameservers,
   readObject,
   readOptionalIp,
   readRequestedIp,
@@ -30,6 +31,7 @@ import {
   type CniCommand,
   type CniResult,
   type CniVersion,
+  type Dns,
   type IpamConf,
   type NetConf,
   type RangeConf,
@@ -125,7 +127,7 @@ export function parseNetConf(header: ConfHeader, context: ConfContext): NetConf 
     ...optional(json, "mtu", tolerant(readMtu)),
     ...(isCleanup ? {} : { ...readBandwidth(json), ...readCapabilities(json, args) }),
     ipam: isCleanup ? readCleanupIpam(json) : readIpam(json, context),
-    ...optional(json, "dns", tolerant(readDns)),
+    ...optional(json, "dns", tolerant(readConfDns)),
     ...(hasPrevResult ? optional(json, "prevResult", tolerant(readPrevResult(cniVersion))) : {}),
     ...(command === "GC" ? validAttachments(json) : {}),
   };
@@ -143,6 +145,12 @@ function orUndefined<T>(read: () => T): T | undefined {
 // 1280: the least that IPv6 works with (RFC 8200 section 5). 0 is Go's way to say nothing.
 const readMtu: Reader<number | undefined> = (at) =>
   at.value === 0 ? undefined : readInteger(1280, 65_535)(at);
+
+/** What another plugin's result says is that plugin's; the configuration is an operator's, and told what is wrong. */
+const readConfDns: Reader<Dns> = (at) => ({
+  ...readDns(at),
+  ...optional(at, "nameservers", readNameservers),
+});
 
 /** A result's version must be of the configuration's family, or there is no reading it. */
 const readPrevResult =

@@ -110,6 +110,17 @@ export const readBoolean: Reader<boolean> = (at) => {
 
 export const readStrings: Reader<readonly string[]> = (at) => items(at).map(readString);
 
+/** Addresses as resolv.conf(5) has them, an IPv6 one with or without its zone; an empty text is as good as none. */
+export const readNameservers: Reader<readonly string[]> = (at) =>
+  items(at).flatMap((item) => {
+    const text = readText(item);
+    if (text === undefined) return [];
+    if (parseIp(text.replace(/(?<=:.*)%[\w.-]+$/, "")) === undefined) {
+      throw invalidValue(item, "an IP address");
+    }
+    return [text];
+  });
+
 /** A whole number from `min` to `max`. */
 export const readInteger =
   (min: number, max: number): Reader<number> =>

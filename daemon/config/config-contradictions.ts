@@ -25,11 +25,14 @@ interface PodNetwork {
 export function contradictions(file: ConfigFile, document: YamlDocument): readonly Problem[] {
   const problems: Problem[] = [];
   findContradictions(file, (path, value, expected) => {
-    const message = `Cannot use ${formatPath(path)} ${formatValue(value)}: expected ${expected}`;
-    problems.push({ line: document.lineOf(path), message });
+    problems.push({ line: document.lineOf(path), message: refusal(path, value, expected) });
   });
   return problems;
 }
+
+/** Where a key itself is what is wrong, the path has said it. */
+const refusal = (path: Path, value: unknown, expected: string): string =>
+  `Cannot use ${formatPath(path)}${path.at(-1) === value ? "" : ` ${formatValue(value)}`}: expected ${expected}`;
 
 /** Those of a file of which a part cannot be read: none that rests on a default in place of that. */
 export function contradictionsInPart(
@@ -55,8 +58,7 @@ export function contradictionsInPart(
   findContradictions(known, (path, found, expected) => {
     const at = original(path);
     if (isLeftOut(at)) return;
-    const message = `Cannot use ${formatPath(at)} ${formatValue(found)}: expected ${expected}`;
-    problems.push({ line: document.lineOf(at), message });
+    problems.push({ line: document.lineOf(at), message: refusal(at, found, expected) });
   });
   return problems;
 }

@@ -258,7 +258,7 @@ metrics: { listen: "[::1]:9999" }
     ],
     [
       "dns: { hosts: { a.cluster.local: [192.0.2.1] } }",
-      ':1: Cannot use dns.hosts["a.cluster.local"] "a.cluster.local": expected a name outside dns.domain cluster.local',
+      ':1: Cannot use dns.hosts["a.cluster.local"]: expected a name outside dns.domain cluster.local',
     ],
     [
       'dns: { rewrite: { "*.a.example": b.example } }',

@@ -1,5 +1,5 @@
 // YAML text → values with their places: configuration and manifests name the line of what is wrong.
-import { type Document, isNode, LineCounter, parseAllDocuments } from "yaml";
+import { type Document, isNode, LineCounter, parseAllDocuments, visit } from "yaml";
 
 /** Where something is, as keys and indexes from the top of a document. */
 export type Path = readonly (string | number)[];
@@ -48,8 +48,28 @@ export function parseYaml(text: string): YamlFile {
   } catch (cause) {
     // toJS refuses aliases that expand without limit ("billion laughs").
     const message = cause instanceof Error ? cause.message : String(cause);
-    return { documents: [], problems: [{ line: 1, message: `Cannot parse YAML: ${message}` }] };
+    const line = lineOfUnresolved(documents, lines) ?? 1;
+    return { documents: [], problems: [{ line, message: `Cannot parse YAML: ${message}` }] };
   }
+}
+
+/** Of the first alias without an anchor before it, which only toJS minds. */
+function lineOfUnresolved(
+  documents: readonly Document.Parsed[],
+  lines: LineCounter,
+): number | undefined {
+  let line: number | undefined;
+  for (const document of documents) {
+    visit(document, {
+      Alias: (_key, alias) => {
+        if (alias.resolve(document) !== undefined) return undefined;
+        line = alias.range ? lines.linePos(alias.range[0]).line : undefined;
+        return visit.BREAK;
+      },
+    });
+    if (line !== undefined) break;
+  }
+  return line;
 }
 
 function openDocument(document: Document.Parsed, lines: LineCounter): YamlDocument {

@@ -298,6 +298,17 @@ endpoints:
     ).toHaveLength(2);
   });
 
+  test("names the line of an alias that has no anchor", () => {
+    const text =
+      "apiVersion: v1\nkind: Node\nmetadata:\n  labels: { a: &a b, c: *a }\n  name: *nobody\n";
+    expect(parseManifest(text)).toMatchObject({
+      kind: "invalid",
+      problems: [
+        { line: 5, message: expect.stringMatching(/^Cannot parse YAML: .*alias.*nobody/) },
+      ],
+    });
+  });
+
   test("refuses aliases that expand without limit", () => {
     const laughs = Array.from(
       { length: 12 },
