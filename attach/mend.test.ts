@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CniCode } from "../core/cni/error.ts";
 import { formatFound } from "../core/finding.ts";
 import { hostInterfaceName, routeProtocol } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
@@ -111,6 +112,48 @@ describe("looks closely at the interfaces that it is told of, and", () => {
     expect(route().source).toBe("192.0.2.7");
     expect(readdressed.records.read(key)?.wired?.wiring.nodeAddresses).toEqual(nodeAddresses);
     readdressed[Symbol.dispose]();
+  });
+});
+
+describe("while the node lacks its address", () => {
+  const [nodeAddress] = facts.nodeAddresses;
+  const address = { device: ifName("uplink"), address: nodeAddress!, prefixLength: 24 };
+  const lose = (): void => kernel.apply([{ kind: "remove-address", address }]);
+
+  test("puts the routes back without it, once, and gives them it when it is back", async () => {
+    await node.handlers.add(aRequest(), forever);
+    const before = state();
+    lose();
+    expect(state().routes).toEqual([]);
+    expect(node.handlers.mend()).toHaveLength(1);
+    const { source: _, ...bare } = before.routes[0]!;
+    expect(state()).toEqual({ ...before, routes: [bare] });
+    expect(node.handlers.mend()).toEqual([]);
+    expect(node.log.filter(({ message }) => message.includes("cannot"))).toEqual([]);
+    kernel.apply([{ kind: "add-address", address }]);
+    expect(node.handlers.mend()).toHaveLength(1);
+    expect(state()).toEqual(before);
+  });
+
+  test("puts right what else is wrong", async () => {
+    await node.handlers.add(aRequest(), forever);
+    const before = state();
+    lose();
+    kernel.apply([{ kind: "remove-neighbor", neighbor: kernel.neighbors(device)[0]! }]);
+    expect(node.handlers.mend([device]).map(({ change }) => change.kind)).toEqual([
+      "add-route",
+      "replace-neighbor",
+    ]);
+    expect(state().neighbors).toEqual(before.neighbors);
+  });
+
+  test("an ADD is asked to come again later", async () => {
+    lose();
+    await expect(node.handlers.add(aRequest(), forever)).rejects.toMatchObject({
+      code: CniCode.tryAgainLater,
+      message: expect.stringContaining("has lost an address of its own (it had 192.0.2.1"),
+    });
+    expect(node.leftovers()).toEqual([]);
   });
 });
 

@@ -9,6 +9,7 @@ import type { AttachScope } from "./context.ts";
 import { followNew } from "./follow.ts";
 import { missing } from "./observe.ts";
 import type { AttachmentRecord } from "./records.ts";
+import { applyFindings } from "./refused-source.ts";
 import { type WiredEnd, type Wiring, hasHostPorts, wire } from "./wiring.ts";
 
 /** Of those that seem whole, looked at closely at each look at all: 0.2 ms each. */
@@ -82,18 +83,19 @@ function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Findin
     records.write({ ...record, wired: { ...record.wired, wiring } });
   }
   try {
-    kernel.apply(findings.map(({ change }) => change));
+    const done = applyFindings(kernel, device, findings);
+    if (done.length === 0) return [];
+    const repairs = done.map((finding) => ({
+      found: formatFound(finding),
+      done: formatChange(finding.change),
+    }));
+    log.warn({ ...key, repairs }, "put back what was taken from a pod");
+    return done;
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
     log.error({ ...key, err: error }, "cannot put back what is missing of an attachment");
     return [];
   }
-  const repairs = findings.map((finding) => ({
-    found: formatFound(finding),
-    done: formatChange(finding.change),
-  }));
-  log.warn({ ...key, repairs }, "put back what was taken from a pod");
-  return findings;
 }
 
 /**

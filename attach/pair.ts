@@ -12,6 +12,7 @@ import { removeInterface } from "./del.ts";
 import { finishEnding } from "./finish-ending.ts";
 import { openHostPorts } from "./host-ports.ts";
 import { type AddPlan, planAdd, planContents } from "./plan.ts";
+import { isSourceRefused } from "./refused-source.ts";
 import { refuseUsed } from "./used-addresses.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -38,7 +39,8 @@ const runningDeadlineMs = 2_000;
 
 /**
  * Makes the veth pair and all that hangs on it. Throws CniError interfaceTaken when the sandbox has
- * another interface of that name, UsedAddressError when the node reaches an address elsewhere. What a failed attempt made is the caller's to undo.
+ * another interface of that name, tryAgainLater when the node has lost its own address, UsedAddressError
+ * when the node reaches an address elsewhere. What a failed attempt made is the caller's to undo.
  */
 export async function makePair(
   scope: AttachScope,
@@ -59,6 +61,7 @@ export async function makePair(
       return chosen;
     } catch (cause) {
       if (cause instanceof CniError) throw cause;
+      if (isSourceRefused(cause)) throw lostAddress(chosen, cause);
       const isTaken = hasErrno(cause, "EEXIST", "EBUSY") && attempt < attemptLimit;
       if (isTaken)
         refuseUsed(scope.kernel, hostInterfaceName(request.key), chosen.addresses, cause);
@@ -72,6 +75,13 @@ export async function makePair(
     }
   }
 }
+
+const lostAddress = ({ nodeAddresses }: Wiring, cause: KernelError): CniError =>
+  new CniError(
+    CniCode.tryAgainLater,
+    `Cannot attach the pod: the node has lost an address of its own (it had ${nodeAddresses.join(", ")}); give it back, or set the Node's address to the new one`,
+    { cause },
+  );
 
 /** ADD's answer promises that packets arrive. The interface that was set up first has to be waited for. */
 async function whenRunning({ kernel, clock, log }: AttachScope, key: AttachmentKey): Promise<void> {

@@ -8,6 +8,7 @@ import {
   aRequest,
   createFakeMachine,
   createNode,
+  facts,
   forever,
   type TestNode,
 } from "../../test/attach/fixture.ts";
@@ -82,6 +83,19 @@ test("puts a route back once another in its place is gone", async () => {
     waiting,
   );
   kernel.apply([{ kind: "remove-route", route: taken }]);
+  await vi.waitFor(() => expect(routes()).toEqual([route]), waiting);
+});
+
+test("follows the node's address: away, and back", async () => {
+  start();
+  await node.handlers.add(aRequest(), forever);
+  const [route] = routes();
+  const [own] = facts.nodeAddresses;
+  const address = { device: ifName("uplink"), address: own!, prefixLength: 24 };
+  const { source: _, ...bare } = route!;
+  kernel.apply([{ kind: "remove-address", address }]);
+  await vi.waitFor(() => expect(routes()).toEqual([bare]), waiting);
+  kernel.apply([{ kind: "add-address", address }]);
   await vi.waitFor(() => expect(routes()).toEqual([route]), waiting);
 });
 

@@ -77,9 +77,13 @@ export class Mending implements Disposable {
     this.#request();
   }
 
-  /** Of what happens elsewhere: a route may have taken the place of a pod's, or given it back. */
-  noticeElsewhere({ changes, overflow }: KernelEvent): void {
-    const isForPods = overflow || (changes !== "many" && changes.some(isHostRoute));
+  /**
+   * Of what happens elsewhere: a route may have taken the place of a pod's, or given it back. With an address
+   * of the node go the routes that have it as their source, untold, and only with it they come back.
+   */
+  noticeElsewhere({ objects, changes, overflow }: KernelEvent): void {
+    const isForPods =
+      overflow || objects.has("address") || (changes !== "many" && changes.some(isHostRoute));
     if (!isForPods) return;
     this.#isAll = true;
     this.#request();
