@@ -1,6 +1,6 @@
 // Which other nodes' pods this node cannot reach, for the resolver: no answer names them. A route takes a
 // pass of the reconciler to come or go, and the cluster's news is in the answers before that.
-import { type Cidr, cidrsOverlap } from "../../core/address.ts";
+import { type Cidr, cidrPrefixLength, cidrsOverlap } from "../../core/address.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import type { NodePlan } from "../../core/desired/plan.ts";
 
@@ -24,6 +24,8 @@ export class UnreachedPeers {
   /** Of nodes that have left. */
   #left: readonly Cidr[] = [];
   #fresh: readonly Cidr[] = [];
+  /** The plan that the last pass was of. */
+  #of: Pass["plan"] | undefined;
 
   constructor(ownName: string) {
     this.#own = ownName;
@@ -43,20 +45,22 @@ export class UnreachedPeers {
       this.#left = [...this.#left, ...(reached.get(only) ?? [])].slice(-maxLeft);
       reached.delete(only);
     }
-    const known = [...reached.values()].flat();
+    const known = new Set([...reached.values()].flat());
     const own = nodes.get(this.#own)?.podCidrs ?? [];
+    const others = [...known, ...own];
     // Where blocks overlap, one of two nodes has them, and which one is for the plan to say.
-    const isDisputed = (block: Cidr): boolean =>
-      [...known, ...own].some((other) => other !== block && cidrsOverlap(block, other));
     this.#fresh = [...nodes.values()]
       .filter(({ name }) => name !== this.#own)
-      .flatMap(({ podCidrs }) => podCidrs.filter((block) => !known.includes(block)))
-      .filter((block) => !isDisputed(block));
-    this.#left = this.#left.filter((block) => !isTaken(block, [...known, ...own, ...this.#fresh]));
+      .flatMap(({ podCidrs }) => podCidrs.filter((block) => !known.has(block)))
+      .filter((block) => !others.some((other) => isNested(block, other)));
+    this.#left = this.#left.filter((block) => !isTaken(block, [...others, ...this.#fresh]));
   }
 
   passed({ plan, isProgrammed }: Pass): void {
     if (this.#reached !== undefined && !isProgrammed) return;
+    // At rest nothing is looked at, however many peers there are.
+    if (this.#of === plan && this.#fresh.length === 0 && this.#left.length === 0) return;
+    this.#of = plan;
     const peers = Array.from(plan.peers.values(), ({ node }) => node);
     this.#reached = new Map(peers.map(({ name, podCidrs }) => [name, podCidrs]));
     this.#fresh = [];
@@ -66,6 +70,10 @@ export class UnreachedPeers {
 }
 
 const maxLeft = 64;
+
+// Of one length, two that are not the same are apart.
+const isNested = (block: Cidr, other: Cidr): boolean =>
+  cidrPrefixLength(block) !== cidrPrefixLength(other) && cidrsOverlap(block, other);
 
 const isTaken = (block: Cidr, others: readonly Cidr[]): boolean =>
   others.some((other) => cidrsOverlap(block, other));
