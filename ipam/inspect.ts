@@ -54,7 +54,9 @@ export async function inspectNetwork(
       ? await openLock(directory.lockPath, "shared", { deadlineMs: lockDeadlineMs, clock, signal })
       : undefined;
     memory.hear(new LeaseJournal(join(journals, network), readOnly).news());
-    memory.look(directory.read(memory.files()));
+    const content = directory.read(memory.files());
+    for (const [address, { stamp }] of content.mended) memory.renew(address, stamp);
+    memory.look(content);
   } catch (cause) {
     throw new Error(`Cannot read the leases in "${directory.path}": ${describeError(cause)}`, {
       cause,
@@ -64,12 +66,15 @@ export async function inspectNetwork(
   return memory;
 }
 
-/** Changes nothing: empty and torn files are reclaimed by the next request, not by who looks. */
+/**
+ * Changes nothing, as if all were done: empty and torn files are written again or reclaimed by the next
+ * request, not by who looks.
+ */
 export const readOnly: DiskWrites = {
   mkdirSync: () => undefined,
   writeFileSync: () => {},
   openSync: (path) => fs.openSync(path, "r"),
-  writeSync: () => 0,
+  writeSync: (_fd, content) => Buffer.byteLength(content),
   ftruncateSync: () => {},
   linkSync: () => {},
   renameSync: () => {},

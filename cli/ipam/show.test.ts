@@ -140,6 +140,30 @@ test("show draws pools, leases and what rests, and changes nothing", async () =>
   });
 });
 
+test("show lists a lease whose file somebody emptied, and leaves the file to the next request", async () => {
+  const { paths, ipam, collect: collected, writeFacts, files } = scene();
+  writeFacts();
+  const pod = { namespace: "demo", name: "web" };
+  await ipam.reserve(
+    {
+      key: key("c1", "eth0", "fairlead"),
+      ranges: [subnet("10.244.1.0/27")],
+      requestedIps: [],
+      quarantineMs: 60_000,
+      pod,
+    },
+    never,
+  );
+  writeFileSync(join(paths.leases, "fairlead/10.244.1.2"), "");
+  const before = files();
+  const { networks, problems } = await collected();
+  expect(problems).toEqual([]);
+  expect(networks[0]?.leases).toMatchObject([
+    { address: "10.244.1.2", containerId: "c1", ifName: "eth0", details: { pod } },
+  ]);
+  expect(files()).toEqual(before);
+});
+
 test("show counts what is reserved and held, what is unreadable, and no rest that does not apply", async () => {
   const { paths, ipam, collect: collected, writeFacts } = scene();
   writeFacts();
