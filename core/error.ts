@@ -2,11 +2,25 @@
 export const toError = (thrown: unknown): Error =>
   thrown instanceof Error ? thrown : new Error(String(thrown));
 
-/** A message with the messages of its causes, outermost first, for one log line or CNI `details`. */
-export function describeError(thrown: unknown): string {
+/** Deeper causes say nothing that helps. */
+const depthLimit = 8;
+
+/**
+ * A message with the messages of its causes, outermost first, for one log line or CNI `details`. Of what
+ * failed and then failed again while it was tidied up (SuppressedError) both, in this order.
+ */
+export const describeError = (thrown: unknown): string => describeWithin(thrown, depthLimit);
+
+function describeWithin(thrown: unknown, depth: number): string {
   const parts: string[] = [];
   let current: unknown = thrown;
-  while (current !== undefined && current !== null && parts.length < 8) {
+  while (current !== undefined && current !== null && parts.length < depth) {
+    if (current instanceof SuppressedError && depth > 1) {
+      const { suppressed, error: later } = current;
+      const both = [suppressed, later].map((one) => describeWithin(one, depth - 1));
+      parts.push([...new Set(both)].join("; then, tidying up: "));
+      break;
+    }
     const error = toError(current);
     const message = withoutCode(error.message, parts.at(-1));
     if (!parts.includes(message)) parts.push(message);
