@@ -24,6 +24,7 @@ test.each([
   ["is empty, after a power failure", "", "written"],
   ["was cut short", text.slice(0, text.indexOf("plugins")), "written"],
   ["is an operator's", '{ "cniVersion": "1.0.0", "name": "mine", "plugins": [] }', "foreign"],
+  ["is no JSON", "{", "broken"],
   ["lost its mark", text.replace("managedBy", "ownedBy"), "foreign"],
 ] as const)("ensureConflist() of a file that %s", (_, found, outcome) => {
   const path = join(temporaryDirectory(), "net.d", "10-fairlead.conflist");
@@ -32,5 +33,7 @@ test.each([
     writeFileSync(path, found);
   }
   expect(ensureConflist(path, text)).toBe(outcome);
-  expect(readFileSync(path, "utf8")).toBe(outcome === "foreign" ? found : text);
+  expect(readFileSync(path, "utf8")).toBe(
+    outcome === "foreign" || outcome === "broken" ? found : text,
+  );
 });

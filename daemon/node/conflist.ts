@@ -34,13 +34,20 @@ export function formatConflist(network: string): string {
   return `${JSON.stringify(conflist, null, 2)}\n`;
 }
 
-/** `current`: it was right. `foreign`: another one's file is there, which is left alone. */
-export type ConflistOutcome = "current" | "written" | "foreign";
+/**
+ * `current`: it was right. `foreign`: another one's file is there, which is left alone. `broken`: what is
+ * there is no JSON, so that no runtime can use it; it may be the work of an operator, and is left alone.
+ */
+export type ConflistOutcome = "current" | "written" | "foreign" | "broken";
 
-export function ensureConflist(path: string, text: string): ConflistOutcome {
+/** @param wasOurs at the last look: then what is no JSON is a file of ours that somebody tore. */
+export function ensureConflist(path: string, text: string, wasOurs = false): ConflistOutcome {
   const found = readFileIfThere(path);
   if (found === text) return "current";
-  if (found !== undefined && !isOurs(found)) return "foreign";
+  if (found !== undefined && !isOurs(found)) {
+    if (isJson(found)) return "foreign";
+    if (!wasOurs) return "broken";
+  }
   replaceFile(path, text, 0o644);
   return "written";
 }
@@ -48,3 +55,12 @@ export function ensureConflist(path: string, text: string): ConflistOutcome {
 /** Ours is written by rename: what is empty or cut short is what a power failure left of it. */
 export const isOurs = (text: string): boolean =>
   text.trim() === "" || /"managedBy"\s*:\s*"fairlead"/.test(text);
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

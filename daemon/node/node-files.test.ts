@@ -179,6 +179,29 @@ describe("NodeFiles", () => {
     );
   });
 
+  test("puts its conflist back when somebody tore it", async () => {
+    const { files, conflist, isThere } = open();
+    files.publish(facts);
+    writeFileSync(conflist, "{");
+    await isThere(conflist, formatConflist("fairlead"));
+    expect([files.isPublished, files.problems]).toEqual([true, []]);
+  });
+
+  test("leaves a file that is no JSON alone, is not ready, and recovers when it goes", async () => {
+    const { files, conflist, confDir, isThere } = open();
+    mkdirSync(confDir, { recursive: true });
+    writeFileSync(conflist, "{");
+    files.publish(facts);
+    expect(readFileSync(conflist, "utf8")).toBe("{");
+    expect(files.isPublished).toBe(false);
+    expect(files.problems[0]?.message).toBe(
+      `Left ${conflist} alone: it is not JSON, so no runtime can attach pods by it; correct it, or remove it for fairlead to write its own`,
+    );
+    rmSync(conflist);
+    await isThere(conflist, formatConflist("fairlead"));
+    expect([files.isPublished, files.problems]).toEqual([true, []]);
+  });
+
   test("names a file that cannot be written", () => {
     const { files, confDir } = open();
     writeFileSync(confDir, "a file in the place of the directory");

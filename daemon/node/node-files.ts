@@ -10,7 +10,7 @@ import type { RepairLedger } from "../../core/repair-ledger.ts";
 import type { StatusProblem } from "../../core/status.ts";
 import { readFileIfThere, replaceFile } from "../files/replace-file.ts";
 import { DirectoryWatch, type WatchTiming } from "../files/watch.ts";
-import { ensureConflist, formatConflist } from "./conflist.ts";
+import { type ConflistOutcome, ensureConflist, formatConflist } from "./conflist.ts";
 
 export interface NodeFilesOptions {
   readonly paths: Paths;
@@ -36,6 +36,8 @@ export class NodeFiles implements Disposable {
   #facts: NodeFacts | undefined;
   #problems: readonly StatusProblem[] = [];
   #isPublished = false;
+  /** At the last look. */
+  #isConflistOurs = false;
 
   constructor(options: NodeFilesOptions) {
     const { paths, confDir, ledger, clock, log, timing = usualTiming } = options;
@@ -96,22 +98,36 @@ export class NodeFiles implements Disposable {
   #ensureConflist({ network }: NodeFacts): readonly Written[] {
     const path = this.#conflistPath;
     const found = readFileIfThere(path);
-    const outcome = ensureConflist(path, formatConflist(network));
-    this.#isPublished = true;
-    this.#problems =
-      outcome === "foreign"
-        ? [
-            {
-              area: "cni",
-              message: `Left ${path} alone: it lacks "managedBy": "fairlead", so it is not fairlead's`,
-            },
-          ]
-        : [];
+    const outcome = ensureConflist(path, formatConflist(network), this.#isConflistOurs);
+    this.#isConflistOurs = outcome === "current" || outcome === "written";
+    this.#isPublished = outcome !== "broken";
+    this.#problems = leftAlone(path, outcome);
     return outcome === "written" ? [writtenOver(found, path)] : [];
   }
 
   [Symbol.dispose](): void {
     this.#watch[Symbol.dispose]();
+  }
+}
+
+function leftAlone(path: string, outcome: ConflistOutcome): readonly StatusProblem[] {
+  switch (outcome) {
+    case "foreign":
+      return [
+        {
+          area: "cni",
+          message: `Left ${path} alone: it lacks "managedBy": "fairlead", so it is not fairlead's`,
+        },
+      ];
+    case "broken":
+      return [
+        {
+          area: "cni",
+          message: `Left ${path} alone: it is not JSON, so no runtime can attach pods by it; correct it, or remove it for fairlead to write its own`,
+        },
+      ];
+    default:
+      return [];
   }
 }
 
