@@ -302,6 +302,35 @@ describe("Reconciler", () => {
     expect(reconciler.counters.repairs.route).toBe(routes.length);
   });
 
+  test("counts the device's return as a repair where what was on it is told first", async () => {
+    const { source, programmed, kernel, reconciler, ledger, rests, tell } = scene("", calm);
+    source.setNodes(nodeA, nodeC);
+    const { plan } = await programmed();
+    await rests();
+    const [entry] = kernel.fdb(vxlanDevice);
+    tell("nothing");
+    kernel.apply([{ kind: "remove-link", device: vxlanDevice }]);
+    tell({
+      changes: [{ kind: "fdb-gone", item: entry! }],
+      objects: new Set(["neighbor"]),
+      devices: new Set(),
+      lossy: new Set(),
+      overflow: false,
+    });
+    await vi.waitFor(() => expect(kernel.fdb(vxlanDevice)).toEqual([entry]), waiting);
+    await rests();
+    const { repairs, failures } = reconciler.counters;
+    expect(failures).toBe(0);
+    expect(repairs).toMatchObject({ link: expect.any(Number), fdb: 1 });
+    expect(repairs.link).toBeGreaterThan(0);
+    expect(ledger.entries()[0]).toMatchObject({
+      kind: "link",
+      found: "nothing",
+      done: expect.stringContaining("ip link add fl-vxlan"),
+    });
+    expect(diffNode(desiredOf(plan), observeNode(kernel), sure)).toEqual([]);
+  });
+
   test("finds what was never told in time", async () => {
     const { source, programmed, kernel, reconciler, tell } = scene();
     source.setNodes(nodeA, nodeC);

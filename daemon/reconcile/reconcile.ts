@@ -233,7 +233,9 @@ export class Reconciler implements Disposable {
     const mustCompare = isDue || isOther || isPartial || this.#target.isUnclear;
     const fitted = mustCompare ? undefined : this.#fit(mayRemove);
     const results =
-      fitted === undefined ? [this.#compare(plan, mayRemove)] : [...fitted, ...this.#apply(plan)];
+      fitted === undefined
+        ? [this.#compare(plan, mayRemove)]
+        : this.#orAnew([...fitted, ...this.#apply(plan)], plan, mayRemove);
     const mustSet = isDue || this.#mustSet || reason === "resync";
     this.#mustSet = false;
     if (mustSet || before?.plan.local !== plan.local) {
@@ -286,6 +288,18 @@ export class Reconciler implements Disposable {
       this.#report(applyChanges(this.#options, repairs), areRepairs),
       this.#report(applyChanges(this.#options, updates), false),
     ];
+  }
+
+  /**
+   * What was on a device is told to be gone before the device is: what could not be put back for want of it
+   * comes back with it.
+   */
+  #orAnew(results: ApplyResult[], plan: NodePlan, mayRemove: boolean): ApplyResult[] {
+    const isGone =
+      results.some(({ failures }) => failures.length > 0) &&
+      plan.own.vxlan !== undefined &&
+      this.#options.kernel.link(vxlanDevice) === undefined;
+    return isGone ? [this.#compare(plan, mayRemove)] : results;
   }
 
   /** The device and its addresses alone; undefined where that is not enough. */
