@@ -37,7 +37,7 @@ import { announcerTo, knowPods, liftingGiven, type PodKnowledge } from "./dns/po
 import { factsAfter } from "./node/node-facts.ts";
 import { NodeFiles } from "./node/node-files.ts";
 import { rememberSysctl } from "./node/sysctl-record.ts";
-import { openSource } from "./open-source.ts";
+import { type OpenSource, openSource } from "./open-source.ts";
 import type { OwnNode } from "./source/source-context.ts";
 import { AddressWatch } from "./reconcile/address-watch.ts";
 import { hintAtMissingNode } from "./reconcile/missing-node.ts";
@@ -65,6 +65,8 @@ export interface SocketCare {
   readonly isReplacing: boolean;
   /** Tells that daemon to go, and resolves when it has. */
   readonly becomeOnly: () => Promise<void>;
+  /** Resolves with the first becomeOnly() that has. */
+  readonly alone: Promise<void>;
   /** Another daemon has taken the place of this one. */
   readonly leave: () => void;
 }
@@ -98,10 +100,10 @@ export async function startDaemon(
   const serving = { pairs: stack.use(openPairMaking(log)), putOff: stack.use(new PutOff(log)) };
   const ipam = openLeases(context, serving.putOff);
   const known = () => facts ?? knownFacts(paths);
-  const source = stack.use(await openKnownSource(context, { ...context, ipam, known }, signal));
+  const { source, named } = stack.use(await openKnownSource({ ...context, ipam, known }, signal));
   // Hears of news before the reconciler: names go before the ways.
   const names = stack.use(knowPods({ source, nodeName: config.nodeName }));
-  const taken = stack.use(await openDnsInPlace(context, source, names.book));
+  const taken = stack.use(await openDnsInPlace(context, named, names.book));
   const programs = openPrograms(context, { ipam, nodeFacts, names, ...serving });
   const { handlers } = programs;
   stack.defer(() => handlers.settled());
@@ -311,21 +313,16 @@ async function openCniSocket(
   return await keepServing({ path, serve, log });
 }
 
-/** Of an etcd there is one registration of a node: the one before has to go first. */
-const answersFirst = ({ config, sockets }: StartContext): boolean =>
-  sockets.given.length > 0 && config.cluster.source.kind !== "etcd";
-
 /** Where queries wait in sockets, the ways to other nodes stand already: nothing of them is news. */
 async function openKnownSource(
-  context: StartContext,
-  own: OwnNode,
+  context: StartContext & OwnNode,
   signal: AbortSignal,
-): Promise<Source> {
+): Promise<OpenSource> {
   const { sockets } = context;
-  if (sockets.isReplacing && !answersFirst(context)) await sockets.becomeOnly();
-  const source = await openSource(context, own);
-  if (sockets.given.length > 0) await untilKnown(source, signal);
-  return source;
+  const { isReplacing, alone } = sockets;
+  const opened = await openSource(context, { ...context, ...(isReplacing && { alone }) }, signal);
+  if (sockets.given.length > 0) await untilKnown(opened.named, signal);
+  return opened;
 }
 
 /** One that has another's sockets answers names first; all else waits until that one has gone. */
@@ -335,7 +332,7 @@ async function openDnsInPlace(
   book: PodBook,
 ): Promise<RunningDns | undefined> {
   const { sockets, log } = context;
-  if (!answersFirst(context)) return undefined;
+  if (sockets.given.length === 0 && !sockets.isReplacing) return undefined;
   const dns = await openDns({ ...context, given: sockets.given }, source, book);
   await using stack = new AsyncDisposableStack();
   stack.use(dns);

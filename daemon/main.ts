@@ -60,6 +60,7 @@ export async function runDaemon({
           given: predecessor?.fds ?? storedDescriptors(process.env, process.pid),
           isReplacing: predecessor !== undefined,
           becomeOnly: () => lock.waitForPredecessor(signal),
+          alone: lock.taken,
           leave: () => successor.abort(),
         },
       },

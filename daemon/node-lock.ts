@@ -21,6 +21,7 @@ export interface NodeLockOptions {
 /** There is one daemon on a node, but for the moments in which one takes the place of another. */
 export class NodeLock implements Disposable {
   readonly #options: NodeLockOptions;
+  readonly #taken = Promise.withResolvers<void>();
   #lock: FileLock | undefined;
 
   private constructor(options: NodeLockOptions) {
@@ -45,6 +46,11 @@ export class NodeLock implements Disposable {
     }
   }
 
+  /** Resolves when no other daemon runs. */
+  get taken(): Promise<void> {
+    return this.#taken.promise;
+  }
+
   /** Names are answered here: the one before may go, and nothing else begins until it has. */
   async waitForPredecessor(signal: AbortSignal): Promise<void> {
     this.#options.predecessor?.ready();
@@ -54,6 +60,7 @@ export class NodeLock implements Disposable {
   async #take(deadlineMs: number, signal: AbortSignal): Promise<void> {
     const { path, clock } = this.#options;
     this.#lock = await openLock(path, "exclusive", { deadlineMs, clock, signal });
+    this.#taken.resolve();
   }
 
   [Symbol.dispose](): void {

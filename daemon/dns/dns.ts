@@ -173,11 +173,12 @@ export function inheritedFrom(fds: readonly number[]): readonly InheritedSockets
 /** A source that is broken must not keep the daemon from starting: it is as broken for the one before. */
 const inSyncMs = 5_000;
 
-/** Resolves when the source has told all that there is, or is broken. */
+/** Resolves when the source has told all that there is, or what this node knew of it, or is broken. */
 export async function untilKnown(source: Source, signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = (): void => {
-    if (source.state().snapshot.isInSync) resolve();
+    const { isInSync, isRemembered } = source.state().snapshot;
+    if (isInSync || isRemembered === true) resolve();
   };
   using _subscription = source.subscribe(look);
   const late = setTimeout(resolve, inSyncMs);

@@ -60,7 +60,25 @@ export async function checkMarker(options: MarkerOptions, signal: AbortSignal): 
   return other === undefined ? id : compare(other.value, options);
 }
 
-function compare(text: string, { keys, traits, id, isKnown }: MarkerOptions): string {
+/** As {@link checkMarker}, without a write: also throws where a cluster that this node knows has left no mark. */
+export async function lookAtMarker(
+  options: Omit<MarkerOptions, "client"> & { readonly client: Pick<EtcdClient, "get"> },
+  signal: AbortSignal,
+): Promise<void> {
+  const { client, keys, id, isKnown } = options;
+  const entry = await client.get(keys.marker, signal);
+  if (entry !== undefined) compare(entry.value, options);
+  else if (isKnown) {
+    throw new ForeignPrefixError(
+      `Cannot find cluster ${id}, of which this node is one, at ${keys.marker}: check cluster.etcd.endpoints and cluster.etcd.prefix`,
+    );
+  }
+}
+
+function compare(
+  text: string,
+  { keys, traits, id, isKnown }: Omit<MarkerOptions, "client">,
+): string {
   const found = read(text, keys.marker);
   for (const name of ["network", "podCIDRs", "vni", "port"] as const) {
     if (isDeepStrictEqual(found.traits[name], traits[name])) continue;

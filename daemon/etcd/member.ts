@@ -28,6 +28,8 @@ export interface MemberOptions extends Omit<BlockKeeperOptions, "store"> {
   readonly services: () => OwnServices;
   /** Throws ForeignPrefixError. */
   readonly checkMarker: (signal: AbortSignal) => Promise<void>;
+  /** Nothing is claimed or told before it resolves; absent: at once. */
+  readonly mayBegin?: Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -144,6 +146,7 @@ export class EtcdMember implements Membership, Disposable {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
+    await this.#options.mayBegin;
     while (!signal.aborted) {
       this.#wake = new AbortController();
       const pauseMs = await this.#round(signal);

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { openRecords } from "../../attach/records.ts";
 import { type Cidr, parseIp } from "../../core/address.ts";
+import type { Snapshot } from "../../core/cluster/model.ts";
 import type { NodeFacts } from "../../core/node-facts.ts";
 import type { Use } from "../../ipam/claims/agent.ts";
 import { nodeRanges } from "../../ipam/range.ts";
@@ -18,10 +19,11 @@ import type { Source } from "../source/source.ts";
 import { EtcdClient } from "./client.ts";
 import { openEtcdSource } from "./etcd-source.ts";
 import { keysUnder } from "./keys.ts";
-import { checkMarker } from "./marker.ts";
+import { checkMarker, type ClusterTraits, lookAtMarker } from "./marker.ts";
 import { EtcdMember } from "./member.ts";
 import { ownAddresses } from "./own-address.ts";
 import { ownAttachments, ownServices } from "./own-objects.ts";
+import { readEtcdOnce } from "./read-once.ts";
 
 export interface EtcdClusterContext extends SourceContext, OwnNode {
   readonly etcd: EtcdConfig;
@@ -54,6 +56,7 @@ export function openEtcdCluster(context: EtcdClusterContext): Source {
       attachments: () => ownAttachments(nodeName, network.name, records.list().records),
       services: () => ownServices(nodeName, paths.services),
       checkMarker: openMarkerCheck(context, client),
+      ...(context.alone !== undefined && { mayBegin: context.alone }),
       clock,
       random: systemRandom,
       log,
@@ -109,17 +112,42 @@ async function useOf(
   return { used, quarantined, free: sum(({ size }) => Number(size)) - used - quarantined };
 }
 
+/**
+ * The cluster as etcd has it, for a daemon that would take the place of one that runs: nothing is written.
+ * Throws an error that says why etcd would not do: out of reach, a login refused, another cluster's prefix.
+ */
+export async function readEtcdBefore(
+  context: SourceContext & { readonly etcd: EtcdConfig },
+  signal: AbortSignal,
+): Promise<Snapshot> {
+  const { config, etcd, paths } = context;
+  using client = new EtcdClient(etcd);
+  const told = readFileIfThere(paths.clusterId)?.trim();
+  const marker = { client, keys: keysUnder(etcd.prefix), traits: traitsOf(config) };
+  const bounded = AbortSignal.any([signal, AbortSignal.timeout(readBeforeMs)]);
+  await lookAtMarker({ ...marker, id: told ?? "", isKnown: told !== undefined }, bounded);
+  const { snapshot } = await readEtcdOnce(client, etcd.prefix, bounded);
+  const others = [...(snapshot.attachments ?? [])].filter(
+    ([, { nodeName }]) => nodeName !== config.nodeName,
+  );
+  return { ...snapshot, attachments: new Map(others) };
+}
+
+/** The daemon that runs waits a minute for the next. */
+const readBeforeMs = 20_000;
+
+const traitsOf = ({ network }: Config): ClusterTraits => ({
+  network: network.name,
+  podCIDRs: network.podCidrs,
+  ...network.vxlan,
+});
+
 /** Keeps the id of the cluster that this node has joined. */
 function openMarkerCheck(
   { config, etcd, paths }: EtcdClusterContext,
   client: EtcdClient,
 ): (signal: AbortSignal) => Promise<void> {
-  const { network } = config;
-  const traits = {
-    network: network.name,
-    podCIDRs: network.podCidrs,
-    ...network.vxlan,
-  };
+  const traits = traitsOf(config);
   let told = readFileIfThere(paths.clusterId)?.trim();
   return async (signal) => {
     const id = told ?? randomUUID();

@@ -20,4 +20,6 @@ export interface OwnNode {
   readonly ipam: Ipam;
   /** What it was when it last was ready. */
   readonly known: () => NodeFacts | undefined;
+  /** Resolves when the daemon whose place this one takes has gone; absent: there is none. */
+  readonly alone?: Promise<void>;
 }
