@@ -3,6 +3,7 @@ import { text } from "node:stream/consumers";
 import { hasErrno } from "../../core/error.ts";
 import { paths } from "../../core/paths.ts";
 import type { DnsQueryReply, DnsQuestion } from "../../daemon/dns/dns-queries.ts";
+import type { Explanation } from "../../dns/handlers/explain.ts";
 import type { TraceStep } from "../../dns/handlers/trace.ts";
 import type { CliContext } from "../context.ts";
 import { requireRoot } from "../root.ts";
@@ -63,19 +64,18 @@ async function askDaemon(
 /** For people. */
 export function formatReply({ explanation, asker, problem }: DnsQueryReply): string {
   if (explanation === undefined) return `${problem ?? ""}\n`;
-  const { name, type, rcode, elapsedMs, extendedError, mayAsk, isAuthoritative } = explanation;
+  const { name, type, rcode, elapsedMs, extendedError, mayAsk } = explanation;
   const pod = asker?.pod === undefined ? "no pod of this node" : `pod ${asker.pod}`;
   const who = asker === undefined ? "" : ` for ${asker.address} (${pod})`;
   const searched = asker?.searched === undefined ? "" : ", first of its search list";
-  const whose = isAuthoritative ? "of the cluster's or the node's own knowledge" : "of others";
   const code = extendedError === undefined ? "" : `, extended error ${extendedError}`;
   const refused = mayAsk
     ? ""
     : `This client gets REFUSED: it is in no network that may ask (dns.clients)\n`;
   const records = explanation.answers.length > 0 ? explanation.answers : explanation.authorities;
   return [
-    `${name}. ${type}${who}${searched}\n`,
-    `${rcode} in ${formatMs(elapsedMs)}, ${whose}${code}\n`,
+    `${name === "." ? "" : name}. ${type}${who}${searched}\n`,
+    `${rcode} in ${formatMs(elapsedMs)}, ${whoseOf(explanation)}${code}\n`,
     refused,
     explanation.steps.length === 0
       ? ""
@@ -84,15 +84,27 @@ export function formatReply({ explanation, asker, problem }: DnsQueryReply): str
   ].join("");
 }
 
+// An answer may be ours by its first name alone: a search list, or a service, that leads to a name of others.
+function whoseOf({ isAuthoritative, steps }: Explanation): string {
+  if (!isAuthoritative) return "of others";
+  const isOthers = steps.some(
+    ({ by, rcode }) => (by === "upstream" || by === "cache") && rcode === "NOERROR",
+  );
+  return isOthers
+    ? "of others, by way of a name of the cluster's"
+    : "of the cluster's or the node's own knowledge";
+}
+
 const headings = ["BY", "NAME", "WHAT"];
 
 const rowOf = (step: TraceStep): readonly string[] => [step.by, step.name, whatOf(step)];
 
-function whatOf({ askedNext, rcode, of, elapsedMs, ageMs, isStale, by }: TraceStep): string {
+function whatOf(step: TraceStep): string {
+  const { askedNext, rcode, problem, of, elapsedMs, ageMs, isStale, by } = step;
   const parts = [
     ...(askedNext === undefined ? [] : [`asks for ${askedNext}`]),
     ...(of === undefined ? [] : [of]),
-    ...(rcode === undefined ? [] : [rcode]),
+    ...(rcode === undefined ? [] : [problem === undefined ? rcode : `${rcode} (${problem})`]),
     ...(ageMs === undefined ? [] : [`kept for ${(ageMs / 1000).toFixed(1)} s`]),
     ...(isStale === true ? ["past its TTL"] : []),
     ...(by === "upstream" && elapsedMs !== undefined ? [`in ${formatMs(elapsedMs)}`] : []),

@@ -1,5 +1,6 @@
 // Who has which addresses on this node, and how full it is. Reads, and changes nothing: the daemon's
 // word where one runs, the lease files in any case.
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Ip } from "../../core/address.ts";
 import type { BootClock, Clock } from "../../core/clock.ts";
@@ -52,6 +53,9 @@ export async function collect(
   { paths, clock, boot }: ShowPlaces,
   signal: AbortSignal,
 ): Promise<Shown> {
+  if (dataDir !== undefined && !existsSync(dataDir)) {
+    throw new Error(`Cannot read the leases in ${dataDir}: there is no such directory`);
+  }
   const isUsual = dataDir === undefined || dataDir === paths.leases;
   const report = isUsual ? await reportOf(paths.statusSocket, signal) : undefined;
   const { facts, problem } = isUsual ? factsOf(paths) : {};

@@ -38,7 +38,7 @@ function scene() {
   return {
     paths,
     ipam: openIpam({ dataDir: paths.leases, ...clocks }),
-    collect: () => collect(undefined, { paths, ...clocks }, never),
+    collect: (dataDir?: string) => collect(dataDir, { paths, ...clocks }, never),
     writeFacts: () => writeFileSync(paths.nodeFacts, formatNodeFacts(facts)),
     /** Every file with its modification time. */
     files: () =>
@@ -251,4 +251,11 @@ test("show makes no lock in a directory that lacks one", async () => {
     { network: "podman", leases: [{ address: "10.89.0.2", containerId: "c", ifName: "eth0" }] },
   ]);
   expect(files()).toEqual(before);
+});
+
+test("a directory of leases that is not there is said to be missing", async () => {
+  const missing = join(temporaryDirectory(), "networks");
+  await expect(scene().collect(missing)).rejects.toThrow(
+    `Cannot read the leases in ${missing}: there is no such directory`,
+  );
 });

@@ -5,7 +5,7 @@ import { paths } from "../../core/paths.ts";
 import { describeError } from "../../core/error.ts";
 import { isDnsLabel } from "../../core/schema.ts";
 import { type EtcdConfig, loadConfig } from "../../daemon/config/config.ts";
-import { EtcdClient } from "../../daemon/etcd/client.ts";
+import { EtcdClient, hastyTiming } from "../../daemon/etcd/client.ts";
 import { readEtcdOnce } from "../../daemon/etcd/read-once.ts";
 import { keysUnder } from "../../daemon/etcd/keys.ts";
 import { withdrawFromEtcd } from "../../daemon/etcd/shared-services.ts";
@@ -19,6 +19,8 @@ import type { PublishOptions, ServiceOptions } from "./command.ts";
 import { parseServicePort } from "./port.ts";
 
 const readMs = 20_000;
+/** Until it is clear that no endpoint answers. */
+const listMs = 5000;
 
 export function publish(name: string, options: PublishOptions, context: CliContext): void {
   const file = fileOf(name, options);
@@ -66,7 +68,7 @@ export async function withdraw(
 export async function list(options: ServiceOptions, context: CliContext): Promise<void> {
   requireRoot("read the cluster's etcd");
   const etcd = etcdOf(options);
-  using client = new EtcdClient(etcd);
+  using client = new EtcdClient(etcd, hastyTiming(etcd, listMs));
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(readMs)]);
   const { snapshot, problems } = await readEtcdOnce(client, etcd.prefix, signal);
   const slices = [...snapshot.endpointSlices.values()];

@@ -51,6 +51,12 @@ export interface EtcdTiming {
   readonly pingEveryMs: number;
 }
 
+/** For a command that somebody waits for: all endpoints are tried within `totalMs`, or about that. */
+export function hastyTiming({ endpoints }: EtcdSettings, totalMs: number): EtcdTiming {
+  const eachMs = Math.max(500, Math.floor(totalMs / endpoints.length));
+  return { ...usualTiming, connectMs: eachMs, callMs: eachMs };
+}
+
 // etcd takes pings more often than every 5 s for an attack (--grpc-keepalive-min-time).
 const usualTiming: EtcdTiming = { connectMs: 3000, callMs: 5000, pingEveryMs: 10_000 };
 
@@ -175,11 +181,15 @@ export class EtcdClient implements Disposable {
 
   /** As #call, but asked of one endpoint after the other: to ask twice does no harm. */
   async #read(method: string, request: Buffer, signal: AbortSignal): Promise<Buffer> {
+    const failures = new Set<string>();
     for (let left = this.#settings.endpoints.length - 1; ; left--) {
       try {
         return await this.#call(method, request, signal);
       } catch (error) {
-        if (left <= 0 || !isUnreachable(error)) throw error;
+        if (!(error instanceof EtcdError) || !isUnreachable(error)) throw error;
+        failures.add(error.message);
+        if (left <= 0 || error instanceof NoneReached)
+          throw new EtcdError([...failures].join("; "), error.code);
       }
     }
   }
@@ -247,7 +257,7 @@ export class EtcdClient implements Disposable {
         failures.push(`${endpoint}: ${reason}`);
       }
     }
-    throw new EtcdError(`Cannot reach etcd at ${failures.join("; ")}${this.#hint()}`, code);
+    throw new NoneReached(`Cannot reach etcd at ${failures.join("; ")}${this.#hint()}`, code);
   }
 
   #hint(): string {
@@ -308,6 +318,9 @@ export class EtcdError extends Error {
     return this.code === grpcCode.outOfRange;
   }
 }
+
+/** Every endpoint was tried. */
+class NoneReached extends EtcdError {}
 
 const metadataOf = ({ token }: Connection): Record<string, string> =>
   token === undefined ? {} : { token };

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { AttachmentRecord } from "../../attach/records.ts";
 import type { Cidr, Ip } from "../../core/address.ts";
-import { describeError, hasErrno } from "../../core/error.ts";
+import { ConfigError, describeError, hasErrno } from "../../core/error.ts";
 import { attachmentHash } from "../../core/names.ts";
 import { attachmentObject } from "../source/attachment-object.ts";
 import { objectKeyOf } from "../source/cluster-object.ts";
@@ -82,7 +82,7 @@ export function ownServices(nodeName: string, directory: string): OwnServices {
   for (const name of namesOf(directory)) {
     const path = join(directory, name);
     try {
-      const service = parseServiceFile(readFileSync(path, "utf8"), path);
+      const service = parseServiceFile(readText(path), path);
       services.push(service);
       for (const [key, object] of serviceObjects(service, nodeName)) objects.set(key, object);
     } catch (error) {
@@ -90,6 +90,16 @@ export function ownServices(nodeName: string, directory: string): OwnServices {
     }
   }
   return { services, objects, problems };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    // Withdrawn since.
+    if (hasErrno(cause, "ENOENT")) throw cause;
+    throw new ConfigError(path, "Cannot read it", { cause });
+  }
 }
 
 function namesOf(directory: string): readonly string[] {

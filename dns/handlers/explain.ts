@@ -2,7 +2,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { toError } from "../../core/error.ts";
 import { RecordClass } from "../message/message.ts";
-import { type Name, formatName, parseName } from "../message/name.ts";
+import { type Name, formatName, nameProblem, parseName } from "../message/name.ts";
 import { rcodeText, recordText, typeText } from "../message/record-text.ts";
 import type { Query, Resolve } from "./resolver.ts";
 import type { TraceStep } from "./trace.ts";
@@ -48,7 +48,8 @@ export async function explain(
   { resolve, isAllowed, clock }: Explaining,
 ): Promise<Explanation> {
   const name = parseName(text);
-  if (name === undefined) throw new Error(`Cannot ask for "${text}": it is no name`);
+  if (name === undefined)
+    throw new Error(`Cannot ask for "${shortened(text)}": ${nameProblem(text)}`);
   const steps: TraceStep[] = [];
   const startedAtMs = clock.monotonicMs();
   const answer = await resolve(
@@ -69,6 +70,8 @@ export async function explain(
     authorities: answer.authorities.map(recordText),
   };
 }
+
+const shortened = (text: string): string => (text.length > 80 ? `${text.slice(0, 79)}…` : text);
 
 const queryFor = (
   name: Name,

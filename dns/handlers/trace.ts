@@ -23,6 +23,8 @@ export interface TraceStep {
   /** It asked for this name next; absent: it answered. */
   readonly askedNext?: string;
   readonly rcode?: string;
+  /** Why there was no answer. */
+  readonly problem?: string;
   /** The upstream that was asked, or the stub's domain. */
   readonly of?: string;
   /** Until its answer. */

@@ -7,6 +7,7 @@ import {
   labelsOf,
   type Name,
   nameOfLabels,
+  nameProblem,
   parseName,
   labelsWithin,
   rootName,
@@ -90,5 +91,21 @@ describe("names", () => {
     const name = parseName(`${"x".repeat(63)}.`.repeat(3))!;
     expect(joinName(["a"], name)?.length).toBe(name.length + 2);
     expect(joinName(["y".repeat(62)], name)).toBeUndefined();
+  });
+});
+
+describe("nameProblem()", () => {
+  test.each([
+    ["", "it is empty"],
+    ["bücher.example", "beyond ASCII"],
+    ["a..b", "empty label"],
+    [".a", "empty label"],
+    ["a b", "a space"],
+    ["\\256", "wrong escape"],
+    [`${"a".repeat(64)}.b`, "its label aaaaaaaaaaaaaaaa… has 64 octets: expected up to 63"],
+    [`${"a".repeat(62)}.`.repeat(5), "it has 314 octets: expected up to 253"],
+  ])("of %j", (text, problem) => {
+    expect(parseName(text)).toBeUndefined();
+    expect(nameProblem(text)).toContain(problem);
   });
 });

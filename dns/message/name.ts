@@ -75,6 +75,31 @@ export function labelsWithin(name: Name, zone: Name): string[] | undefined {
  */
 export function parseName(text: string): Name | undefined {
   if (text === ".") return rootName;
+  const labels = labelsOfText(text);
+  return labels && nameOfLabels(labels);
+}
+
+/** What {@link parseName} has against the text; completes "Cannot …: ". */
+export function nameProblem(text: string): string {
+  if (text === "") return "it is empty";
+  if (/[^\0-\x7f]/.test(text)) {
+    return "it has characters beyond ASCII: expected the form that is asked for, xn--…";
+  }
+  const labels = labelsOfText(text);
+  if (labels === undefined) {
+    return "it has a space, a control character or a wrong escape: expected \\ and three digits up to 255, or \\ and a character";
+  }
+  if (labels.includes("")) return "it has an empty label: expected text before and between dots";
+  const long = labels.find(({ length }) => length > maxLabelOctets);
+  if (long !== undefined) {
+    return `its label ${long.slice(0, 16)}… has ${long.length} octets: expected up to ${maxLabelOctets}`;
+  }
+  const octets = labels.reduce((sum, { length }) => sum + length + 1, -1);
+  return `it has ${octets} octets: expected up to ${maxNameOctets - 2}`;
+}
+
+/** Without the root; one may be empty or too long. */
+function labelsOfText(text: string): string[] | undefined {
   if (text === "" || !/^(?:[\x21-\x5b\x5d-\x7e]|\\\d{3}|\\[^\d])+$/.test(text)) return undefined;
   const labels: string[] = [""];
   for (const [part] of text.matchAll(/\\\d{3}|\\.|[^\\]/g)) {
@@ -87,7 +112,7 @@ export function parseName(text: string): Name | undefined {
     labels[labels.length - 1] += String.fromCharCode(octet);
   }
   if (labels.at(-1) === "") labels.pop();
-  return nameOfLabels(labels);
+  return labels;
 }
 
 /** Text that {@link parseName} reads back, without the last dot; the root is ".". */

@@ -27,6 +27,7 @@ import {
 import { rcodeText } from "../message/record-text.ts";
 import type { SharedCounters } from "../observe/counters.ts";
 import { rejectsEdns, UpstreamClient } from "./upstream-client.ts";
+import { UpstreamError } from "./upstream-failure.ts";
 import { SharedUpstreamStats } from "./upstream-stats.ts";
 import { formatUpstream } from "./upstream-text.ts";
 
@@ -155,10 +156,12 @@ class Forwarder {
         query.trace?.({
           ...stepOf(query, "upstream"),
           of: client.name,
-          rcode: answer === undefined ? "no answer" : rcodeText(answer.rcode),
+          ...(answer instanceof Error
+            ? { rcode: "no answer", problem: problemOf(answer) }
+            : { rcode: rcodeText(answer.rcode) }),
           elapsedMs: clock.monotonicMs() - askedAtMs,
         });
-        if (answer === undefined) continue;
+        if (answer instanceof Error) continue;
         if (answer.rcode === Rcode.NOERROR || answer.rcode === Rcode.NXDOMAIN) return answer;
         failed.set(client, answer);
       }
@@ -170,6 +173,9 @@ class Forwarder {
     return this.#clients.toSorted((a, b) => Number(b.isUp) - Number(a.isUp));
   }
 }
+
+const problemOf = (error: Error): string =>
+  error instanceof UpstreamError ? error.problem : error.message;
 
 const lastOf = (failed: ReadonlyMap<UpstreamClient, Message>): Message | undefined =>
   [...failed.values()].at(-1);

@@ -63,12 +63,12 @@ export class UpstreamClient {
     signal.addEventListener("abort", () => this.#connections[Symbol.dispose](), { once: true });
   }
 
-  /** False from a failure until the next answer: others are asked before it. */
   /** As configured. */
   get name(): string {
     return formatUpstream(this.#options.upstream);
   }
 
+  /** False from a failure until the next answer: others are asked before it. */
   get isUp(): boolean {
     return this.#isUp;
   }
@@ -79,8 +79,8 @@ export class UpstreamClient {
     if (!this.#isUp && !this.#isProbing) void this.#probeUntilUp();
   }
 
-  /** Undefined when it does not answer, which is logged once until it answers again. */
-  async ask(query: Asked, timeoutMs: number): Promise<Message | undefined> {
+  /** Why there is none, when it does not answer, which is logged once until it answers again. */
+  async ask(query: Asked, timeoutMs: number): Promise<Message | Error> {
     const { clock, counts, signal } = this.#options;
     const startedAtMs = clock.monotonicMs();
     counts.countRequest();
@@ -90,11 +90,12 @@ export class UpstreamClient {
       this.#noteUp();
       return answer;
     } catch (thrown) {
+      const failure = toError(thrown);
       if (!signal.aborted) {
         counts.countFailure(clock.monotonicMs() - startedAtMs);
-        this.#noteDown(toError(thrown));
+        this.#noteDown(failure);
       }
-      return undefined;
+      return failure;
     }
   }
 

@@ -4,16 +4,22 @@ import { formatUpstream } from "./upstream-text.ts";
 /** An upstream could not be asked, or did not answer. */
 export class UpstreamError extends Error {
   override readonly name = "UpstreamError";
+  /** Without the upstream's name. */
+  readonly problem: string;
 
   constructor(upstream: Upstream, problem: string, cause?: Error) {
     const message = `Cannot ask upstream ${formatUpstream(upstream)}: ${problem}`;
     super(message, { ...(cause && { cause }) });
+    this.problem = problem;
   }
 }
 
 /** What the network or TLS says, and what can be done about it. */
 export function failureOf(upstream: Upstream, cause: Error): UpstreamError {
-  return new UpstreamError(upstream, explain(upstream, cause), cause);
+  const problem = explain(upstream, cause);
+  // A log line has the causes' messages behind it: not the same one again.
+  const isSaid = problem.includes(cause.message.trim());
+  return new UpstreamError(upstream, problem, isSaid ? undefined : cause);
 }
 
 function explain({ address, tls }: Upstream, cause: Error): string {

@@ -1,5 +1,6 @@
+import { createServer, type ServerHttp2Session } from "node:http2";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { EtcdClient, type EtcdSettings } from "../../daemon/etcd/client.ts";
+import { EtcdClient, EtcdError, type EtcdSettings, hastyTiming } from "../../daemon/etcd/client.ts";
 import { type EtcdServer, startEtcd, untilAnswered } from "../support/etcd.ts";
 
 const timing = { connectMs: 2000, callMs: 1000, pingEveryMs: 0 };
@@ -15,6 +16,22 @@ function clientOf(settings: EtcdSettings): EtcdClient {
   const client = new EtcdClient(settings, timing);
   onTestFinished(() => client[Symbol.dispose]());
   return client;
+}
+
+/** Speaks HTTP/2 and answers nothing, as a member that has lost the others. */
+async function silentServer(): Promise<string> {
+  const server = createServer();
+  const sessions = new Set<ServerHttp2Session>();
+  server.on("session", (session) => sessions.add(session));
+  server.on("stream", (stream) => stream.on("error", () => {}));
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  onTestFinished(() => {
+    for (const session of sessions) session.destroy();
+    server.close();
+  });
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return `http://127.0.0.1:${address.port}`;
 }
 
 const soon = (): AbortSignal => AbortSignal.timeout(30_000);
@@ -38,6 +55,19 @@ test("a client says of each endpoint why it is not used", async () => {
   await expect(client.get("/k", soon())).rejects.toThrow(
     /^Cannot reach etcd at http:\/\/127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1; http:\/\/127.0.0.1:2: connect ECONNREFUSED/,
   );
+});
+
+test("a client names every endpoint that takes a question and does not answer", async () => {
+  const endpoints = [await silentServer(), await silentServer(), await silentServer()];
+  const client = clientOf({ endpoints });
+  const failure: unknown = await client.get("/k", soon()).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(EtcdError);
+  for (const endpoint of endpoints) expect(String(failure)).toContain(`etcd at ${endpoint}: `);
+});
+
+test("a client that is in a hurry shares its time among the endpoints", () => {
+  const endpoints = ["http://a:1", "http://b:1", "http://c:1", "http://d:1"];
+  expect(hastyTiming({ endpoints }, 5000)).toMatchObject({ connectMs: 1250, callMs: 1250 });
 });
 
 test("a client gives up when it is told to", async () => {

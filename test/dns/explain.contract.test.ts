@@ -37,7 +37,10 @@ beforeAll(async () => {
     aPod("twin", "127.0.0.3", { id: "2", pod: { namespace: "dev", name: "twin" } }),
   );
   const site = siteNamesOf({
-    stubs: { "corp.example": [upstream.upstream] },
+    stubs: {
+      "corp.example": [upstream.upstream],
+      "gone.example": [{ address: ip("127.0.0.1"), port: 1, tls: {} }],
+    },
     hosts: { "printer.example": [ip("192.0.2.7")] },
     rewrite: { "old.example": "web.prod.svc.cluster.local" },
     ttls: {},
@@ -105,6 +108,21 @@ describe("an explanation", () => {
     expect(formatReply(again)).toMatch(/^cache +api\.example\.com +NOERROR, kept for \d+\.\d s$/m);
   });
 
+  test("of the root, and of an outside name that the search list finds", async () => {
+    expect(formatReply(await ask("."))).toMatch(/^\. A /);
+    const walked = await ask("api.example.com", { from: "prod/web-0" });
+    expect(walked.explanation).toMatchObject({ isAuthoritative: true, rcode: "NOERROR" });
+    expect(formatReply(walked)).toContain(" ms, of others, by way of a name of the cluster's\n");
+  });
+
+  test("of an upstream that is not there: why", async () => {
+    const reply = await ask("www.gone.example");
+    expect(reply.explanation).toMatchObject({ rcode: "SERVFAIL" });
+    expect(formatReply(reply)).toMatch(
+      /^upstream .* no answer \(connect ECONNREFUSED 127\.0\.0\.1:1\), in /m,
+    );
+  });
+
   test("of a pod's search walk, as the pod begins it", async () => {
     const walked = await ask("web.dev", { from: "prod/web-0" });
     expect(walked.asker).toEqual({
@@ -137,7 +155,7 @@ describe("an explanation", () => {
 
 describe("what is wrong is named", () => {
   test.each<[string, Partial<DnsQuestion>, RegExp]>([
-    ["a..b", {}, /^Cannot ask for "a\.\.b": it is no name$/],
+    ["a..b", {}, /^Cannot ask for "a\.\.b": it has an empty label/],
     ["a", { type: "BAD" }, /^Cannot ask for type "BAD": expected one of A, .*TYPE and a number$/],
     ["a", { from: "nobody" }, /^Cannot ask as "nobody": no pod .* prod\/web-0 \(127\.0\.0\.1\)/],
     ["a", { from: "twin" }, /^Cannot ask as "twin": several .* prod\/twin .*, dev\/twin/],
