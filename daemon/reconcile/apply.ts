@@ -51,8 +51,8 @@ export interface CompareOptions {
   readonly mayRemove: boolean;
 }
 
-/** So many objects of a kind are written before the event loop has its turn: some 15 ms of work. */
-export const writtenAtOnce = 700;
+/** So many objects of a kind are written before the event loop has its turn: some 0.2 s of work. */
+export const writtenAtOnce = 10_000;
 
 /**
  * Reads all network objects of the node, and makes them be what the target says. Of what a

@@ -23,6 +23,7 @@ function aPlanner(): Planner {
     settings: planSettings(parseConfig(configuration, "test", { nodeName: "node-a" })),
     missingNodeHint: () => "none",
     podAddresses: () => [],
+    newPeersAtMost: 1_000,
   });
   const address = { device: underlay.name, address: ip("172.30.1.11"), prefixLength: 24 };
   planner.seeLinks([{ link: underlay, addresses: [address] }]);

@@ -18,10 +18,12 @@ export interface PlannerOptions {
   readonly missingNodeHint: (membership: Membership, links: readonly LinkAddresses[]) => string;
   /** Addresses of this node's pods in the network. */
   readonly podAddresses: () => readonly Ip[];
+  /** So many peers are planned before the event loop has its turn. */
+  readonly newPeersAtMost?: number;
 }
 
-/** So many peers are planned before the event loop has its turn: some 20 ms of work. */
-const newPeersAtMost = 1_000;
+/** Some 0.2 s of work. */
+const usualNewPeersAtMost = 10_000;
 
 export class Planner {
   #options: PlannerOptions;
@@ -70,7 +72,7 @@ export class Planner {
   plan(snapshot: Snapshot): NodePlan {
     const membership = this.#settled(snapshot);
     if (this.#isCurrent && this.#latest !== undefined) return this.#latest;
-    const { settings, missingNodeHint } = this.#options;
+    const { settings, missingNodeHint, newPeersAtMost = usualNewPeersAtMost } = this.#options;
     const [links, strays] = [this.#links, this.#strays];
     const isThere = membership.nodes.has(settings.nodeName);
     const hint = isThere ? "" : missingNodeHint(membership, links);
