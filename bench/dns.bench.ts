@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatTable } from "../cli/table.ts";
+import { type Goal, formatGoals } from "./goals.ts";
 import { createNamespace } from "../test/support/netns.ts";
 import { type Load, loads, queriesOf, servicesOf } from "./dns/cluster.ts";
 import {
@@ -190,19 +191,7 @@ function report(all: Measured): void {
       `${text(median(all.changes.map(({ publishMs }) => publishMs)))} ms. ` +
       `The resolver's part of memory: ${text(all.part / 1e6)} MB.`,
   );
-  console.log(
-    formatTable([
-      ["GOAL", "", "MEASURED", ""],
-      ...goalsOf(all).map(({ what, least, most, value }) => [
-        what,
-        least === undefined ? `at most ${most}` : `at least ${least}`,
-        text(value),
-        (least === undefined || value >= least) && (most === undefined || value <= most)
-          ? "reached"
-          : "missed",
-      ]),
-    ]),
-  );
+  console.log(formatGoals(goalsOf(all), text));
 }
 
 function uniqueLoads({ series }: Measured): readonly { load: Load; services: number }[] {
@@ -218,13 +207,6 @@ function memoryColumns({ memory }: Measured, wanted: Name): string[] {
   const last = octets.at(-1) ?? Number.NaN;
   const services = (scales.at(-1) ?? 0) - (scales[0] ?? 0);
   return [...octets.map((one) => text(one / 1e6)), text((last - first) / services)];
-}
-
-interface Goal {
-  readonly what: string;
-  readonly least?: number;
-  readonly most?: number;
-  readonly value: number;
 }
 
 /** What the project holds itself to. Rates by the processor's time for a query. */

@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatTable } from "../cli/table.ts";
+import { type Goal, formatGoals } from "./goals.ts";
 import { compileRunner } from "./cni/runner.ts";
 import type { Measured } from "./ipam/measure.ts";
 import { concurrency, names, scenarios } from "./ipam/scenarios.ts";
@@ -52,19 +53,7 @@ function report({ scenarios: levels, atOnce, cost }: Measured): void {
       }),
     ]),
   );
-  console.log(
-    formatTable([
-      ["GOAL", "", "MEASURED", ""],
-      ...goalsOf(measured).map(({ what, least, most, value }) => [
-        what,
-        least === undefined ? `at most ${most}` : `at least ${least}`,
-        text(value),
-        (least === undefined || value >= least) && (most === undefined || value <= most)
-          ? "reached"
-          : "missed",
-      ]),
-    ]),
-  );
+  console.log(formatGoals(goalsOf(measured), text));
   const [empty = "", , , , large = ""] = scenarios.map(({ name }) => name);
   const growth =
     median(addTimes(measured, large, names.reference)) /
@@ -88,13 +77,6 @@ function addTimes({ scenarios: levels }: Measured, level: string, who: string): 
 
 function rateOf({ atOnce }: Measured, who: string): number {
   return median(atOnce.find(({ name }) => name === who)?.addRate ?? []);
-}
-
-interface Goal {
-  readonly what: string;
-  readonly least?: number;
-  readonly most?: number;
-  readonly value: number;
 }
 
 /** What the project holds itself to. */

@@ -12,6 +12,7 @@ import { observeNode } from "../../daemon/reconcile/observe.ts";
 import type { TestNamespace } from "../support/netns.ts";
 import { seededRandom } from "../support/random.ts";
 import type { FlowCount } from "./flow.ts";
+import { addForeign, foreignState } from "./foreign-objects.ts";
 import { type RunningNode, ThreeNodes } from "./three-nodes.ts";
 
 export interface FaultFigures {
@@ -189,28 +190,6 @@ function differing(before: string, after: string): string {
     ...now.filter((line) => !old.includes(line)).map((line) => `+ ${line}`),
   ].join("\n");
 }
-
-function addForeign(node: TestNamespace): string {
-  node.run(
-    "sh",
-    "-ec",
-    `ip route add 203.0.113.0/25 via 172.30.1.1
-    nft add table inet other
-    nft add chain inet other postrouting
-    ip link add vx9 type vxlan id 9 dstport 4790 local 172.30.1.11 dev eth0
-    ip link set vx9 up
-    bridge fdb append 02:00:00:00:00:77 dev vx9 dst 172.30.1.12 self`,
-  );
-  return foreignState(node);
-}
-
-const foreignState = (node: TestNamespace): string =>
-  node.run(
-    "sh",
-    "-c",
-    `ip route show 203.0.113.0/25; nft list table inet other; ip -br link show vx9
-    bridge fdb show dev vx9; true`,
-  );
 
 /** The kernel against the plan, object by object. */
 async function compareAll({ kernel, programmed }: RunningNode, seed: number): Promise<void> {

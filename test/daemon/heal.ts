@@ -5,6 +5,7 @@ import { openKernel } from "../../kernel/linux.ts";
 import { configuration, writeCluster } from "../../bench/overlay/cluster.ts";
 import { formatTable } from "../../cli/table.ts";
 import { seededRandom } from "../support/random.ts";
+import { addForeign, foreignState } from "./foreign-objects.ts";
 import { lastingRules } from "./lasting-rules.ts";
 import { attachPods } from "./heal-pods.ts";
 import { type Fault, HealFaults } from "./heal-faults.ts";
@@ -165,28 +166,6 @@ async function expectState(machine: TestMachine, before: string, seed: number): 
     throw new Error(`Seed ${seed}: at the end is not as before:\n${lines.join("\n")}`);
   }
 }
-
-function addForeign(machine: TestMachine): string {
-  machine.run(
-    "sh",
-    "-ec",
-    `ip route add 203.0.113.0/25 via 172.30.1.1
-    nft add table inet other
-    nft add chain inet other postrouting
-    ip link add vx9 type vxlan id 9 dstport 4790 local 172.30.1.11 dev eth0
-    ip link set vx9 up
-    bridge fdb append 02:00:00:00:00:77 dev vx9 dst 172.30.1.12 self`,
-  );
-  return foreignState(machine);
-}
-
-const foreignState = (machine: TestMachine): string =>
-  machine.run(
-    "sh",
-    "-c",
-    `ip route show 203.0.113.0/25; nft list table inet other; ip -br link show vx9
-    bridge fdb show dev vx9`,
-  );
 
 async function repairsOf(machine: TestMachine): Promise<Record<string, number>> {
   const url = "http://127.0.0.1:9440/metrics";
