@@ -1,6 +1,5 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type Ip, parseIp } from "../../core/address.ts";
 import { paths } from "../../core/paths.ts";
 import { describeError } from "../../core/error.ts";
 import { isDnsLabel } from "../../core/schema.ts";
@@ -16,24 +15,27 @@ import { requireEtcd } from "../etcd-config.ts";
 import { requireRoot } from "../root.ts";
 import { formatTable } from "../table.ts";
 import type { PublishOptions, ServiceOptions } from "./command.ts";
-import { parseServicePort } from "./port.ts";
+import { parseEndpoints } from "./endpoints.ts";
+import { whatFollows } from "./follow-up.ts";
+import { formatPort, listServices } from "./listed.ts";
 
 const readMs = 20_000;
 /** Until it is clear that no endpoint answers. */
 const listMs = 5000;
 
-export function publish(name: string, options: PublishOptions, context: CliContext): void {
+export async function publish(
+  name: string,
+  options: PublishOptions,
+  context: CliContext,
+): Promise<void> {
   const file = fileOf(name, options);
-  const { namespace, port, address } = options;
-  const addresses = address.map(parseAddress);
-  const ports = port.map(parseServicePort);
-  if (ports.length > 1 && ports.some((one) => one.name === undefined)) {
-    throw new UsageError("Cannot publish several ports without names: expected name=port for each");
-  }
+  const { namespace } = options;
+  const { ports, addresses } = parseEndpoints(options.port, options.address);
   requireRoot("publish a service");
   etcdOf(options);
   replaceFile(file, formatServiceFile({ namespace, name, ports, addresses }), 0o644);
-  const text = `published ${namespace}/${name}: ${addresses.join(" ")}; the daemon tells the cluster`;
+  const next = await whatFollows(paths.statusSocket, context.signal);
+  const text = `published ${namespace}/${name}: ${addresses.join(" ")}; ${next}`;
   print(context, options, { namespace, name, ports, addresses }, text);
 }
 
@@ -71,24 +73,12 @@ export async function list(options: ServiceOptions, context: CliContext): Promis
   using client = new EtcdClient(etcd, hastyTiming(etcd, listMs));
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(readMs)]);
   const { snapshot, problems } = await readEtcdOnce(client, etcd.prefix, signal);
-  const slices = [...snapshot.endpointSlices.values()];
-  const services = [...snapshot.services.values()].map(
-    ({ namespace, name, clusterIps, ports }) => ({
-      namespace,
-      name,
-      clusterIps,
-      ports,
-      endpoints: slices
-        .filter((slice) => slice.namespace === namespace && slice.serviceName === name)
-        .flatMap(({ endpoints }) => endpoints)
-        .flatMap(({ addresses, nodeName }) => addresses.map((address) => ({ address, nodeName }))),
-    }),
-  );
-  for (const problem of problems) context.stderr(`fairlead: ${problem}\n`);
+  const { services, problems: differences } = listServices(snapshot);
+  for (const problem of [...problems, ...differences]) context.stderr(`fairlead: ${problem}\n`);
   const rows = services.map(({ namespace, name, clusterIps, ports, endpoints }) => [
     `${namespace}/${name}`,
     clusterIps.join(" ") || "none",
-    ports.map((one) => `${one.port}/${one.protocol}`).join(" "),
+    ports.map(formatPort).join(" ") || "none",
     endpoints.map(({ address, nodeName }) => `${address}@${nodeName ?? "?"}`).join(" ") || "none",
   ]);
   const text =
@@ -109,14 +99,6 @@ function fileOf(name: string, { namespace }: ServiceOptions): string {
     );
   }
   return join(paths.services, serviceFileName({ namespace, name }));
-}
-
-function parseAddress(text: string): Ip {
-  const address = parseIp(text);
-  if (address === undefined) {
-    throw new UsageError(`Cannot use the address "${text}": expected an IPv4 or IPv6 address`);
-  }
-  return address;
 }
 
 const etcdOf = ({ config }: ServiceOptions): EtcdConfig =>

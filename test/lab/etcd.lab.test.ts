@@ -150,7 +150,7 @@ describe("a cluster by etcd alone", () => {
     inMember("node-c", ...service, "publish", ...options, ...endpoint);
     for (const pod of ["hello", "third", "world"]) await resolves(pod, name, addresses["world"]!);
     const listed = inMember("node-a", ...service, "list");
-    expect(listed).toMatch(new RegExp(`shop/web +none +80/tcp +${addresses["world"]}@node-c`));
+    expect(listed).toMatch(new RegExp(`shop/web +none +http=80/tcp +${addresses["world"]}@node-c`));
     inMember("node-c", ...service, "withdraw", ...options);
     await resolves("hello", name, "");
     await vi.waitFor(
