@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { type AttachContext, type AttachHandlers, createHandlers } from "../attach/handlers.ts";
 import { openAttachLock } from "../attach/lock.ts";
-import { openRecords } from "../attach/records.ts";
+import { openRecords, type RecordStore } from "../attach/records.ts";
 import type { Ip } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import type { CniHandlers } from "../core/cni/types.ts";
@@ -77,7 +77,15 @@ const attachLockDeadlineMs = 25_000;
 /** With the configuration of the start. */
 interface StartContext extends DaemonContext {
   readonly config: Config;
+  /** One for all parts: what ADD has written, nobody reads again. */
+  readonly records: RecordStore;
 }
+
+const startContextOf = (given: DaemonContext): StartContext => ({
+  ...given,
+  config: given.live.current,
+  records: openRecords({ ...given, directory: given.paths.attachments }),
+});
 
 /**
  * Starts all parts. Resolves when CNI requests and queries are served, which does not wait for the node
@@ -89,8 +97,8 @@ export async function startDaemon(
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
   const { live, paths, log, clock } = given;
-  const config = live.current;
-  const context: StartContext = { ...given, config };
+  const context = startContextOf(given);
+  const { config } = context;
   const startedAtMs = clock.monotonicMs();
   await using stack = new AsyncDisposableStack();
   const ledger = new RepairLedger();
@@ -232,33 +240,29 @@ interface Programs {
 }
 
 function openPrograms(
-  { paths, kernel, clock, log }: StartContext,
+  context: StartContext,
   { ipam, nodeFacts, names, pairs, putOff }: AttachParts,
 ): Programs {
   const handlers = createHandlers({
+    ...context,
     ipam,
     nodeFacts,
     announcer: announcerTo(names.book),
-    kernel,
-    records: openRecords({ directory: paths.attachments, clock, log }),
-    clock,
     random: systemRandom,
-    log,
     reap: "background",
     putOff: (thing) => putOff.add(thing),
     pairThread: () => pairs.thread(),
   });
-  const own = createIpamHandlers({ ipam, facts: nodeFacts, log });
+  const own = createIpamHandlers({ ipam, facts: nodeFacts, log: context.log });
   return { handlers, ipamHandlers: liftingGiven(own, names.book) };
 }
 
 function openReconciler(
-  { config, paths, kernel, clock, log }: StartContext,
+  { config, paths, kernel, clock, log, records }: StartContext,
   parts: Pick<ReconcilerOptions, "source" | "ledger" | "onPass"> & { readonly mending: Mending },
 ): Reconciler {
   const { source, mending } = parts;
   const { nodeName, network } = config;
-  const records = openRecords({ directory: paths.attachments, clock, log });
   return new Reconciler({
     ...parts,
     kernel,

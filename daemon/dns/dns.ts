@@ -1,6 +1,6 @@
 // The resolver as a part of the daemon: what it is started with, and what becomes of its sockets.
 import { closeSync } from "node:fs";
-import { openRecords } from "../../attach/records.ts";
+import type { RecordStore } from "../../attach/records.ts";
 import { type Cidr, hostCidr, parseCidr } from "../../core/address.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
@@ -33,6 +33,7 @@ export interface DnsContext {
   readonly kernel: Kernel;
   readonly clock: Clock;
   readonly log: Log;
+  readonly records: RecordStore;
   /** Sockets of a daemon before this one, or that its supervisor has kept; ours from here on. */
   readonly given: readonly number[];
 }
@@ -54,7 +55,7 @@ export async function openDns(
   source: Source,
   podBook: PodBook,
 ): Promise<RunningDns | undefined> {
-  const { config, paths, clock, log, given } = context;
+  const { config, clock, log, given, records } = context;
   const { dns } = config;
   if (!dns.isEnabled) {
     for (const fd of given) closeSync(fd);
@@ -68,7 +69,6 @@ export async function openDns(
   let upstreams = find(dns.upstreams);
   await using stack = new AsyncDisposableStack();
   const { snapshot } = source.state();
-  const records = openRecords({ directory: paths.attachments, clock, log });
   stack.use(knowAttachments({ book: podBook, records, clock, log }));
   const server = stack.use(
     await startDns({
