@@ -12,14 +12,22 @@ export interface SearchingClient {
 export class SearchingClients {
   readonly #byHash = new Map<number, SearchingClient[]>();
 
-  /** These, and no others. */
-  set(clients: readonly SearchingClient[]): void {
-    this.#byHash.clear();
-    for (const client of clients) {
-      const hash = hashOf(client.address, 0, client.address.length);
-      const others = this.#byHash.get(hash) ?? [];
-      this.#byHash.set(hash, [...others, client]);
-    }
+  /** In place of what was known of the address. */
+  set(client: SearchingClient): void {
+    const hash = hashOf(client.address, 0, client.address.length);
+    this.#byHash.set(hash, [...this.#others(hash, client.address), client]);
+  }
+
+  remove(address: Uint8Array): void {
+    const hash = hashOf(address, 0, address.length);
+    const others = this.#others(hash, address);
+    if (others.length > 0) this.#byHash.set(hash, others);
+    else this.#byHash.delete(hash);
+  }
+
+  #others(hash: number, address: Uint8Array): SearchingClient[] {
+    const all = this.#byHash.get(hash) ?? [];
+    return all.filter((known) => !isAt(known.address, address, 0, address.length));
   }
 
   /** The struct sockaddr of `length` octets at `start` is such a pod's. */

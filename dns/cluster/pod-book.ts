@@ -126,11 +126,16 @@ export class PodBook {
     this.#withdrawn.add(id);
     if (entry === undefined) return Promise.resolve();
     this.#entries.delete(id);
-    // Not those that another attachment has by now.
-    const others = new Set([...this.#entries.values()].flatMap(({ addresses }) => addresses));
-    const withheld = entry.addresses.filter((address) => !others.has(address));
+    const withheld = entry.addresses.filter((address) => !this.#isAnothers(address));
     for (const address of withheld) this.#withheld.add(address);
     return this.#tell({ removed: [id], withheld });
+  }
+
+  /** Another attachment has it by now. */
+  #isAnothers(address: Ip): boolean {
+    for (const { addresses } of this.#entries.values())
+      if (addresses.includes(address)) return true;
+    return false;
   }
 
   /**

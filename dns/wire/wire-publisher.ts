@@ -1,6 +1,7 @@
 import { ipToBytes, parseIp } from "../../core/address.ts";
 import { objectKey } from "../../core/cluster/model.ts";
 import type { SearchingClient } from "../clients/searching-clients.ts";
+import { mapChanges } from "../cluster/map-changes.ts";
 import type { SearchPath } from "../cluster/pod-directory.ts";
 import type { ZoneUpdate } from "../cluster/zone-feed.ts";
 import type { Answer } from "../handlers/resolver.ts";
@@ -36,6 +37,8 @@ export class WirePublisher {
   /** How many names there are of each hash, and its mark. */
   readonly #hashes = new Map<number, { names: number; mark: number }>();
   readonly #knownDenials = new Set<number>();
+  /** The first domain of each list that is walked, by the pod's address. */
+  #searching: ReadonlyMap<string, Name> = new Map();
   #lastMark = 0;
   #serial = 0;
   #isInSync = false;
@@ -89,16 +92,25 @@ export class WirePublisher {
 
   /** Below which labels networks have names, and whose search lists are walked: by their addresses. */
   setPods(trees: ReadonlySet<string>, searchers: Iterable<readonly [string, SearchPath]>): void {
-    const searching = [...searchers].flatMap(([text, { domains }]): SearchingClient[] => {
+    const now = new Map<string, Name>();
+    for (const [address, { domains }] of searchers) {
       const [domain] = domains;
-      const address = parseIp(text);
-      if (domain === undefined || address === undefined) return [];
-      return [
-        { address: ipToBytes(address), domain: Uint8Array.from(Buffer.from(domain, "latin1")) },
-      ];
+      if (domain !== undefined) now.set(address, domain);
+    }
+    // A node with many pods has one more, or one less.
+    const { set, removed } = mapChanges(this.#searching, now);
+    this.#searching = now;
+    this.#publish({
+      kind: "pods",
+      trees: Int32Array.from([...trees].flatMap((label) => this.#hashOf([label]) ?? [])),
+      searching: set.flatMap(([text, domain]): SearchingClient[] => {
+        const address = addressOctets(text);
+        return address === undefined
+          ? []
+          : [{ address, domain: Uint8Array.from(Buffer.from(domain, "latin1")) }];
+      }),
+      gone: removed.flatMap(([text]) => addressOctets(text) ?? []),
     });
-    const hashes = [...trees].flatMap((label) => this.#hashOf([label]) ?? []);
-    this.#publish({ kind: "pods", trees: Int32Array.from(hashes), searching });
   }
 
   /** Other upstreams are asked from now on. */
@@ -233,3 +245,8 @@ const isBelow = (name: Name, domain: Name): boolean =>
 
 const meets = (a: Name, b: Name): boolean =>
   labelsWithin(a, b) !== undefined || labelsWithin(b, a) !== undefined;
+
+function addressOctets(text: string): Uint8Array | undefined {
+  const address = parseIp(text);
+  return address && ipToBytes(address);
+}

@@ -101,7 +101,8 @@ export class WireResponder {
       case "pods":
         this.#trees.clear();
         for (const hash of update.trees) this.#trees.add(hash);
-        this.#searching.set(update.searching);
+        for (const address of update.gone) this.#searching.remove(address);
+        for (const client of update.searching) this.#searching.set(client);
         return;
       case "answer":
         (update.isOutside ? this.#outside : this.#cluster).put(update.answer);

@@ -22,7 +22,10 @@ export type WireUpdate =
       readonly kind: "pods";
       /** Hashes of the labels in front of the domain below which networks have names. */
       readonly trees: Int32Array;
+      /** New, or with another list. */
       readonly searching: readonly SearchingClient[];
+      /** Addresses whose lists are not walked any more: 4 or 16 octets each. */
+      readonly gone: readonly Uint8Array[];
     }
   | { readonly kind: "answer"; readonly isOutside: boolean; readonly answer: StoredAnswer }
   | { readonly kind: "denial"; readonly denial: Denial }
