@@ -59,7 +59,7 @@ const sliceMs = 5;
 const usualRetry: BackoffTiming = { firstMs: 100, mostMs: 5000 };
 const usualCopy: EtcdCopyTiming = {
   firstMs: 2000,
-  afterMs: 30_000,
+  afterMs: 1_000,
   pauseFactor: 100,
   readAfterMs: 2000,
 };

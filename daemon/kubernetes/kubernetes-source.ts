@@ -50,7 +50,7 @@ export interface KubernetesSourceTiming {
 
 const usualTiming: KubernetesSourceTiming = {
   watch: usualWatchTiming,
-  copy: { firstMs: 2000, afterMs: 30_000, pauseFactor: 100 },
+  copy: { firstMs: 2000, afterMs: 1_000, pauseFactor: 100 },
   pauseMs: 10,
   pauseFactor: 10,
   partialMs: 2000,

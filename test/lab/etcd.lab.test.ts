@@ -7,6 +7,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { StatusReport } from "../../core/status.ts";
 import { artifacts } from "../../cli/home.ts";
@@ -97,6 +98,8 @@ function traffic(from: string, to: string) {
   const output = Promise.all([text(ping.stdout!), text(ping.stderr!)]);
   return {
     lost: async (): Promise<number> => {
+      // What comes after counts too, and a quick machine has sent few until now.
+      await setTimeout(1_000);
       ping.kill("SIGINT");
       await once(ping, "exit");
       const said = (await output).join("");
