@@ -174,7 +174,10 @@ class EtcdSource implements Source {
     const found: KeyValue[] = [];
     let revision = 0n;
     for await (const page of client.pages(this.#keys.objects, signal)) {
-      if (revision === 0n) ({ revision, clusterId: this.#clusterId } = page.header);
+      if (revision === 0n) {
+        ({ revision } = page.header);
+        this.#knowCluster(page.header);
+      }
       for (const entry of page.entries) found.push(entry);
     }
     let sliceStart = performance.now();
@@ -215,6 +218,8 @@ class EtcdSource implements Source {
           { location: this.location },
           "etcd has other data: reading all anew",
         );
+        // Our Node may be there, told again meanwhile, and our claims not.
+        this.#options.member?.retell();
         return;
       }
       for (const event of answer.events) this.#apply(event);
@@ -228,6 +233,11 @@ class EtcdSource implements Source {
   /** A watch that begins at a revision that restored data have yet to reach would tell nothing until then. */
   #isOther({ clusterId, revision }: Header, known: bigint): boolean {
     return clusterId !== this.#clusterId || revision < known;
+  }
+
+  #knowCluster({ clusterId }: Header): void {
+    if (this.#clusterId !== 0n && this.#clusterId !== clusterId) this.#options.member?.retell();
+    this.#clusterId = clusterId;
   }
 
   #apply(event: Event): void {

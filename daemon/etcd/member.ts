@@ -187,6 +187,8 @@ export class EtcdMember implements Membership, Disposable {
       await this.check(signal);
       // Without our endpoints, a service may have been taken for one that nobody has.
       this.#services.doubt();
+      // Older data may lack a block as they lack the lease.
+      if (this.#namesLease !== undefined) this.#blocks.doubt();
       this.#namesLease = names;
     }
     const { attachments, services } = this.#options;

@@ -48,8 +48,11 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
   };
   const start = async (): Promise<void> => {
     child = spawn(
-      "etcd",
+      // It ends with this process, also where that is killed.
+      "setpriv",
       [
+        "--pdeathsig=KILL",
+        "etcd",
         `--data-dir=${directory}`,
         "--logger=zap",
         "--log-level=error",
