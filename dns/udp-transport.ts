@@ -78,9 +78,11 @@ async function batchedTransport({
     listen: (options) => thread.listen(options),
     zoneChanged: (update) => publisher.applyZone(update),
     upstreamsChanged: () => publisher.forgetOutside(),
-    podsChanged: (services, pods) => {
+    podsChanged: (services, pods, { askers }) => {
       publisher.refreshServices(services);
-      publisher.setPods(pods.trees(), autopath ? pods.searchers() : []);
+      const walked = autopath ? [...askers] : [];
+      const paths = walked.map((address) => [address, pods.searchPathOf(address)] as const);
+      publisher.changePods(pods.trees(), paths);
     },
     observer: {
       onAnswer: (packet, answer, octets) => publisher.answered(packet, answer, octets),

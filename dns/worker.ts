@@ -93,7 +93,8 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
       return;
     }
     if (message.kind === "pods") {
-      udp.podsChanged(zone.refresh(pods.apply(message.update)), pods);
+      const change = pods.apply(message.update);
+      udp.podsChanged(zone.refresh(change), pods, change);
       if (message.turn !== undefined) turns.taken(message.turn);
       return;
     }

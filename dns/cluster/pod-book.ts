@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cidr, Ip } from "../../core/address.ts";
 import type { Attachment } from "../../core/cluster/attachment.ts";
+import { PodEntries } from "./pod-entries.ts";
 
 /** What a pod's resolv.conf says, as far as the node knows it. */
 export interface SearchList {
@@ -50,7 +51,7 @@ const maxNetworks = 256;
  * addresses stay withheld until somebody has them again: an endpoint slice names them for a while.
  */
 export class PodBook {
-  readonly #entries = new Map<string, PodEntry>();
+  readonly #entries = new PodEntries();
   /** Other nodes'. */
   #others: ReadonlyMap<string, Attachment> = new Map();
   /** Oldest first. */
@@ -115,7 +116,7 @@ export class PodBook {
 
   announce(entry: PodEntry, isAwaited = true): Promise<void> {
     this.#withdrawn.delete(entry.id);
-    this.#entries.set(entry.id, entry);
+    this.#entries.set(entry);
     const lifted = entry.addresses.filter((address) => this.#withheld.delete(address));
     return this.#tell({ set: [entry], lifted }, isAwaited);
   }
@@ -126,16 +127,10 @@ export class PodBook {
     this.#withdrawn.add(id);
     if (entry === undefined) return Promise.resolve();
     this.#entries.delete(id);
-    const withheld = entry.addresses.filter((address) => !this.#isAnothers(address));
+    // What another attachment has by now stays named.
+    const withheld = entry.addresses.filter((address) => !this.#entries.isHeld(address));
     for (const address of withheld) this.#withheld.add(address);
     return this.#tell({ removed: [id], withheld });
-  }
-
-  /** Another attachment has it by now. */
-  #isAnothers(address: Ip): boolean {
-    for (const { addresses } of this.#entries.values())
-      if (addresses.includes(address)) return true;
-    return false;
   }
 
   /**
@@ -148,7 +143,7 @@ export class PodBook {
     const gone = [...this.#entries.values()].filter(({ id }) => !existing.has(id));
     if (set.length + gone.length === 0) return Promise.resolve();
     for (const { id } of gone) this.#entries.delete(id);
-    for (const entry of set) this.#entries.set(entry.id, entry);
+    for (const entry of set) this.#entries.set(entry);
     const had = new Set(set.flatMap(({ addresses }) => addresses));
     const lost = gone.flatMap(({ addresses }) => addresses).filter((ip) => !had.has(ip));
     for (const address of lost) this.#withheld.add(address);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { aPod, prodSearch } from "../../test/dns/pods.ts";
 import { ip } from "../../test/support/builders.ts";
 import { formatName, parseName } from "../message/name.ts";
-import type { PodEntry } from "./pod-book.ts";
+import type { PodEntry, PodsUpdate } from "./pod-book.ts";
 import { PodDirectory } from "./pod-directory.ts";
 
 function directoryOf(...set: readonly PodEntry[]): PodDirectory {
@@ -61,4 +61,29 @@ test("a search list is known only where it begins in the cluster's domain", () =
   expect(listed("corp.example", "prod.svc.cluster.local")).toBeUndefined();
   expect(listed("prod.svc.cluster.local", "not a name")).toBeUndefined();
   expect(directoryOf(aPod("web", "10.244.1.1")).searchPathOf("10.244.1.2")).toBeUndefined();
+});
+
+test("an update says of whom it is, not of all pods", () => {
+  const none = { isComplete: false, set: [], removed: [], withheld: [], lifted: [] };
+  const [web, next] = [aPod("web", "10.244.1.1"), aPod("next", "10.244.1.1")];
+  const pods = directoryOf(web, aPod("other", "10.244.1.2"));
+  const askers = (update: Partial<PodsUpdate>): readonly string[] =>
+    [...pods.apply({ ...none, ...update }).askers].sort();
+  expect(askers({ set: [aPod("c", "10.244.1.3")] })).toEqual(["10.244.1.3"]);
+  expect(askers({ set: [{ ...web, addresses: [ip("10.244.1.4")] }] })).toEqual([
+    "10.244.1.1",
+    "10.244.1.4",
+  ]);
+  expect(askers({ withheld: [ip("10.244.1.9")] })).toEqual([]);
+  expect(askers({ removed: ["c"] })).toEqual([]);
+  expect(askers({ removed: [web.id] })).toEqual(["10.244.1.4"]);
+  expect(askers({ set: [web] })).toEqual(["10.244.1.1"]);
+  expect(askers({ set: [next] })).toEqual(["10.244.1.1"]);
+  // By now it is another's, who asks there still.
+  expect(askers({ removed: [web.id] })).toEqual([]);
+  expect(askers({ isComplete: true, set: [web] })).toEqual([
+    "10.244.1.1",
+    "10.244.1.2",
+    "10.244.1.3",
+  ]);
 });

@@ -35,6 +35,12 @@ export interface WithheldChange {
   readonly networks: readonly Cidr[];
 }
 
+/** What an update made another matter. */
+export interface PodsChange extends WithheldChange {
+  /** Where another pod may ask from now, or none, or one with another search list. */
+  readonly askers: ReadonlySet<string>;
+}
+
 /** Names of the cluster's domain that are no network's. */
 const otherTrees: ReadonlySet<string> = new Set(["svc", "pod", "dns", "dns-version"]);
 
@@ -45,6 +51,8 @@ export class PodDirectory {
   readonly #networks = new Map<string, Network>();
   readonly #withheld = new Set<Ip>();
   #withheldNetworks: readonly Cidr[] = [];
+  /** Of the update that is being applied. */
+  #askers = new Set<string>();
   /** By their text: pods of one namespace have the same. */
   readonly #paths = new Map<string, SearchPath | undefined>();
 
@@ -52,10 +60,13 @@ export class PodDirectory {
     this.#domain = foldName(domain);
   }
 
-  apply(update: PodsUpdate): WithheldChange {
+  /** It costs what has changed, however many pods there are. */
+  apply(update: PodsUpdate): PodsChange {
     const changed = new Set([...update.withheld, ...update.lifted]);
+    const askers = (this.#askers = new Set());
     if (update.isComplete) {
       for (const address of this.#withheld) changed.add(address);
+      for (const address of this.#byAddress.keys()) askers.add(address);
       for (const map of [this.#pods, this.#byAddress, this.#networks, this.#paths]) map.clear();
       this.#withheld.clear();
     }
@@ -63,7 +74,8 @@ export class PodDirectory {
     for (const entry of update.set) this.#set(entry);
     for (const address of update.lifted) this.#withheld.delete(address);
     for (const address of update.withheld) this.#withheld.add(address);
-    return { addresses: [...changed], networks: this.#replaceNetworks(update.withheldNetworks) };
+    const networks = this.#replaceNetworks(update.withheldNetworks);
+    return { addresses: [...changed], networks, askers };
   }
 
   #replaceNetworks(now: readonly Cidr[] | undefined): readonly Cidr[] {
@@ -74,12 +86,6 @@ export class PodDirectory {
       ...now.filter((network) => !before.includes(network)),
       ...before.filter((network) => !now.includes(network)),
     ];
-  }
-
-  /** Those whose search lists are walked, by address. */
-  *searchers(): Generator<readonly [string, SearchPath]> {
-    for (const [address, { path }] of this.#byAddress)
-      if (path !== undefined) yield [address, path];
   }
 
   /** The labels that stand in front of the domain in names of networks. */
@@ -142,7 +148,10 @@ export class PodDirectory {
     this.#remove(entry.id);
     const known = { entry, path: entry.search && this.#pathOf(entry.search) };
     this.#pods.set(entry.id, known);
-    for (const address of entry.addresses) this.#byAddress.set(address, known);
+    for (const address of entry.addresses) {
+      this.#byAddress.set(address, known);
+      this.#askers.add(address);
+    }
     const network = this.#networkOf(entry.network);
     for (const name of network === undefined ? [] : namesOf(entry)) {
       const others = network?.pods.get(name) ?? [];
@@ -157,7 +166,9 @@ export class PodDirectory {
     this.#pods.delete(id);
     for (const address of entry.addresses) {
       // By now it may be another's.
-      if (this.#byAddress.get(address) === known) this.#byAddress.delete(address);
+      if (this.#byAddress.get(address) !== known) continue;
+      this.#byAddress.delete(address);
+      this.#askers.add(address);
     }
     const network = this.#networks.get(entry.network);
     if (network === undefined) return;

@@ -1,5 +1,5 @@
 import type { Ip } from "../../core/address.ts";
-import type { PodDirectory } from "../cluster/pod-directory.ts";
+import type { PodDirectory, PodsChange } from "../cluster/pod-directory.ts";
 import type { ZoneUpdate } from "../cluster/zone-feed.ts";
 import type { AnswerObserver, Responder } from "../respond/responder.ts";
 import type { Listener } from "./udp-listener.ts";
@@ -20,7 +20,7 @@ export interface UdpTransport extends AsyncDisposable {
   zoneChanged(update: ZoneUpdate): void;
   upstreamsChanged(): void;
   /** Services of these keys have other answers, or other pods ask. */
-  podsChanged(services: ReadonlySet<string>, pods: PodDirectory): void;
+  podsChanged(services: ReadonlySet<string>, pods: PodDirectory, change: PodsChange): void;
   /** What the responder's options need to tell it of answers. */
   readonly observer?: { readonly onAnswer: AnswerObserver };
 }

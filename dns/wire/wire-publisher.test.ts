@@ -1,9 +1,14 @@
 import { expect, test } from "vitest";
 import { brandName } from "../message/name.ts";
+import type { SearchPath } from "../cluster/pod-directory.ts";
 import { WirePublisher } from "./wire-publisher.ts";
 import type { WireUpdate } from "./wire-update.ts";
 
-test("tells of the pods that came or went, not of all", () => {
+const prod = { domains: [brandName("\x04prod\0")], ndots: 5 };
+const dev = { domains: [brandName("\x03dev\0")], ndots: 5 };
+
+/** What the packet thread is told of pods, in order: search lists by the last octet of an address. */
+function told() {
   const updates: WireUpdate[] = [];
   const publisher = new WirePublisher({
     domain: brandName("\x07cluster\x05local\0"),
@@ -11,19 +16,39 @@ test("tells of the pods that came or went, not of all", () => {
     site: { rewrites: [], ttls: [] },
     publish: (update) => updates.push(update),
   });
-  const path = { domains: [brandName("\x04prod\0")], ndots: 5 };
-  const searching = (...addresses: string[]): unknown => {
-    publisher.setPods(
-      new Set(),
-      addresses.map((address) => [address, path] as const),
-    );
-    const update = updates.at(-1);
-    if (update?.kind !== "pods") throw new Error("Nothing is told of pods");
-    return { new: update.searching.map(({ address }) => address.at(-1)), gone: update.gone };
+  const change = (trees: string[], paths: Record<string, SearchPath | undefined>): unknown => {
+    updates.length = 0;
+    publisher.changePods(new Set(trees), Object.entries(paths));
+    return updates.map((update) => {
+      if (update.kind !== "pods") throw new Error("Something else is told");
+      const { trees, searching, gone } = update;
+      const at = (address: Uint8Array): number | undefined => address.at(-1);
+      return {
+        trees: trees.length,
+        new: searching.map((one) => at(one.address)),
+        gone: gone.map(at),
+      };
+    });
   };
-  expect(searching("10.244.1.2", "10.244.1.3")).toEqual({ new: [2, 3], gone: [] });
-  expect(searching("10.244.1.3", "10.244.1.4")).toEqual({
-    new: [4],
-    gone: [Uint8Array.of(10, 244, 1, 2)],
-  });
+  return change;
+}
+
+test("tells of the pods that came, went or have another list", () => {
+  const change = told();
+  expect(change(["fairlead"], { "10.244.1.2": prod, "10.244.1.3": prod })).toEqual([
+    { trees: 1, new: [2, 3], gone: [] },
+  ]);
+  expect(change(["fairlead"], { "10.244.1.2": undefined, "10.244.1.4": prod })).toEqual([
+    { trees: 1, new: [4], gone: [2] },
+  ]);
+  expect(change(["fairlead"], { "10.244.1.3": dev })).toEqual([{ trees: 1, new: [3], gone: [] }]);
+});
+
+test("tells of other networks, and of nothing where nothing has changed", () => {
+  const change = told();
+  expect(change([], { "10.244.1.2": undefined })).toEqual([]);
+  expect(change(["fairlead"], { "10.244.1.2": prod })).toHaveLength(1);
+  expect(change(["fairlead"], { "10.244.1.2": prod })).toEqual([]);
+  expect(change(["lab"], {})).toEqual([{ trees: 1, new: [], gone: [] }]);
+  expect(change([], {})).toEqual([{ trees: 0, new: [], gone: [] }]);
 });

@@ -1,7 +1,6 @@
 import { ipToBytes, parseIp } from "../../core/address.ts";
 import { objectKey } from "../../core/cluster/model.ts";
 import type { SearchingClient } from "../clients/searching-clients.ts";
-import { mapChanges } from "../cluster/map-changes.ts";
 import type { SearchPath } from "../cluster/pod-directory.ts";
 import type { ZoneUpdate } from "../cluster/zone-feed.ts";
 import type { Answer } from "../handlers/resolver.ts";
@@ -38,7 +37,8 @@ export class WirePublisher {
   readonly #hashes = new Map<number, { names: number; mark: number }>();
   readonly #knownDenials = new Set<number>();
   /** The first domain of each list that is walked, by the pod's address. */
-  #searching: ReadonlyMap<string, Name> = new Map();
+  readonly #searching = new Map<string, Name>();
+  #trees: ReadonlySet<string> = new Set();
   #lastMark = 0;
   #serial = 0;
   #isInSync = false;
@@ -90,27 +90,34 @@ export class WirePublisher {
     this.#publishZone(false, hashes);
   }
 
-  /** Below which labels networks have names, and whose search lists are walked: by their addresses. */
-  setPods(trees: ReadonlySet<string>, searchers: Iterable<readonly [string, SearchPath]>): void {
-    const now = new Map<string, Name>();
-    for (const [address, { domains }] of searchers) {
-      const [domain] = domains;
-      if (domain !== undefined) now.set(address, domain);
+  /**
+   * Below which labels networks have names, and of these addresses, which may be other pods' by now, the
+   * search lists that are walked.
+   */
+  changePods(
+    trees: ReadonlySet<string>,
+    askers: Iterable<readonly [string, SearchPath | undefined]>,
+  ): void {
+    const searching: SearchingClient[] = [];
+    const gone: Uint8Array[] = [];
+    for (const [text, path] of askers) {
+      const domain = path?.domains[0];
+      const address = domain === this.#searching.get(text) ? undefined : addressOctets(text);
+      if (address === undefined) continue;
+      if (domain === undefined) {
+        this.#searching.delete(text);
+        gone.push(address);
+      } else {
+        this.#searching.set(text, domain);
+        searching.push({ address, domain: Uint8Array.from(Buffer.from(domain, "latin1")) });
+      }
     }
-    // A node with many pods has one more, or one less.
-    const { set, removed } = mapChanges(this.#searching, now);
-    this.#searching = now;
-    this.#publish({
-      kind: "pods",
-      trees: Int32Array.from([...trees].flatMap((label) => this.#hashOf([label]) ?? [])),
-      searching: set.flatMap(([text, domain]): SearchingClient[] => {
-        const address = addressOctets(text);
-        return address === undefined
-          ? []
-          : [{ address, domain: Uint8Array.from(Buffer.from(domain, "latin1")) }];
-      }),
-      gone: removed.flatMap(([text]) => addressOctets(text) ?? []),
-    });
+    const areSame = trees.size === this.#trees.size && trees.isSubsetOf(this.#trees);
+    // To tell of nothing would wake a thread.
+    if (areSame && searching.length + gone.length === 0) return;
+    this.#trees = trees;
+    const labels = Int32Array.from([...trees].flatMap((label) => this.#hashOf([label]) ?? []));
+    this.#publish({ kind: "pods", trees: labels, searching, gone });
   }
 
   /** Other upstreams are asked from now on. */

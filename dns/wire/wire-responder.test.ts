@@ -109,9 +109,10 @@ function twins({
     },
     showPods: (update) => {
       const none = { isComplete: false, set: [], removed: [], withheld: [], lifted: [] };
-      const services = zone.refresh(pods.apply({ ...none, ...update }));
-      publisher.refreshServices(services);
-      publisher.setPods(pods.trees(), pods.searchers());
+      const change = pods.apply({ ...none, ...update });
+      publisher.refreshServices(zone.refresh(change));
+      const paths = [...change.askers].map((ip) => [ip, pods.searchPathOf(ip)] as const);
+      publisher.changePods(pods.trees(), paths);
     },
     clock: time,
   };
