@@ -34,11 +34,29 @@ export function parseIp(text: string): Ip | undefined {
 }
 
 export const isIpv4 = (ip: Ip): ip is Ipv4 => !ip.includes(":");
-export const familyOf = (addressOrCidr: Ip | Cidr): Family => (addressOrCidr.includes(":") ? 6 : 4);
+
+export function familyOf(addressOrCidr: Ip | Cidr): Family {
+  // Of an IPv4 address the first dot is near, and of an IPv6 one the first colon.
+  for (let i = 0; i < addressOrCidr.length; i++) {
+    const code = addressOrCidr.charCodeAt(i);
+    if (code === 0x2e) return 4;
+    if (code === 0x3a) return 6;
+  }
+  return 4;
+}
 
 /** 4 or 16 octets, network order. */
 export function ipToBytes(ip: Ip): Uint8Array {
   return isIpv4(ip) ? ipv4ToBytes(ip) : ipv6ToBytes(ip);
+}
+
+/** How many octets {@link writeIp} writes. */
+export const ipLength = (ip: Ip): number => (isIpv4(ip) ? 4 : 16);
+
+/** As {@link ipToBytes}, into `octets`: for ten thousand messages at once. */
+export function writeIp(ip: Ip, octets: Uint8Array, at: number): void {
+  if (isIpv4(ip)) writeIpv4(ip, octets, at);
+  else octets.set(ipv6ToBytes(ip), at);
 }
 
 /** The address of 4 or 16 octets; 16 octets of an IPv4-mapped address give IPv4. */
@@ -128,7 +146,14 @@ export function cidrFromBytes(bytes: Uint8Array, prefixLength: number): Cidr {
 export const hostCidr = (address: Ip): Cidr => brandCidr(`${address}/${bitsOf(familyOf(address))}`);
 
 export const cidrBase = (cidr: Cidr): Ip => brandIp(cidr.slice(0, cidr.indexOf("/")));
-export const cidrPrefixLength = (cidr: Cidr): number => Number(cidr.slice(cidr.indexOf("/") + 1));
+
+export function cidrPrefixLength(cidr: Cidr): number {
+  let length = 0;
+  for (let i = cidr.indexOf("/") + 1; i < cidr.length; i++) {
+    length = length * 10 + cidr.charCodeAt(i) - 0x30;
+  }
+  return length;
+}
 
 /** How many addresses the network spans. */
 export function cidrSize(cidr: Cidr): bigint {
@@ -175,13 +200,17 @@ export function parseMac(text: string): Mac | undefined {
   return /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(lower) ? brandMac(lower) : undefined;
 }
 
-// By hand, as with IPv4: each peer has its address and three messages.
 export function macToBytes(mac: Mac): Uint8Array {
   const bytes = new Uint8Array(6);
-  for (let i = 0; i < 6; i++) {
-    bytes[i] = (hexDigit(mac.charCodeAt(i * 3)) << 4) | hexDigit(mac.charCodeAt(i * 3 + 1));
-  }
+  writeMac(mac, bytes, 0);
   return bytes;
+}
+
+/** Its six octets. By hand, as with IPv4: each peer has its address and three messages. */
+export function writeMac(mac: Mac, octets: Uint8Array, at: number): void {
+  for (let i = 0; i < 6; i++) {
+    octets[at + i] = (hexDigit(mac.charCodeAt(i * 3)) << 4) | hexDigit(mac.charCodeAt(i * 3 + 1));
+  }
 }
 
 /** Of a lower-case digit's character code. */
@@ -204,21 +233,25 @@ export const isCidr = (value: Ip | Cidr): value is Cidr => value.includes("/");
 
 function ipv4ToBytes(ip: Ipv4): Uint8Array {
   const bytes = new Uint8Array(4);
-  let octet = 0;
-  let at = 0;
-  for (let i = 0; i < ip.length; i++) {
-    const code = ip.charCodeAt(i);
-    if (code === 0x2e) {
-      bytes[at++] = octet;
-      octet = 0;
-    } else octet = octet * 10 + code - 0x30;
-  }
-  bytes[at] = octet;
+  writeIpv4(ip, bytes, 0);
   return bytes;
 }
 
-/** Of an address, or of the one in front of a prefix. */
-function ipv4ToNumber(text: string): number {
+function writeIpv4(ip: Ipv4, octets: Uint8Array, from: number): void {
+  let octet = 0;
+  let at = from;
+  for (let i = 0; i < ip.length; i++) {
+    const code = ip.charCodeAt(i);
+    if (code === 0x2e) {
+      octets[at++] = octet;
+      octet = 0;
+    } else octet = octet * 10 + code - 0x30;
+  }
+  octets[at] = octet;
+}
+
+/** Of an IPv4 address, or of the one in front of a prefix: 0 to 2^32 - 1. */
+export function ipv4ToNumber(text: Ip | Cidr): number {
   let value = 0;
   let octet = 0;
   for (let i = 0; i < text.length; i++) {

@@ -39,9 +39,16 @@ export function diffByKey<T>(
   }
   const isWhole = met.size === wanted.size;
   return {
-    put: isWhole ? [] : [...wanted].flatMap(([key, item]) => (met.has(key) ? [] : [item])),
+    put: isWhole ? [] : unmet(wanted, met),
     remove: others.flatMap(([key, item]) => (!wanted.has(key) || met.has(key) ? [item] : [])),
   };
+}
+
+function unmet<T>(wanted: ReadonlyMap<string, T>, met: ReadonlySet<string>): readonly T[] {
+  if (met.size === 0) return [...wanted.values()];
+  const missing: T[] = [];
+  for (const [key, item] of wanted) if (!met.has(key)) missing.push(item);
+  return missing;
 }
 
 /** What a node's kernel is to hold, each object by its key. */

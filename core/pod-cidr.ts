@@ -8,6 +8,7 @@ import {
   cidrPrefixLength,
   familyOf,
   ipToBigInt,
+  ipv4ToNumber,
 } from "./address.ts";
 
 /**
@@ -25,7 +26,13 @@ const lastIndex = 0xffff_fffen;
  */
 export function blockIndex(clusterCidr: Cidr, podCidr: Cidr): number | undefined {
   if (!cidrContains(clusterCidr, podCidr)) return undefined;
-  const hostBits = (familyOf(podCidr) === 4 ? 32 : 128) - cidrPrefixLength(podCidr);
+  if (familyOf(podCidr) === 4) {
+    // Not by BigInt: every peer's route has one.
+    const offset = ipv4ToNumber(podCidr) - ipv4ToNumber(clusterCidr);
+    const index = Math.floor(offset / 2 ** (32 - cidrPrefixLength(podCidr)));
+    return index > lastIndex ? undefined : index;
+  }
+  const hostBits = 128 - cidrPrefixLength(podCidr);
   const offset = ipToBigInt(cidrBase(podCidr)) - ipToBigInt(cidrBase(clusterCidr));
   const index = offset >> BigInt(hostBits);
   return index > lastIndex ? undefined : Number(index);

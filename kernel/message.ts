@@ -2,7 +2,7 @@
 // growing buffer, because a node's state is ten thousand messages: the objects of the netlink package
 // would cost more than the kernel's own work.
 import { endianness } from "node:os";
-import { type Ip, type Mac, ipToBytes, macToBytes } from "../core/address.ts";
+import { type Ip, type Mac, ipLength, writeIp, writeMac } from "../core/address.ts";
 import { invariant } from "../core/assert.ts";
 
 // Netlink is in the machine's byte order. x64 and arm64, which Node comes for, are both little-endian.
@@ -54,31 +54,32 @@ export class MessageBatch {
       .u32(0)
       .u32(0);
     body();
-    this.#buffer.writeUInt32LE(this.#length - start, start);
+    store32(this.#buffer, start, this.#length - start);
     this.#pad();
   }
 
   u8(value: number): this {
     const at = this.#grow(1);
-    this.#buffer.writeUInt8(value, at);
+    this.#buffer[at] = value;
     return this;
   }
 
   u16(value: number): this {
     const at = this.#grow(2);
-    this.#buffer.writeUInt16LE(value, at);
+    store16(this.#buffer, at, value);
     return this;
   }
 
   u16be(value: number): this {
     const at = this.#grow(2);
-    this.#buffer.writeUInt16BE(value, at);
+    this.#buffer[at] = value >> 8;
+    this.#buffer[at + 1] = value;
     return this;
   }
 
   u32(value: number): this {
     const at = this.#grow(4);
-    this.#buffer.writeUInt32LE(value >>> 0, at);
+    store32(this.#buffer, at, value);
     return this;
   }
 
@@ -127,11 +128,18 @@ export class MessageBatch {
   }
 
   attributeIp(type: number, ip: Ip): this {
-    return this.attributeOctets(type, ipToBytes(ip));
+    const length = ipLength(ip);
+    this.#attribute(type, length);
+    const at = this.#grow(length);
+    writeIp(ip, this.#buffer, at);
+    return this;
   }
 
   attributeMac(type: number, mac: Mac): this {
-    return this.attributeOctets(type, macToBytes(mac));
+    this.#attribute(type, 6);
+    const at = this.#grow(6);
+    writeMac(mac, this.#buffer, at);
+    return this.#pad();
   }
 
   nested(type: number, body: () => void): this {
@@ -140,7 +148,7 @@ export class MessageBatch {
     body();
     const length = this.#length - start;
     invariant(length <= 0xffff, "a nested attribute has at most 65,535 octets");
-    this.#buffer.writeUInt16LE(length, start);
+    store16(this.#buffer, start, length);
     return this;
   }
 
@@ -149,11 +157,8 @@ export class MessageBatch {
   }
 
   #pad(): this {
-    const length = align(this.#length) - this.#length;
-    if (length > 0) {
-      const at = this.#grow(length);
-      this.#buffer.fill(0, at, at + length);
-    }
+    const padded = align(this.#length);
+    for (let at = this.#grow(padded - this.#length); at < padded; at++) this.#buffer[at] = 0;
     return this;
   }
 
@@ -168,6 +173,19 @@ export class MessageBatch {
     }
     return at;
   }
+}
+
+// Not by Buffer's own methods, which check what is known to be right: ten octets in ten are such numbers.
+function store16(octets: Uint8Array, at: number, value: number): void {
+  octets[at] = value;
+  octets[at + 1] = value >> 8;
+}
+
+function store32(octets: Uint8Array, at: number, value: number): void {
+  octets[at] = value;
+  octets[at + 1] = value >> 8;
+  octets[at + 2] = value >> 16;
+  octets[at + 3] = value >> 24;
 }
 
 /** A batch of what `write` writes, for a request of its own. */

@@ -60,21 +60,24 @@ export class Claims {
   }
 
   #count({ addresses, podCidrs }: Node, step: 1 | -1): void {
-    for (const claim of [...addresses, ...podCidrs]) {
-      const before = this.#counts.get(claim) ?? 0;
-      if (before + step === 0) this.#counts.delete(claim);
-      else this.#counts.set(claim, before + step);
-      if (Math.max(before, before + step) > 1) this.#repeated += step;
-    }
     for (const address of addresses) {
+      this.#countClaim(address, step);
       if (this.#clusterCidrs.some((cidr) => cidrContains(cidr, address))) this.#amongPods += step;
     }
     for (const podCidr of podCidrs) {
+      this.#countClaim(podCidr, step);
       const lengths = this.#lengths[familyOf(podCidr)];
       const length = cidrPrefixLength(podCidr);
       const left = (lengths.get(length) ?? 0) + step;
       if (left === 0) lengths.delete(length);
       else lengths.set(length, left);
     }
+  }
+
+  #countClaim(claim: Ip | Cidr, step: 1 | -1): void {
+    const before = this.#counts.get(claim) ?? 0;
+    if (before + step === 0) this.#counts.delete(claim);
+    else this.#counts.set(claim, before + step);
+    if (Math.max(before, before + step) > 1) this.#repeated += step;
   }
 }

@@ -208,7 +208,7 @@ function reachPodCidr(input: OverlayInput, peer: Member, podCidr: Cidr, outer: F
   const gateway = vtepAddress(podCidr);
   return {
     path: "vxlan",
-    route: overlayRoute(input, podCidr, source && vtepAddress(source)),
+    route: overlayRoute(input, podCidr, { gateway, source: source && vtepAddress(source) }),
     neighbor: { device: vxlanDevice, address: gateway, mac, isPermanent: true },
     entry: { device: vxlanDevice, mac, destination, isPermanent: true },
   };
@@ -220,35 +220,26 @@ function pathOf(reached: readonly Reach[]): PeerPath {
 }
 
 const directRoute = ({ settings, underlay }: OverlayInput, podCidr: Cidr, gateway: Ip): Route =>
-  normalRoute({
-    destination: podCidr,
-    device: underlay.device,
-    gateway,
-    ...routeBase(settings, podCidr),
-  });
+  normalRoute({ ...routeBase(settings, podCidr), device: underlay.device, gateway });
 
-const overlayRoute = ({ settings }: OverlayInput, podCidr: Cidr, source?: Ip): Route =>
-  normalRoute({
-    destination: podCidr,
-    device: vxlanDevice,
-    gateway: vtepAddress(podCidr),
-    onlink: true,
-    ...(source !== undefined && { source }),
-    ...routeBase(settings, podCidr),
-  });
+function overlayRoute(
+  { settings }: OverlayInput,
+  podCidr: Cidr,
+  { gateway, source }: { readonly gateway: Ip; readonly source: Ip | undefined },
+): Route {
+  const base = routeBase(settings, podCidr);
+  const route: Route = { ...base, device: vxlanDevice, gateway, onlink: true };
+  return normalRoute(source === undefined ? route : { ...route, source });
+}
 
 // A packet to an address that no pod has would otherwise follow the default route out of the cluster.
 // Pods' own routes are longer, and so come first.
 const unusedAddresses = (settings: OverlaySettings, podCidr: Cidr): Route =>
-  normalRoute({
-    destination: podCidr,
-    device: loopbackDevice,
-    ...routeBase(settings, podCidr),
-    type: "unreachable",
-  });
+  normalRoute({ ...routeBase(settings, podCidr), device: loopbackDevice, type: "unreachable" });
 
 const routeBase = (settings: OverlaySettings, podCidr: Cidr) =>
   ({
+    destination: podCidr,
     metric: metricOf(settings, podCidr),
     table: mainTable,
     type: "unicast",
