@@ -87,6 +87,14 @@ describe("clientShareHandler()", () => {
     expect(await handler(from("a"), () => promise)).toMatchObject({ rcode: 3 });
   });
 
+  test("however many wait for one question, another has its place", () => {
+    const handler = clientShareHandler(256);
+    const { promise } = Promise.withResolvers<Answer>();
+    for (let n = 0; n < 100 * 256; n++) void handler(from(`greedy${n % 100}`), () => promise);
+    expect(handler(from("greedy1"), () => promise)).toMatchObject({ rcode: 2 });
+    expect(handler(from("modest"), () => promise)).toBeInstanceOf(Promise);
+  });
+
   test("counts nothing that is there at once, and what fails no longer than it waits", async () => {
     const handler = clientShareHandler(1);
     for (let i = 0; i < 3; i++) {

@@ -36,8 +36,8 @@ export type FromPackets =
 
 /** Queries that wait for the responder: of all, and of one client, or those that share a place with it. */
 export const maxWaiting = 8192;
-export const maxWaitingPerClient = 2048;
-const clientPlaces = 1024;
+export const maxWaitingPerClient = 1024;
+const clientPlaces = 4096;
 
 /** Numbers that both threads see at once. */
 export class Control {
@@ -69,11 +69,15 @@ export class Control {
     Atomics.add(this.#values, 1, 1);
   }
 
-  /** A place in the queue for a query of a client with this hash: which of them, or -1 when full. */
+  /**
+   * A place in the queue for a query of a client with this hash: which of them, or -1 when it has its share.
+   * None has more than is left for others: as many as flood it, who asks little finds room.
+   */
   enter(hash: number): number {
     const place = hash & (clientPlaces - 1);
-    if (Atomics.load(this.#values, 2) >= maxWaiting) return -1;
-    if (Atomics.load(this.#perClient, place) >= maxWaitingPerClient) return -1;
+    const left = maxWaiting - Atomics.load(this.#values, 2);
+    const share = Math.min(left, maxWaitingPerClient);
+    if (Atomics.load(this.#perClient, place) >= share) return -1;
     Atomics.add(this.#values, 2, 1);
     Atomics.add(this.#perClient, place, 1);
     return place;

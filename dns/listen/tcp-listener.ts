@@ -86,11 +86,14 @@ async function tryListen(address: Ip, port: number): Promise<number | undefined>
 
 const noSockets = { listenTcpAt: undefined };
 
-// At the limit an idle connection has to go, the longest standing first (RFC 7766 section 6.2.3).
+// At the limit an idle connection has to go, the longest standing first (RFC 7766 section 6.2.3). No client has
+// more than is left for others: many that keep theirs busy cannot take them all.
 function hasRoom(connections: Set<Connection>, client: string, limits: TcpLimits): boolean {
   const ofClient = [...connections].filter((connection) => connection.client === client);
-  if (ofClient.length >= limits.maxConnectionsPerClient) return makeRoom(ofClient, connections);
-  return connections.size < limits.maxConnections || makeRoom([...connections], connections);
+  const left = limits.maxConnections - connections.size;
+  const share = Math.max(1, Math.min(limits.maxConnectionsPerClient, left));
+  if (ofClient.length >= share) return makeRoom(ofClient, connections);
+  return left > 0 || makeRoom([...connections], connections);
 }
 
 function makeRoom(candidates: readonly Connection[], connections: Set<Connection>): boolean {

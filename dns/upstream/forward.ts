@@ -1,6 +1,7 @@
 import type { Ip } from "../../core/address.ts";
 import type { Clock, Random } from "../../core/clock.ts";
 import type { Log } from "../../core/log.ts";
+import { FairShare } from "../clients/fair-share.ts";
 import { hostInfo } from "../handlers/any.ts";
 import { keyOf, spelledAs } from "../handlers/cache.ts";
 import {
@@ -36,17 +37,14 @@ export interface ForwardLimits {
   readonly tryMs: number;
   /** For all of it: a stub resolver gives up at 5 s and must have an answer before. */
   readonly totalMs: number;
-  /** Different questions that wait for upstreams at one time. */
+  /** Different questions that wait for upstreams at one time, each of the client that asked first. */
   readonly maxOutstanding: number;
-  /** Clients that wait, several perhaps for the same question. */
-  readonly maxWaiting: number;
 }
 
 export const defaultForwardLimits: ForwardLimits = {
   tryMs: 1000,
   totalMs: 4000,
   maxOutstanding: 1000,
-  maxWaiting: 10_000,
 };
 
 export interface ForwardOptions {
@@ -93,11 +91,12 @@ class Forwarder {
   readonly #limits: ForwardLimits;
   readonly #clients: readonly UpstreamClient[];
   readonly #inFlight = new Map<string, Promise<Message | undefined>>();
-  #waiting = 0;
+  readonly #share: FairShare;
 
   constructor(options: ForwardOptions) {
     this.#options = options;
     this.#limits = { ...defaultForwardLimits, ...options.limits };
+    this.#share = new FairShare(this.#limits.maxOutstanding);
     const { upstreams, settings = defaultForwardSettings, ...rest } = options;
     const stats = options.stats ?? new SharedUpstreamStats();
     this.#clients = upstreams.map((upstream) => {
@@ -107,35 +106,31 @@ class Forwarder {
   }
 
   async forward(query: Query): Promise<Answer> {
-    if (this.#waiting >= this.#limits.maxWaiting || this.#isFull(query)) {
-      return failure(Rcode.SERVFAIL, ExtendedError.other);
-    }
-    this.#waiting++;
-    try {
-      const answer = await this.#coalesce(query);
-      return answer === undefined
-        ? failure(Rcode.SERVFAIL, ExtendedError.noReachableAuthority)
-        : answerFrom(query, answer);
-    } finally {
-      this.#waiting--;
-    }
-  }
-
-  #isFull(query: Query): boolean {
-    return this.#inFlight.size >= this.#limits.maxOutstanding && !this.#inFlight.has(keyOf(query));
+    const asked = this.#coalesce(query);
+    if (asked === undefined) return failure(Rcode.SERVFAIL, ExtendedError.other);
+    const answer = await asked;
+    return answer === undefined
+      ? failure(Rcode.SERVFAIL, ExtendedError.noReachableAuthority)
+      : answerFrom(query, answer);
   }
 
   // Never two equal queries at one time: it would double an off-path forger's chance (RFC 5452
-  // section 5), and a forwarding loop through another server ends on itself here.
-  #coalesce(query: Query): Promise<Message | undefined> {
+  // section 5), and a forwarding loop through another server ends on itself here. Undefined: its client
+  // has begun as many as it may.
+  #coalesce(query: Query): Promise<Message | undefined> | undefined {
     const key = keyOf(query);
     const running = this.#inFlight.get(key);
     if (running !== undefined) {
       query.trace?.({ ...stepOf(query, "upstream"), of: "a query that was on its way" });
       return running;
     }
+    const { address } = query.client;
+    if (!this.#share.enter(address)) return undefined;
     this.#options.counters.add("forwarded");
-    const asked = this.#ask(query).finally(() => this.#inFlight.delete(key));
+    const asked = this.#ask(query).finally(() => {
+      this.#inFlight.delete(key);
+      this.#share.leave(address);
+    });
     this.#inFlight.set(key, asked);
     return asked;
   }

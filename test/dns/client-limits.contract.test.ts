@@ -1,11 +1,18 @@
 // One client that asks too much, and another one, against the real sockets.
 import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, expect, test, vi } from "vitest";
+import { listenTcp } from "../../dns/listen/tcp-listener.ts";
+import { SharedCounters } from "../../dns/observe/counters.ts";
 import type { DnsServer } from "../../dns/server.ts";
+import { ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
+import { haltingWorker } from "./halting-worker.ts";
 import { a, reply, type ScriptedUpstream, startUpstream } from "./scripted-upstream.ts";
 import { askUntil, ownAddress, startTestDns, testPort, testTarget } from "./test-server.ts";
-import { judged, type Judged, queryOctets } from "./wire-client.ts";
+import { framed, judged, type Judged, queryOctets, sendTcp } from "./wire-client.ts";
 
 const web = "web.prod.svc.cluster.local";
 const waitMs = 30_000;
@@ -34,7 +41,7 @@ async function clientAt(n: number, held: AsyncDisposableStack): Promise<Client> 
       const deadlineMs = performance.now() + waitMs;
       while (!isWanted(answers)) {
         if (performance.now() > deadlineMs) throw new Error(JSON.stringify(answers));
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        await delay(10);
       }
       return answers;
     },
@@ -99,3 +106,53 @@ test.each(["plain", "batched"] as const)(
     );
   },
 );
+
+test("queries that wait for the responder: those of many that flood leave room for another's", async () => {
+  await using halting = await haltingWorker();
+  const { workerUrl } = halting;
+  const limits = { queriesPerSecond: 0, pending: 256 };
+  const { other, server } = await scene({ limits, workerUrl });
+  await using held = new AsyncDisposableStack();
+  const before = server.counters();
+  halting.halt(3_000);
+  await delay(200);
+  for (let n = 21; n <= 32; n++) {
+    const flooder = await clientAt(n, held);
+    for (let i = 0; i < 1_100; i++) {
+      flooder.send(`slow${n}-${i}.example`);
+      // The socket's buffer is not what is measured.
+      if (i % 50 === 49) await delay(1);
+    }
+  }
+  other.send("api6.prod.svc.cluster.local");
+  expect(await other.until(({ length }) => length === 1)).toMatchObject([{ rcode: "NOERROR" }]);
+  // It was more than there is room for.
+  await vi.waitFor(() => expect(server.counters().dropped).toBeGreaterThan(before.dropped), {
+    timeout: 10_000,
+  });
+}, 60_000);
+
+test("clients that keep all connections busy that they can get leave one for another", async () => {
+  const target = { address: ownAddress(3), port: testPort };
+  await using held = new AsyncDisposableStack();
+  held.use(
+    await listenTcp({
+      address: ip(target.address),
+      port: target.port,
+      respond: (packet) => (String(packet) === "wait" ? new Promise(() => {}) : packet),
+      isAllowed: () => true,
+      counters: new SharedCounters(),
+      limits: { maxConnectionsPerClient: 8, maxConnections: 20 },
+    }),
+  );
+  for (let n = 0; n < 60; n++) {
+    const localAddress = ownAddress(40 + (n % 6));
+    const socket = connect({ host: target.address, port: target.port, localAddress });
+    socket.on("error", () => {});
+    held.defer(() => void socket.destroy());
+    socket.write(framed(Buffer.from("wait")));
+    await Promise.race([once(socket, "close"), delay(20)]);
+  }
+  const modest = await sendTcp(target, [framed(Buffer.from("hello"))]);
+  expect(modest.answers.map(String)).toEqual(["hello"]);
+});

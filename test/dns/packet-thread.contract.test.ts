@@ -1,15 +1,11 @@
 // The thread that takes datagrams in batches, beside the one that has the responder.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createSocket } from "node:dgram";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
 import { ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
+import { haltingWorker } from "./halting-worker.ts";
 import { exampleWorld, startUpstream } from "./scripted-upstream.ts";
 import { ask, askUntil, ownAddress, startTestDns, testPort, testTarget } from "./test-server.ts";
 import { judged, queryOctets, sendUdp } from "./wire-client.ts";
@@ -17,66 +13,50 @@ import { judged, queryOctets, sendUdp } from "./wire-client.ts";
 const web = "web.prod.svc.cluster.local";
 
 test("answers what it knows while the responder's thread is busy", async () => {
-  const directory = await mkdtemp(join(tmpdir(), "fairlead-dns-"));
-  try {
-    // The real worker, which stands still for as long as it is told.
-    const worker = new URL("../../dns/worker.ts", import.meta.url).href;
-    const source = `
-      import { createSocket } from "node:dgram";
-      const still = new Int32Array(new SharedArrayBuffer(4));
-      const halt = createSocket("udp4", (ms) => Atomics.wait(still, 0, 0, Number(String(ms))));
-      halt.bind(${testPort + 1}, "${ownAddress(8)}");
-      await import(${JSON.stringify(worker)});`;
-    const file = join(directory, "halting.mjs");
-    await writeFile(file, source);
-    await using upstream = await startUpstream(exampleWorld);
-    const workerUrl = pathToFileURL(file);
-    await using server = await startTestDns({ workerUrl, upstreams: [upstream.upstream] });
-    server.publish(fixtureSnapshot());
-    await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
-    const known = [
-      [web, "A"],
-      [web, "AAAA"],
-      ["_http._tcp.web.prod.svc.cluster.local", "SRV"],
-      ["nosuch.prod.svc.cluster.local", "A"],
-      ["www.example.com", "A"],
-    ] as const;
-    // From the upstream, from the cache, and then from here.
-    for (let i = 0; i < 3; i++) for (const [name, type] of known) await ask(name, type);
-    const wanted = await Promise.all(known.map(([name, type]) => ask(name, type)));
-    // What was counted is told within a moment.
-    await delay(500);
-    const halt = createSocket("udp4");
-    const before = server.counters();
-    halt.send("4000", testPort + 1, ownAddress(8));
-    await delay(300);
-    for (const [i, [name, type]] of known.entries()) {
-      const answer = await sendUdp(testTarget, queryOctets(name, type), 1500);
-      expect(answer && judged(answer)).toMatchObject({
-        rcode: wanted[i]!.rcode,
-        answers: wanted[i]!.answers,
-      });
-    }
-    // A name that nobody asked for before is missing all the same; one that is there has to wait.
-    const missing = await sendUdp(testTarget, queryOctets("new.prod.svc.cluster.local", "A"), 1500);
-    expect(missing && judged(missing).rcode).toBe("NXDOMAIN");
-    expect(await sendUdp(testTarget, queryOctets("api6.prod.svc.cluster.local", "A"), 300)).toBe(
-      undefined,
-    );
-    // All of these were counted, and that one not yet.
-    const { responses } = server.counters();
-    for (const [rcode, more] of [
-      ["NOERROR", 0],
-      ["NXDOMAIN", 1],
-    ] as const) {
-      const count = more + wanted.filter((answer) => answer.rcode === rcode).length;
-      expect(responses[rcode]! - before.responses[rcode]!).toBe(count);
-    }
-    halt.close();
-    await askUntil("api6.prod.svc.cluster.local", "A", ({ rcode }) => rcode === "NOERROR");
-  } finally {
-    await rm(directory, { recursive: true });
+  await using halting = await haltingWorker();
+  await using upstream = await startUpstream(exampleWorld);
+  const { workerUrl } = halting;
+  await using server = await startTestDns({ workerUrl, upstreams: [upstream.upstream] });
+  server.publish(fixtureSnapshot());
+  await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
+  const known = [
+    [web, "A"],
+    [web, "AAAA"],
+    ["_http._tcp.web.prod.svc.cluster.local", "SRV"],
+    ["nosuch.prod.svc.cluster.local", "A"],
+    ["www.example.com", "A"],
+  ] as const;
+  // From the upstream, from the cache, and then from here.
+  for (let i = 0; i < 3; i++) for (const [name, type] of known) await ask(name, type);
+  const wanted = await Promise.all(known.map(([name, type]) => ask(name, type)));
+  // What was counted is told within a moment.
+  await delay(500);
+  const before = server.counters();
+  halting.halt(4000);
+  await delay(300);
+  for (const [i, [name, type]] of known.entries()) {
+    const answer = await sendUdp(testTarget, queryOctets(name, type), 1500);
+    expect(answer && judged(answer)).toMatchObject({
+      rcode: wanted[i]!.rcode,
+      answers: wanted[i]!.answers,
+    });
   }
+  // A name that nobody asked for before is missing all the same; one that is there has to wait.
+  const missing = await sendUdp(testTarget, queryOctets("new.prod.svc.cluster.local", "A"), 1500);
+  expect(missing && judged(missing).rcode).toBe("NXDOMAIN");
+  expect(await sendUdp(testTarget, queryOctets("api6.prod.svc.cluster.local", "A"), 300)).toBe(
+    undefined,
+  );
+  // All of these were counted, and that one not yet.
+  const { responses } = server.counters();
+  for (const [rcode, more] of [
+    ["NOERROR", 0],
+    ["NXDOMAIN", 1],
+  ] as const) {
+    const count = more + wanted.filter((answer) => answer.rcode === rcode).length;
+    expect(responses[rcode]! - before.responses[rcode]!).toBe(count);
+  }
+  await askUntil("api6.prod.svc.cluster.local", "A", ({ rcode }) => rcode === "NOERROR");
 });
 
 test("every address answers from itself, and stops with the others", async () => {
