@@ -44,7 +44,6 @@ import { hintAtMissingNode } from "./reconcile/missing-node.ts";
 import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile/reconcile.ts";
 import type { Source } from "./source/source.ts";
 import { serveHealth } from "./status/health.ts";
-import { formatMetrics } from "./status/metrics.ts";
 import { buildReport, unreadiness } from "./status/report.ts";
 import { serveStatus } from "./status/status.ts";
 
@@ -194,8 +193,9 @@ async function serveReports(
   await using stack = new AsyncDisposableStack();
   const path = paths.statusSocket;
   stack.use(await keepServing({ path, serve: () => serveStatus(path, report, log), log }));
-  const metrics = (): Promise<string> =>
-    formatMetrics({
+  // Loaded for who asks: many nodes are never asked.
+  const metrics = async (): Promise<string> =>
+    (await import("./status/metrics.ts")).formatMetrics({
       report: report(),
       reconcile: reconciler.counters,
       fileRepairs: files.repairs,

@@ -143,6 +143,22 @@ describe("the direction of imports", () => {
     expect(foldersInCircles("core")).toEqual(expect.arrayContaining(["core/cni", "core/desired"]));
   });
 
+  test("the daemon loads no package that it does not need at once", () => {
+    const loaded = [...packagesLoadedBy("daemon/main.ts")];
+    expect(loaded.filter((name) => ["prom-client", "execa", "commander"].includes(name))).toEqual(
+      [],
+    );
+  });
+
+  test("the daemon imports nothing of node:http: that would load Node's fetch, of 5 MiB", () => {
+    const imports = ["daemon", "dns", "kernel", "attach", "ipam"]
+      .flatMap(sourcesOf)
+      .filter((file) =>
+        importsOf(file).some(({ specifier, isStatic }) => specifier === "node:http" && isStatic),
+      );
+    expect(imports).toEqual([]);
+  });
+
   test("the plugin loads no package that it does not need at once", () => {
     const slow = ["yaml", "pino", "execa", "commander", "prom-client", "ip-cidr"];
     for (const entry of ["plugin/commands.ts", "plugin/main.ts", "ipam/main.ts"]) {

@@ -1,5 +1,5 @@
 // Requests to the Kubernetes API over node:https. docs/decisions has why this is our own.
-import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
+import type { IncomingMessage, Agent as PlainAgent } from "node:http";
 import { Agent, request as tlsRequest } from "node:https";
 import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "../../core/clock.ts";
@@ -8,6 +8,9 @@ import { version } from "../../core/version.ts";
 import type { ApiAccess } from "./access.ts";
 import { toApiError } from "./api-error.ts";
 import { type Credentials, CredentialStore, type TlsMaterial } from "./credentials.ts";
+
+// Not imported: that reads every export, and some of them load Node's whole fetch, of 5 MiB.
+const http = process.getBuiltinModule("node:http");
 
 export interface ApiRequest {
   readonly method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -96,7 +99,7 @@ export class ApiClient implements Disposable {
     const url = new URL(this.#access.server + path);
     for (const [key, value] of Object.entries(query)) url.searchParams.set(key, value);
     const text = body && JSON.stringify(body);
-    const send = url.protocol === "https:" ? tlsRequest : plainRequest;
+    const send = url.protocol === "https:" ? tlsRequest : http.request;
     const { answerMs } = this.#timing;
     return new Promise((resolve, reject) => {
       const request = send(url, {
@@ -142,7 +145,7 @@ export class ApiClient implements Disposable {
           rejectUnauthorized: !isInsecure,
           ...(serverName !== undefined && { servername: serverName }),
         })
-      : new PlainAgent(options);
+      : new http.Agent(options);
     this.#agent = { tls, agent };
     // Those at work over the agent before end by themselves: its idle connections need not.
     for (const sockets of Object.values(known?.agent.freeSockets ?? {})) {

@@ -1,8 +1,11 @@
 // HTTP for probes and for Prometheus: /healthz, /readyz, /metrics.
-import { createServer, type ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { describeError } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
 import type { Listen } from "../config/config-schema.ts";
+
+// Not imported: that reads every export, and some of them load Node's whole fetch, of 5 MiB.
+const { createServer } = process.getBuiltinModule("node:http");
 
 export interface HealthOptions {
   readonly listen: Listen;
