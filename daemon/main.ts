@@ -5,7 +5,9 @@ import { type Logger, pino } from "pino";
 import { paths } from "../core/paths.ts";
 import { version } from "../core/version.ts";
 import { systemClock } from "../kernel/clock.ts";
+import { trimMalloc } from "../kernel/ffi.ts";
 import { openKernel } from "../kernel/linux.ts";
+import { giveBackProcessAtRest } from "../kernel/memory-at-rest.ts";
 import type { Config } from "./config/config.ts";
 import { LiveConfig } from "./config/live-config.ts";
 import { startDaemon } from "./daemon.ts";
@@ -66,6 +68,7 @@ export async function runDaemon({
       },
       signal,
     );
+    using _memory = giveBackProcessAtRest(trimMalloc);
     live.follow(log);
     log.info({ uptimeMs: Math.round(performance.now()) }, "the daemon serves");
     if (!signal.aborted) await once(signal, "abort");

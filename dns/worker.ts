@@ -13,6 +13,7 @@ import type { Clock, Random } from "../core/clock.ts";
 import { describeError } from "../core/error.ts";
 import type { Log, LogFields } from "../core/log.ts";
 import { threadsClock } from "../kernel/clock.ts";
+import { giveBackHeapAtRest } from "../kernel/memory-at-rest.ts";
 import { assemble, type Parts } from "./assembly.ts";
 import { clientFilter } from "./clients/client-filter.ts";
 import { ClientRate } from "./clients/client-rate.ts";
@@ -111,6 +112,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   const answered = (): Promise<void> => pending.settled(drainMs);
   const common = { respond, isAllowed, counters, udp, post, answered, drainMs: () => drainMs, log };
   await updated.promise;
+  using _memory = giveBackHeapAtRest();
   await serveAll(start, common, leave.signal);
   stop.abort();
   port.close();

@@ -71,6 +71,11 @@ const nativeDatagrams = {
   eventfd: c.func("int eventfd(uint32_t initial, int flags)"),
 };
 
+const mallocTrim = c.func("int malloc_trim(size_t pad)");
+
+/** Gives back to the kernel what malloc holds, of all threads, and nobody uses. */
+export const trimMalloc = (): void => void mallocTrim(0);
+
 const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
 
 export const systemCalls: SystemCalls = {

@@ -1,0 +1,71 @@
+// What a program has held for a while and needs no more stays with it: V8 keeps the pages of a heap that
+// was larger, and malloc what every thread has freed. Given back when the thread has nothing to do.
+import { getHeapStatistics } from "node:v8";
+
+export interface MemoryCare {
+  /** Octets now held. */
+  readonly held: () => number;
+  /** Gives back what can be: the thread is held up for some 20 ms, with a large heap 0.1 s. */
+  readonly giveBack: () => void;
+  /** Of the time since it was last asked, the share that this thread was at work. */
+  readonly busyShare: () => number;
+}
+
+/** Less than this more than after the last time is not worth it. Octets. */
+const worthwhile = { process: 16 << 20, thread: 4 << 20 };
+const lookEveryMs = 10_000;
+/** More: somebody would wait. */
+const restingShare = 0.05;
+
+/**
+ * Of the whole process, from its main thread: this heap's, and malloc's of all threads. Without V8's
+ * `--expose-gc` only the latter.
+ */
+export function giveBackProcessAtRest(trimMalloc: () => void): Disposable {
+  return whenAtRest(
+    {
+      held: () => process.memoryUsage.rss(),
+      giveBack: () => {
+        collect();
+        trimMalloc();
+      },
+      busyShare: shareAtWork(),
+    },
+    worthwhile.process,
+  );
+}
+
+/** Of this thread's own heap. Without V8's `--expose-gc` it does nothing. */
+export function giveBackHeapAtRest(): Disposable {
+  const held = (): number => getHeapStatistics().total_heap_size;
+  return whenAtRest({ held, giveBack: collect, busyShare: shareAtWork() }, worthwhile.thread);
+}
+
+/** Once after the start, and then whenever `worthwhile` octets more are held than after the last time. */
+export function whenAtRest(
+  { held, giveBack, busyShare }: MemoryCare,
+  worthwhile: number,
+): Disposable {
+  let least = 0;
+  const timer = setInterval(() => {
+    if (busyShare() > restingShare || held() - least < worthwhile) return;
+    giveBack();
+    least = held();
+  }, lookEveryMs).unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+// Of V8's collections the only one that empties pages which are nearly so, and lets go of them.
+function collect(): void {
+  globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+}
+
+function shareAtWork(): () => number {
+  let last = performance.eventLoopUtilization();
+  return () => {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, last);
+    last = now;
+    return utilization;
+  };
+}
