@@ -54,9 +54,9 @@ export class BlockingPoll {
     }
   }
 
-  /** Blocks the thread until a descriptor has something, it is woken, or {@link longestPollMs} are over. */
-  wait(): void {
-    const ready = datagramCalls.poll(this.#entries, 1 + this.#fds.length, longestPollMs);
+  /** Blocks the thread until a descriptor has something, it is woken, or the time is over. */
+  wait(timeoutMs = longestPollMs): void {
+    const ready = datagramCalls.poll(this.#entries, 1 + this.#fds.length, timeoutMs);
     // Interrupted: nothing was written of what happened.
     if (ready < 0) this.watch(this.#fds);
     if (this.#happened(0)) readSync(this.#wakerFd, this.#drained);

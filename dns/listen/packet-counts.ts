@@ -1,11 +1,10 @@
-import { maxUdpOctets } from "../message/message.ts";
 import { rcodeCounter, type SharedCounters } from "../observe/counters.ts";
-import type { SharedTraffic } from "../observe/traffic.ts";
+import { Tally } from "../observe/histogram.ts";
+import { durationBuckets, type SharedTraffic, sizeBuckets } from "../observe/traffic.ts";
 import type { WireCounts } from "../wire/wire-responder.ts";
 
-/** Few at once are told at once; of many, what was counted is told this often. */
-const few = 4;
-const tellMs = 20;
+/** What was counted is told no more often than this, and no later than so long after. */
+export const tellMs = 20;
 
 /**
  * What the packet thread counts, told to the shared counters for many queries together: an addition in
@@ -15,9 +14,8 @@ export class PacketCounts {
   readonly #counters: SharedCounters;
   readonly #traffic: SharedTraffic;
   readonly #answers: WireCounts;
-  readonly #sizes = new Float64Array(maxUdpOctets + 1);
-  /** Of the sizes, those that are not 0. */
-  readonly #sizesSeen: number[] = [];
+  readonly #durations = new Tally(durationBuckets);
+  readonly #sizes = new Tally(sizeBuckets);
   #answered = 0;
   #dropped = 0;
   #limited = 0;
@@ -33,9 +31,7 @@ export class PacketCounts {
 
   answer(octets: number): void {
     this.#answered++;
-    const count = this.#sizes[octets] ?? 0;
-    if (count === 0) this.#sizesSeen.push(octets);
-    this.#sizes[octets] = count + 1;
+    this.#sizes.observe(octets, 1);
   }
 
   drop(): void {
@@ -52,13 +48,17 @@ export class PacketCounts {
   /** A batch was sent, of which `failed` answers could not be, so long after it came. */
   batch(elapsedMs: number, answered: number, failed: number): void {
     this.#failed += failed;
-    if (answered > 0) this.#traffic.countDuration("udp", elapsedMs, answered);
+    if (answered > 0) this.#durations.observe(elapsedMs / 1000, answered);
   }
 
-  /** Tells what it has, when that is little or old. */
+  /** Nothing was counted that has not been told. */
+  get isTold(): boolean {
+    return this.#answered + this.#dropped + this.#silenced + this.#failed === 0;
+  }
+
+  /** Tells what it has, unless it has told something a moment ago. */
   tell(nowMs: number): void {
-    const all = this.#answered + this.#dropped + this.#silenced + this.#failed;
-    if (all === 0 || (all > few && nowMs - this.#toldAtMs < tellMs)) return;
+    if (this.isTold || nowMs - this.#toldAtMs < tellMs) return;
     this.#toldAtMs = nowMs;
     this.#add("udp", this.#answered + this.#dropped + this.#silenced);
     this.#add("limited", this.#limited);
@@ -71,11 +71,9 @@ export class PacketCounts {
       this.#add(rcodeCounter(rcode), count);
     }
     this.#answers.byRcode.fill(0);
-    for (const octets of this.#sizesSeen) {
-      this.#traffic.countSize("udp", octets, this.#sizes[octets] ?? 0);
-      this.#sizes[octets] = 0;
-    }
-    this.#sizesSeen.length = 0;
+    this.#traffic.add("udp", this.#durations, this.#sizes);
+    this.#durations.clear();
+    this.#sizes.clear();
   }
 
   #add(...[name, count]: Parameters<SharedCounters["add"]>): void {

@@ -8,9 +8,10 @@ import {
 } from "node:worker_threads";
 import { invariant } from "../../core/assert.ts";
 import type { Random } from "../../core/clock.ts";
-import { BlockingPoll } from "../../kernel/blocking-poll.ts";
+import { BlockingPoll, longestPollMs } from "../../kernel/blocking-poll.ts";
 import { threadsClock } from "../../kernel/clock.ts";
 import { DatagramBatch } from "../../kernel/datagram-batch.ts";
+import { preferThisThread } from "../../kernel/thread-priority.ts";
 import { ClientNetworks } from "../clients/client-networks.ts";
 import { SourceRate } from "../clients/source-rate.ts";
 import { answerers, PodTurns } from "../cluster/pod-turns.ts";
@@ -18,7 +19,7 @@ import { hashOctets } from "../message/wire-hash.ts";
 import { SharedCounters } from "../observe/counters.ts";
 import { SharedTraffic } from "../observe/traffic.ts";
 import { WireResponder } from "../wire/wire-responder.ts";
-import { PacketCounts } from "./packet-counts.ts";
+import { PacketCounts, tellMs } from "./packet-counts.ts";
 import {
   Control,
   type FromPackets,
@@ -74,10 +75,11 @@ class PacketLoop {
     while (!this.#control.isStopped) {
       this.#obey();
       this.#changeSockets();
-      this.#poll.wait();
+      this.#poll.wait(this.#counts.isTold ? longestPollMs : tellMs);
       for (const [i, fd] of this.#fds.entries()) if (this.#poll.isReady(i)) this.#serve(fd);
       this.#counts.tell(threadsClock.monotonicMs());
     }
+    this.#counts.tell(Infinity);
   }
 
   #post(message: FromPackets): void {
@@ -185,4 +187,6 @@ class PacketLoop {
 
 invariant(parentPort !== null, "dns/packet-thread runs in a worker thread");
 const start: PacketStart = workerData;
+// It has work for microseconds, which the others must not let wait for milliseconds.
+preferThisThread();
 new PacketLoop(parentPort, start).run();

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Histogram } from "./histogram.ts";
+import { Histogram, Tally } from "./histogram.ts";
 
 const values = (bounds: readonly number[]): BigInt64Array =>
   new BigInt64Array(new SharedArrayBuffer(8 * Histogram.length(bounds)));
@@ -24,4 +24,19 @@ test("two over the same memory are one", () => {
   new Histogram([1], shared).observe(0.25);
   new Histogram([1], shared).observe(2);
   expect(new Histogram([1], shared).read()).toMatchObject({ count: 2, sum: 2.25 });
+});
+
+test("a tally is counted as its values by themselves", () => {
+  const bounds = [0.001, 0.01, 0.1];
+  const [one, other] = [values(bounds), values(bounds)];
+  const tally = new Tally(bounds);
+  for (let round = 0; round < 2; round++) {
+    for (const value of [0.0005, 0.001, 0.02, 5]) {
+      tally.observe(value, 2);
+      for (let i = 0; i < 2; i++) new Histogram(bounds, one).observe(value);
+    }
+    new Histogram(bounds, other).add(tally);
+    tally.clear();
+  }
+  expect(other).toEqual(one);
 });

@@ -24,11 +24,21 @@ export class Histogram {
     this.#values = values;
   }
 
-  observe(value: number, times = 1): void {
-    let at = 0;
-    while (at < this.#bounds.length && value > (this.#bounds[at] ?? Infinity)) at++;
-    Atomics.add(this.#values, at, BigInt(times));
-    Atomics.add(this.#values, this.#bounds.length + 1, BigInt(Math.round(value * times * unit)));
+  observe(value: number): void {
+    Atomics.add(this.#values, bucketOf(value, this.#bounds), 1n);
+    this.#addToSum(value);
+  }
+
+  /** All that was counted elsewhere, by the same bounds. */
+  add({ counts, sum }: Tally): void {
+    for (const [at, count] of counts.entries()) {
+      if (count > 0) Atomics.add(this.#values, at, BigInt(count));
+    }
+    this.#addToSum(sum);
+  }
+
+  #addToSum(value: number): void {
+    Atomics.add(this.#values, this.#bounds.length + 1, BigInt(Math.round(value * unit)));
   }
 
   read(): HistogramReading {
@@ -43,4 +53,33 @@ export class Histogram {
       sum: Number(Atomics.load(this.#values, this.#bounds.length + 1)) / unit,
     };
   }
+}
+
+/** Counts values as {@link Histogram} does, in memory of one thread: for it to be told of many together. */
+export class Tally {
+  readonly counts: Float64Array;
+  sum = 0;
+  readonly #bounds: readonly number[];
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(value: number, times: number): void {
+    const at = bucketOf(value, this.#bounds);
+    this.counts[at] = (this.counts[at] ?? 0) + times;
+    this.sum += value * times;
+  }
+
+  clear(): void {
+    this.counts.fill(0);
+    this.sum = 0;
+  }
+}
+
+function bucketOf(value: number, bounds: readonly number[]): number {
+  let at = 0;
+  while (at < bounds.length && value > (bounds[at] ?? Infinity)) at++;
+  return at;
 }

@@ -1,5 +1,5 @@
 // How fast and how large the answers are, in memory that the resolver's threads share.
-import { Histogram, type HistogramReading } from "./histogram.ts";
+import { Histogram, type HistogramReading, type Tally } from "./histogram.ts";
 
 /**
  * Seconds. CoreDNS's begin at 0.25 ms, under which nearly all answers of a node's own resolver are: below it
@@ -55,18 +55,14 @@ export class SharedTraffic {
 
   /** An answer that leaves. */
   count(transport: Transport, elapsedMs: number, octets: number): void {
-    this.countDuration(transport, elapsedMs, 1);
-    this.countSize(transport, octets, 1);
+    this.#durations[transport].observe(elapsedMs / 1000);
+    this.#sizes[transport].observe(octets);
   }
 
-  /** `answers` that took so long each. */
-  countDuration(transport: Transport, elapsedMs: number, answers: number): void {
-    this.#durations[transport].observe(elapsedMs / 1000, answers);
-  }
-
-  /** `answers` of so many octets each. */
-  countSize(transport: Transport, octets: number, answers: number): void {
-    this.#sizes[transport].observe(octets, answers);
+  /** Many of them: seconds, and octets. */
+  add(transport: Transport, durations: Tally, sizes: Tally): void {
+    this.#durations[transport].add(durations);
+    this.#sizes[transport].add(sizes);
   }
 
   read(): Readonly<Record<Transport, TrafficReading>> {

@@ -1,6 +1,8 @@
 // The thread that takes datagrams in batches, beside the one that has the responder.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { getPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ip } from "../support/builders.ts";
@@ -57,6 +59,23 @@ test("answers what it knows while the responder's thread is busy", async () => {
     expect(responses[rcode]! - before.responses[rcode]!).toBe(count);
   }
   await askUntil("api6.prod.svc.cluster.local", "A", ({ rcode }) => rcode === "NOERROR");
+});
+
+test("the thread that answers goes before the others of the process", async () => {
+  await using server = await startTestDns();
+  expect(server.listening()).toHaveLength(1);
+  const nicenessOf = (comm: string): number[] =>
+    readdirSync("/proc/self/task").flatMap((tid) => {
+      const [, name, rest = ""] = /\((.*)\) (.*)/.exec(
+        readFileSync(`/proc/self/task/${tid}/stat`, "utf8"),
+      )!;
+      // proc_pid_stat(5): the nineteenth field; the state, which is first here, is the third.
+      return name === comm ? [Number(rest.split(" ")[16])] : [];
+    });
+  const [others = Number.NaN] = nicenessOf("fairlead-dns");
+  expect(others).toBe(getPriority());
+  // Linux keeps fifteen letters of a name.
+  expect(nicenessOf("fairlead-dns-ud")).toEqual([Math.max(-20, others - 10)]);
 });
 
 test("every address answers from itself, and stops with the others", async () => {
