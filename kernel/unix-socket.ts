@@ -3,7 +3,7 @@
 import { closeSync } from "node:fs";
 import { KernelError } from "../core/error.ts";
 import { checked, errnoName } from "./errno.ts";
-import { onReadable, systemCalls } from "./ffi.ts";
+import { datagramCalls, onReadable, systemCalls } from "./ffi.ts";
 
 // <sys/socket.h>, <asm-generic/socket.h>.
 const afUnix = 1;
@@ -152,6 +152,17 @@ const receiveBuffer = Buffer.allocUnsafe(65_536);
 export function receiveWaiting(fd: number): Buffer {
   const length = systemCalls.recv(fd, receiveBuffer, msgDontwait);
   return Buffer.from(receiveBuffer.subarray(0, Math.max(0, length)));
+}
+
+// struct pollfd: fd, events, revents.
+const pollEntry = Buffer.alloc(8);
+const pollIn = 1;
+
+/** Blocks the whole thread until there is something to read, the other end is gone, or `forMs` are over. */
+export function waitToReceive(fd: number, forMs: number): void {
+  pollEntry.writeInt32LE(fd, 0);
+  pollEntry.writeInt32LE(pollIn, 4);
+  datagramCalls.poll(pollEntry, 1, forMs);
 }
 
 /** How many octets the socket took at once: 0 where it is full, or the other end is gone. */

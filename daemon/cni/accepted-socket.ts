@@ -1,6 +1,6 @@
 import { closeSync } from "node:fs";
 import { Socket } from "node:net";
-import { receiveWaiting, sendWithoutWaiting } from "../../kernel/unix-socket.ts";
+import { receiveWaiting, sendWithoutWaiting, waitToReceive } from "../../kernel/unix-socket.ts";
 
 /**
  * A connection by its descriptor, for as long as nothing has to be waited for; from then on Node's
@@ -27,6 +27,12 @@ export class AcceptedSocket {
   /** What the other end has sent already. Not once there is a stream. */
   receiveWaiting(): Buffer {
     return receiveWaiting(this.fd);
+  }
+
+  /** As {@link receiveWaiting}; until something has come, or the time is over, the event loop stands still. */
+  receiveWithin(forMs: number): Buffer {
+    waitToReceive(this.fd, forMs);
+    return this.receiveWaiting();
   }
 
   /** For what has not come yet. */

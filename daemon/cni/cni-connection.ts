@@ -22,6 +22,7 @@ import type { Log } from "../../core/log.ts";
 import { version } from "../../core/version.ts";
 import { peerCredentials } from "../../kernel/unix-socket.ts";
 import type { AcceptedSocket } from "./accepted-socket.ts";
+import type { Promptness } from "./promptness.ts";
 import type { PutOff } from "./put-off.ts";
 import { canStandIn } from "./stand-in.ts";
 
@@ -33,6 +34,7 @@ export interface CniConnectionContext {
   readonly log: Log;
   readonly deadlines: CniDeadlines;
   readonly putOff?: PutOff | undefined;
+  readonly promptness: Promptness;
 }
 
 export interface CniDeadlines {
@@ -44,6 +46,9 @@ export interface CniDeadlines {
   readonly replyMs: number;
 }
 
+// Most requests are answered by then, of a burst too, and nobody need watch for the launcher's end.
+const watchAfterMs = 50;
+
 /** Serves the connection until its reply is on its way. Throws when it deserves none. */
 export async function serveConnection(
   socket: AcceptedSocket,
@@ -51,20 +56,19 @@ export async function serveConnection(
 ): Promise<void> {
   const { pid, uid } = peerCredentials(socket.fd);
   if (uid !== 0) throw new Error(`Cannot serve user ${uid}: expected root`);
-  const request = decodeRequest(await receiveRequest(socket, context.deadlines.receiveMs));
+  const request = decodeRequest(await receiveRequest(socket, context));
   const stop = new AbortController();
-  // Most requests are answered by then, and nobody need watch for the launcher's end.
-  const watching = setImmediate(() => {
+  const watching = setTimeout(() => {
     if (socket.isOpen) socket.stream().resume();
     void socket.closed.then(() => stop.abort(new Error("The launcher is gone")));
-  });
+  }, watchAfterMs);
   try {
     // Without a pid (the launcher is in a PID namespace that we cannot see into) there is no getting
     // at its descriptors.
     const reply = pid === 0 ? "runLocally" : await answer(request, pid, context, stop);
     socket.end(encodeReply(reply));
   } finally {
-    clearImmediate(watching);
+    clearTimeout(watching);
   }
 }
 
@@ -152,9 +156,12 @@ function withSandbox(read: CniRequest, netnsFile: string): CniRequest {
 }
 
 /** One whole request; what a launcher sends after it, which is nothing, is ignored. */
-async function receiveRequest(socket: AcceptedSocket, deadlineMs: number): Promise<Buffer> {
+async function receiveRequest(
+  socket: AcceptedSocket,
+  { promptness, deadlines: { receiveMs: deadlineMs } }: CniConnectionContext,
+): Promise<Buffer> {
   // Who has connected has nothing to do but to send: its request is there, usually whole.
-  let received = socket.receiveWaiting();
+  let received = promptness.receiveFirst(socket);
   const isComplete = (): boolean => received.length >= (requestLength(received) ?? Infinity);
   if (isComplete()) return received;
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>();

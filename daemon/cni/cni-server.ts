@@ -10,6 +10,7 @@ import { type Listening, listenAt } from "../../kernel/unix-socket.ts";
 import { AcceptedSocket } from "./accepted-socket.ts";
 import { inTurnByAttachment } from "./attachment-queue.ts";
 import { type CniDeadlines, type ProgramHandlers, serveConnection } from "./cni-connection.ts";
+import { Promptness } from "./promptness.ts";
 import type { PutOff } from "./put-off.ts";
 
 export interface CniServerOptions {
@@ -42,7 +43,8 @@ export async function serveCni(options: CniServerOptions): Promise<AsyncDisposab
     fairlead: inTurnByAttachment(options.handlers.fairlead),
     "fairlead-ipam": inTurnByAttachment(options.handlers["fairlead-ipam"]),
   };
-  const context = { handlers, log, deadlines, putOff };
+  const promptness = new Promptness(() => performance.now());
+  const context = { handlers, log, deadlines, putOff, promptness };
   const sockets = new Set<AcceptedSocket>();
   const requests = new Set<Promise<void>>();
 
