@@ -125,6 +125,7 @@ function linkFindings(
     [{ mtu: wiring.mtu }, { mtu: link.mtu }],
     [{ mac }, link.mac === undefined ? {} : { mac: link.mac }],
     [{ rpFilter: 1 }, { rpFilter: rpFilterOf(setting("rp_filter")) }],
+    [{ forwarding: true }, { forwarding: setting("forwarding") !== "0" }],
     ...(hasHostPorts(wiring, 4)
       ? [[{ routeLocalnet: true }, { routeLocalnet: setting("route_localnet") !== "0" }] as const]
       : []),

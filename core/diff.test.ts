@@ -28,6 +28,8 @@ const observed = (node: DesiredNode, more: Partial<Link> = {}): ObservedNode => 
   };
   return { link, ...rest };
 };
+const altered = (of: "link" | "vxlan", word: string, value: number, usual: number) =>
+  ({ of, word, value, usual, isFixed: false }) as const;
 const plan = (to: DesiredNode, from: ObservedNode, mayRemove = true): string[] =>
   diffNode(to, from, { mayRemove }).map(formatChange);
 
@@ -106,21 +108,40 @@ describe("diffNode()", () => {
     ["MAC", { mac: mac("02:00:00:00:00:01") }, "address fa:b3:ff:64:56:f3"],
     ["alias", { alias: "x" }, 'alias "fairlead:overlay"'],
     ["state", { isUp: false }, "up"],
+    ["group", { group: 7 }, "group 0"],
+    [
+      "source",
+      { vxlan: { ...desired.vxlan!.vxlan, local: ip("172.30.1.99") } },
+      "type vxlan id 1 dstport 4789 local 172.30.1.11 dev if2 nolearning",
+    ],
+    [
+      "underlay",
+      { vxlan: { ...desired.vxlan!.vxlan, underlayIndex: 77 } },
+      "type vxlan id 1 dstport 4789 local 172.30.1.11 dev if2 nolearning",
+    ],
+    [
+      "learning",
+      { vxlan: { ...desired.vxlan!.vxlan, learning: true } },
+      "type vxlan id 1 dstport 4789 local 172.30.1.11 dev if2 nolearning",
+    ],
+    [
+      "options",
+      { altered: [altered("link", "arp", 0, 1), altered("vxlan", "ttl", 5, 0)] },
+      "arp on type vxlan ttl 0",
+    ],
   ])("puts the device's %s right in place", (_, wrong, setting) => {
     expect(plan(desired, observed(desired, wrong))).toEqual([
       `ip link set dev fl-vxlan ${setting}`,
     ]);
   });
 
-  test.each([
-    ["VNI", { vni: 9 }],
-    ["port", { port: 9999 }],
-    ["source", { local: ip("172.30.1.99") }],
-    ["underlay", { underlayIndex: 77 }],
-    ["learning", { learning: true }],
+  test.each<[string, Partial<Link>]>([
+    ["VNI", { vxlan: { ...desired.vxlan!.vxlan, vni: 9 } }],
+    ["port", { vxlan: { ...desired.vxlan!.vxlan, port: 9999 } }],
+    ["source's family", { vxlan: { ...desired.vxlan!.vxlan, local: ip("2001:db8::1") } }],
+    ["proxying", { altered: [{ ...altered("vxlan", "proxy", 1, 0), isFixed: true }] }],
   ])("makes the device and all on it again when its %s is wrong", (_, wrong) => {
-    const vxlan = { ...desired.vxlan!.vxlan, ...wrong };
-    const all = plan(desired, observed(desired, { vxlan }));
+    const all = plan(desired, observed(desired, wrong));
     expect(all[0]).toBe("ip link del dev fl-vxlan");
     expect(all[1]).toContain("ip link add fl-vxlan");
     expect(

@@ -1,5 +1,7 @@
 // Desired against observed → the changes that make one of the other, in an order that depends on
 // nothing that is not there yet and never leaves a gap that it can avoid.
+import { familyOf } from "./address.ts";
+import type { AlteredOption, DeviceOption } from "./device-option.ts";
 import type { DesiredNode, DesiredVxlan, ObservedNode } from "./desired/node-state.ts";
 import { overlayAlias } from "./desired/overlay.ts";
 import type {
@@ -144,8 +146,8 @@ function diffDevice(desired: DesiredVxlan | undefined, link: Link | undefined): 
       : { ...nothing, removal: [{ kind: "remove-link", device: link.name }] };
   }
   if (link === undefined) return { ...nothing, changes: createDevice(desired), isNew: true };
-  // The kernel takes neither a new VNI nor a new port on a device that exists.
-  if (link.vxlan === undefined || !isSameVxlan(link.vxlan, desired.vxlan)) {
+  const { vxlan, altered = [] } = link;
+  if (vxlan === undefined || !isChangeable(vxlan, desired.vxlan) || altered.some(isFixed)) {
     const removal: Change = { kind: "remove-link", device: link.name };
     return { ...nothing, changes: [removal, ...createDevice(desired)], isNew: true };
   }
@@ -153,6 +155,9 @@ function diffDevice(desired: DesiredVxlan | undefined, link: Link | undefined): 
     ...(link.mtu !== desired.mtu && { mtu: desired.mtu }),
     ...(link.mac !== desired.mac && { mac: desired.mac }),
     ...(link.alias !== desired.alias && { alias: desired.alias }),
+    ...(!isSameVxlan(vxlan, desired.vxlan) && { vxlan: desired.vxlan }),
+    ...(altered.length > 0 && { options: altered.map(asUsual) }),
+    ...(link.group !== 0 && { group: 0 }),
     ...(!link.isUp && { isUp: true }),
   };
   if (Object.keys(settings).length === 0) return nothing;
@@ -166,12 +171,18 @@ const createDevice = ({ name, mac, mtu, alias, vxlan }: DesiredVxlan): readonly 
   { kind: "set-link", device: name, settings: { isUp: true } },
 ];
 
-const isSameVxlan = (a: VxlanParameters, b: VxlanParameters): boolean =>
+const isFixed = (option: AlteredOption): boolean => option.isFixed;
+
+const asUsual = ({ of, word, usual }: AlteredOption): DeviceOption => ({ of, word, value: usual });
+
+// The kernel takes no other VNI, port or family of the outer packets on a device that exists.
+const isChangeable = (a: VxlanParameters, b: VxlanParameters): boolean =>
   a.vni === b.vni &&
   a.port === b.port &&
-  a.local === b.local &&
-  a.underlayIndex === b.underlayIndex &&
-  a.learning === b.learning;
+  (a.local && familyOf(a.local)) === (b.local && familyOf(b.local));
+
+const isSameVxlan = (a: VxlanParameters, b: VxlanParameters): boolean =>
+  a.local === b.local && a.underlayIndex === b.underlayIndex && a.learning === b.learning;
 
 const withoutDevice = ({ link, routes }: ObservedNode): ObservedNode => ({
   addresses: [],

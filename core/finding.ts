@@ -55,17 +55,20 @@ function sameKey<T>({ keyOf, put }: ObjectKind<T>, item: T, items: readonly T[])
 
 /** Those of the link's settings that are given others. */
 function settingsOf(link: Link, wanted: LinkSettings, device: Link["name"]): Change {
-  const { mtu, mac, alias = "", isUp } = link;
+  const { mtu, mac, alias = "", isUp, group, vxlan, altered = [] } = link;
   const settings: LinkSettings = {
     ...(wanted.mtu !== undefined && { mtu }),
     ...(wanted.mac !== undefined && mac !== undefined && { mac }),
     ...(wanted.alias !== undefined && { alias }),
     ...(wanted.isUp !== undefined && { isUp }),
+    ...(wanted.group !== undefined && { group }),
+    ...(wanted.vxlan !== undefined && vxlan !== undefined && { vxlan }),
+    ...(wanted.options !== undefined && { options: altered }),
   };
   return { kind: "set-link", device, settings };
 }
 
-const deviceOf = ({ name, mac, mtu, vxlan }: Link): Change | undefined =>
+const deviceOf = ({ name, mac, mtu, vxlan, altered: options }: Link): Change | undefined =>
   mac === undefined || vxlan === undefined
     ? undefined
-    : { kind: "add-vxlan", name, mac, mtu, vxlan };
+    : { kind: "add-vxlan", name, mac, mtu, vxlan, ...(options && { options }) };

@@ -1,5 +1,6 @@
 import { familyOf } from "./address.ts";
 import { assertNever } from "./assert.ts";
+import { type DeviceOption, formatOption } from "./device-option.ts";
 import {
   type Change,
   type FdbEntry,
@@ -16,7 +17,7 @@ import {
 /**
  * The change as the one `ip`, `bridge` or `tc` line that would do the same: for logs, errors and golden
  * tests. Two things differ from iproute2, which has no words for them: the sandbox of a pod end is
- * `netns sandbox`, and a link's reverse path filter is `rp_filter N`.
+ * `netns sandbox`, and a link's IPv4 settings go by their sysctls' names, as `rp_filter N`.
  */
 export function formatChange(change: Change): string {
   switch (change.kind) {
@@ -33,7 +34,9 @@ export function formatChange(change: Change): string {
     case "add-vxlan":
       return words(
         `ip link add ${change.name} address ${change.mac} mtu ${change.mtu}`,
+        formatOptions("link", change.options),
         formatVxlan(change.vxlan),
+        formatOptions("vxlan", change.options),
       );
     case "set-link":
       return words(`ip link set dev ${change.device}`, formatSettings(change.settings));
@@ -79,13 +82,28 @@ const formatSettings = (settings: LinkSettings): string =>
   words(
     settings.linkLocal !== undefined && `addrgenmode ${settings.linkLocal ? "eui64" : "none"}`,
     settings.rpFilter !== undefined && `rp_filter ${settings.rpFilter}`,
+    settings.forwarding !== undefined && `forwarding ${settings.forwarding ? 1 : 0}`,
     settings.routeLocalnet !== undefined && `route_localnet ${settings.routeLocalnet ? 1 : 0}`,
     settings.mtu !== undefined && `mtu ${settings.mtu}`,
     settings.mac !== undefined && `address ${settings.mac}`,
     settings.alias !== undefined && `alias ${JSON.stringify(settings.alias)}`,
     settings.group !== undefined && `group ${settings.group}`,
     settings.isUp !== undefined && (settings.isUp ? "up" : "down"),
+    formatOptions("link", settings.options),
+    settings.vxlan !== undefined
+      ? formatVxlan(settings.vxlan)
+      : settings.options?.some((option) => option.of === "vxlan") === true && "type vxlan",
+    formatOptions("vxlan", settings.options),
   );
+
+const formatOptions = (
+  of: DeviceOption["of"],
+  options: readonly DeviceOption[] | undefined,
+): string | undefined =>
+  options
+    ?.filter((option) => option.of === of)
+    .map(formatOption)
+    .join(" ");
 
 const formatAddress = ({ address, prefixLength, device }: InterfaceAddress): string =>
   `${address}/${prefixLength} dev ${device}`;

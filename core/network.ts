@@ -1,6 +1,7 @@
 // The Linux network objects that fairlead observes and changes: one vocabulary for the pure
 // calculation (attach/wiring, core/desired), the kernel module and its fake.
 import { type Cidr, type Ip, type Mac, familyOf } from "./address.ts";
+import type { AlteredOption, DeviceOption } from "./device-option.ts";
 import { type IfName, loopbackDevice } from "./names.ts";
 
 /** A network interface as the kernel reports it. */
@@ -20,6 +21,8 @@ export interface Link {
   /** The interface index this one is tied to: a veth's peer, a VXLAN's underlay device. */
   readonly linkIndex?: number;
   readonly vxlan?: VxlanParameters;
+  /** Of a VXLAN device: what else somebody has set on it; absent: nothing. */
+  readonly altered?: readonly AlteredOption[];
 }
 
 /** Octets of a link's alias: the kernel's IFALIASZ, less one. */
@@ -162,10 +165,15 @@ export interface LinkSettings {
   readonly group?: number;
   /** IPv4 reverse path filter of this device: 0 off, 1 strict, 2 loose. */
   readonly rpFilter?: 0 | 1 | 2;
+  /** What comes in by this device may leave by another (IPv4). */
+  readonly forwarding?: boolean;
   /** Packets of 127.0.0.0/8 may pass this device (IPv4). */
   readonly routeLocalnet?: boolean;
   /** false: the kernel makes no IPv6 link-local address (addr_gen_mode none). Set before up. */
   readonly linkLocal?: boolean;
+  /** Of a VXLAN device; its VNI, its port and the family of its address are as they are. */
+  readonly vxlan?: VxlanParameters;
+  readonly options?: readonly DeviceOption[];
 }
 
 /** One step for the kernel. An ordered list of them is a plan, and is sent as one batch. */
@@ -187,6 +195,8 @@ export type Change =
       readonly mac: Mac;
       readonly mtu: number;
       readonly vxlan: VxlanParameters;
+      /** Of one that was found so; none is made with them. */
+      readonly options?: readonly DeviceOption[];
     }
   /** `index` where the caller knows it: saves the look-up of the name. */
   | {

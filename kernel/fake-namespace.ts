@@ -20,6 +20,7 @@ import {
   normalRoute,
 } from "../core/network.ts";
 import { changeError } from "./errno.ts";
+import { withSettings } from "./fake-link.ts";
 import { FakeSysctls } from "./fake-sysctls.ts";
 import type { KernelObject, NamespaceIdentity, NetworkNamespace, RouteFilter } from "./kernel.ts";
 
@@ -254,16 +255,9 @@ export class FakeNamespace implements NetworkNamespace {
   #setLink(index: number, settings: LinkSettings): void {
     const found = this.#links.get(index);
     if (found === undefined) throw new Refusal("ENODEV");
-    const { isUp, mtu, mac, alias, group } = settings;
+    const { isUp, mac } = settings;
     const { name, isUp: wasUp } = found.link;
-    found.link = {
-      ...found.link,
-      ...(isUp !== undefined && { isUp }),
-      ...(mtu !== undefined && { mtu }),
-      ...(mac !== undefined && { mac }),
-      ...(alias !== undefined && { alias: linkAlias(alias) }),
-      ...(group !== undefined && { group }),
-    };
+    found.link = withSettings(found.link, settings);
     if (mac !== undefined) this.#flushNeighbors(name);
     if (wasUp && isUp === false) this.#flushDown(found.link.name);
     this.onChange("link", found.link.name);

@@ -16,6 +16,7 @@ const netconfGroups = [24, 25] as const;
 const newNetconf = 80;
 /** struct netconfmsg: the family, padded. */
 const netconfLength = 4;
+const afInet = 2;
 /** <linux/netconf.h>. */
 const netconf = {
   index: 1,
@@ -93,15 +94,14 @@ const eventOf = (object: KernelObject, devices: readonly string[] = []): KernelE
 });
 
 /**
- * A setting of all devices, or one device's filter alone. That a device is new is told too, with all its
- * settings, and there are many of those.
+ * A setting of all devices, or one device's filter or forwarding alone, of IPv4. That a device is new is told
+ * too, with all its settings, and there are many of those.
  */
 function changedIndex(message: Message): number | undefined {
   if (message.type !== newNetconf) return undefined;
   const attributes = message.attributes(netconfLength);
   const index = attributes.u32(netconf.index);
-  if (index === netconf.indexOfAll) return index;
-  return attributes.has(netconf.rpFilter) && !attributes.has(netconf.forwarding)
-    ? index
-    : undefined;
+  const isAlone = attributes.has(netconf.rpFilter) !== attributes.has(netconf.forwarding);
+  const isIpv4 = message.u8(0) === afInet;
+  return index === netconf.indexOfAll || (isIpv4 && isAlone) ? index : undefined;
 }

@@ -49,15 +49,19 @@ class KnownDevices {
     this.#links = new Map(links.map(({ name, index, isUp }) => [index, { name, isUp }]));
   }
 
-  /** True when it was up, and is not any more. */
-  learn(message: Message): boolean {
+  /** `isDown`: it was up, and is not any more. `former`: its name until now, if that was another. */
+  learn(message: Message): { readonly isDown: boolean; readonly former?: IfName } {
     const index = linkIndexOf(message);
     const name = parseIfName(linkNameOf(message));
-    const wasUp = this.#links.get(index)?.isUp === true;
+    const before = this.#links.get(index);
     const isUp = message.type !== linkRemoved && isUpOf(message);
     if (name === undefined || message.type === linkRemoved) this.#links.delete(index);
     else this.#links.set(index, { name, isUp });
-    return wasUp && !isUp;
+    const isRenamed = before !== undefined && before.name !== name;
+    return {
+      isDown: before?.isUp === true && !isUp,
+      ...(isRenamed && { former: before.name }),
+    };
   }
 
   nameOf(index: number): IfName | undefined {
@@ -123,8 +127,11 @@ export function watchSocket({ socket, onChange, apart, leftOut, links }: Watch):
     if (object === "link") {
       const name = linkNameOf(message);
       const { next } = toldOf(name);
-      if (devices.learn(message)) next.addLossy(name);
+      const { isDown, former } = devices.learn(message);
+      if (isDown) next.addLossy(name);
       next.add(object, name, undefined);
+      // Under the name that it had there is no device now.
+      if (former !== undefined) toldOf(former).next.add(object, former, undefined);
       return;
     }
     const { sender } = message;

@@ -15,7 +15,7 @@ import {
   serviceAddressRoutes,
   unplannedPeer,
 } from "./overlay.ts";
-import { chooseUnderlay, type LinkAddresses, type Underlay } from "./underlay.ts";
+import { chooseUnderlay, isSameUnderlay, type LinkAddresses, type Underlay } from "./underlay.ts";
 
 export interface PlanSettings extends OverlaySettings {
   readonly nodeName: string;
@@ -49,7 +49,7 @@ export const desiredOf = ({ own, peers }: NodePlan): DesiredNode =>
 
 export interface PlanBasis {
   readonly member: Member;
-  readonly links: readonly LinkAddresses[];
+  readonly underlay: Underlay;
   readonly strays: readonly Ip[];
 }
 
@@ -96,7 +96,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   if (choice.kind === "missing") return stop(choice.problem);
   const { underlay } = choice;
   const local = { ...member, strays };
-  const basis: PlanBasis = { member, links, strays };
+  const basis: PlanBasis = { member, underlay, strays };
   const known =
     before?.basis !== undefined && isSameBasis(before.basis, basis) ? before : undefined;
   const overlay = desireOverlay(
@@ -131,7 +131,7 @@ function peerProblems(peers: ReadonlyMap<string, PeerPlan>): readonly string[] {
 }
 
 const isSameBasis = (a: PlanBasis, b: PlanBasis): boolean =>
-  a.member === b.member && a.links === b.links && a.strays === b.strays;
+  a.member === b.member && isSameUnderlay(a.underlay, b.underlay) && a.strays === b.strays;
 
 function* peersOf({ settings, membership }: PlanInput): Generator<Member> {
   for (const member of membership.nodes.values()) {

@@ -46,6 +46,30 @@ describe("desireSysctls()", () => {
       ]),
   );
 
+  test("owns the forwarding of the devices that it forwards between, and what new ones start with", () => {
+    const devices = ["default", "eth0.10", "fl-vxlan"];
+    const now = devices.map((device) => [`net/ipv4/conf/${device}/forwarding`, "0"]);
+    expect(wanted({ "net/ipv4/ip_forward": "1", ...Object.fromEntries(now) }, [4])).toEqual([
+      "net/ipv4/ip_forward = 1",
+      ...devices.map((device) => `net/ipv4/conf/${device}/forwarding = 1`),
+    ]);
+  });
+
+  test.each<[readonly Family[], readonly string[]]>([
+    [[4], ["net/ipv6/conf/fl-vxlan/addr_gen_mode = 1"]],
+    [
+      [4, 6],
+      ["net/ipv6/conf/fl-vxlan/disable_ipv6 = 0", "net/ipv6/conf/fl-vxlan/addr_gen_mode = 1"],
+    ],
+  ])(
+    "with families %j has our device do IPv6 where pods have it, and no link-local address",
+    (families, expected) => {
+      const device = "net/ipv6/conf/fl-vxlan";
+      const values = { [`${device}/disable_ipv6`]: "1", [`${device}/addr_gen_mode`]: "0" };
+      expect(wanted(values, families)).toEqual(expected);
+    },
+  );
+
   test("leaves out what the kernel does not have", () =>
     expect(wanted({ "net/ipv4/ip_forward": "1" })).toEqual(["net/ipv4/ip_forward = 1"]));
 });

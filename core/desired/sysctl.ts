@@ -26,15 +26,31 @@ export function desireSysctls({
   hasVxlan,
   read,
 }: SysctlInput): readonly Sysctl[] {
-  const wanted: Sysctl[] = [{ name: "net/ipv4/ip_forward", value: "1" }];
+  const devices = [underlay, ...(hasVxlan ? [vxlanDevice] : [])];
+  // The first gives all devices its value. What one is given after that counts for what comes in by it,
+  // and pods' interfaces start with the default's. IPv6 forwards by `all` alone.
+  const wanted: Sysctl[] = [
+    { name: "net/ipv4/ip_forward", value: "1" },
+    ...["default", ...devices].map((device) => ({
+      name: `net/ipv4/conf/${device}/forwarding`,
+      value: "1",
+    })),
+  ];
   if (families.has(6)) {
     // A router ignores router advertisements unless told 2: a node that lives by them would lose its
     // own IPv6 route. Before forwarding, so that no advertisement is missed.
     const acceptRa = `net/ipv6/conf/${underlay}/accept_ra`;
     if (["1", "2"].includes(read(acceptRa) ?? "")) wanted.push({ name: acceptRa, value: "2" });
     wanted.push({ name: "net/ipv6/conf/all/forwarding", value: "1" });
+    if (hasVxlan) wanted.push({ name: `net/ipv6/conf/${vxlanDevice}/disable_ipv6`, value: "0" });
   }
-  if (hasVxlan) wanted.push({ name: `net/ipv4/conf/${vxlanDevice}/rp_filter`, value: "0" });
+  if (hasVxlan) {
+    wanted.push(
+      { name: `net/ipv4/conf/${vxlanDevice}/rp_filter`, value: "0" },
+      // No link-local address.
+      { name: `net/ipv6/conf/${vxlanDevice}/addr_gen_mode`, value: "1" },
+    );
+  }
   return wanted.filter(({ name }) => read(name) !== undefined);
 }
 

@@ -77,6 +77,13 @@ function describe(candidates: readonly LinkAddresses[]): string {
   return texts.length === 0 ? "none with an address" : texts.slice(0, 8).join(", ");
 }
 
+export const isSameUnderlay = (a: Underlay, b: Underlay): boolean =>
+  a.device === b.device &&
+  a.index === b.index &&
+  a.mtu === b.mtu &&
+  a.addresses.join() === b.addresses.join() &&
+  a.networks.join() === b.networks.join();
+
 /** True when packets to the address need no router. */
 export const isOnLink = ({ networks }: Underlay, address: Ip): boolean =>
   networks.some((network) => cidrContains(network, address));

@@ -5,13 +5,14 @@ import { assertNever } from "../../core/assert.ts";
 import { type HostPortHolder, withHostPorts } from "../../core/desired/host-ports.ts";
 import type { DesiredVxlan, ObservedNode } from "../../core/desired/node-state.ts";
 import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
+import { overlayAlias } from "../../core/desired/overlay.ts";
 import { desireSysctls, globalRpFilterProblem } from "../../core/desired/sysctl.ts";
 import { diffKeyed, isForeignDevice, type KeyedNode } from "../../core/diff.ts";
 import { describeError, hasErrno } from "../../core/error.ts";
 import { type Finding, findingOf, formatFound } from "../../core/finding.ts";
 import { formatChange } from "../../core/format-change.ts";
 import { nftTableName, vxlanDevice } from "../../core/names.ts";
-import type { Change } from "../../core/network.ts";
+import type { Change, Link } from "../../core/network.ts";
 import type { RepairKind } from "../../core/repair-ledger.ts";
 import type { RepairStatus } from "../../core/status.ts";
 import type { Target } from "../../core/target.ts";
@@ -64,6 +65,7 @@ export function compareAll(
   { mayRemove }: CompareOptions,
 ): ApplyResult {
   return collect(settings, (step, failures) => {
+    step(() => removeRenamed(kernel, target));
     step(() => {
       const observed = observeNode(kernel);
       failures.push(...foreignDevice(target.vxlan, observed));
@@ -76,6 +78,17 @@ export function compareAll(
       return changes.map((change, i) => (i < named ? findingOf(change, observed) : { change }));
     });
   });
+}
+
+/** Our device under a name that somebody gave it: it has the port and the VNI that one of ours is to have. */
+function removeRenamed(kernel: Kernel, { vxlan }: KeyedNode): readonly Applied[] {
+  if (vxlan === undefined || kernel.link(vxlanDevice) !== undefined) return [];
+  const isOurs = ({ type, alias }: Link): boolean => type === "vxlan" && alias === overlayAlias;
+  const link = kernel.links().find(isOurs);
+  if (link === undefined) return [];
+  const change: Change = { kind: "remove-link", device: link.name };
+  kernel.apply([change]);
+  return [findingOf(change, { link, addresses: [], neighbors: [], fdb: [], routes: [] })];
 }
 
 const large = ["neighbors", "fdb", "routes"] as const;

@@ -25,10 +25,14 @@ function aPlanner(): Planner {
     podAddresses: () => [],
     newPeersAtMost: 1_000,
   });
-  const address = { device: underlay.name, address: ip("172.30.1.11"), prefixLength: 24 };
-  planner.seeLinks([{ link: underlay, addresses: [address] }]);
+  planner.seeLinks([uplink]);
   return planner;
 }
+
+const uplink = {
+  link: underlay,
+  addresses: [{ device: underlay.name, address: ip("172.30.1.11"), prefixLength: 24 }],
+};
 
 /** The parts until the whole. */
 function planAll(planner: Planner, snapshot: ReturnType<typeof aSnapshot>): NodePlan[] {
@@ -48,6 +52,18 @@ test("plan() takes several calls for a cluster that is large and new, and one fo
   nodes[7] = peerNode(6, 1);
   const [changed, ...more] = planAll(planner, aSnapshot({ nodes }));
   expect([changed?.isPartial, changed?.peers.size, more.length]).toEqual([undefined, 5_999, 0]);
+});
+
+test("plan() is the same while other links than the underlay come and go", () => {
+  const planner = aPlanner();
+  const snapshot = aSnapshot({ nodes: clusterOf(10) });
+  const before = planner.plan(snapshot);
+  const other = { ...underlay, name: ifName("docker0"), index: 9 };
+  planner.seeLinks([uplink, { link: other, addresses: [] }]);
+  expect(planner.plan(snapshot)).toBe(before);
+  planner.seeLinks([{ ...uplink, link: { ...underlay, mtu: 1400 } }]);
+  const after = planner.plan(snapshot);
+  expect([after === before, after.local?.mtu]).toEqual([false, 1350]);
 });
 
 test("what is aimed at part by part, and put part by part, is the whole", () => {

@@ -77,7 +77,8 @@ export class Planner {
     const isThere = membership.nodes.has(settings.nodeName);
     const hint = isThere ? "" : missingNodeHint(membership, links);
     const input = { settings, membership, links, missingNodeHint: hint, strays };
-    this.#latest = planNode({ ...input, newPeersAtMost }, this.#latest);
+    const plan = planNode({ ...input, newPeersAtMost }, this.#latest);
+    if (this.#latest === undefined || !isSamePlan(this.#latest, plan)) this.#latest = plan;
     this.#isCurrent = this.#latest.isPartial !== true;
     return this.#latest;
   }
@@ -93,3 +94,12 @@ export class Planner {
     return value;
   }
 }
+
+/** Links and nodes come and go that change nothing here. */
+const isSamePlan = (a: NodePlan, b: NodePlan): boolean =>
+  a.own === b.own &&
+  a.local === b.local &&
+  a.isPartial === b.isPartial &&
+  a.peers.size === b.peers.size &&
+  b.peers.entries().every(([name, peer]) => a.peers.get(name) === peer) &&
+  isDeepStrictEqual(a.problems, b.problems);

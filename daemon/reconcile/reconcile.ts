@@ -231,6 +231,8 @@ export class Reconciler implements Disposable {
     const isPartial =
       !mayRemove && (before?.plan !== plan || (this.#target.isDifferent && !this.#isUnfinished));
     const mustCompare = isDue || isOther || isPartial || this.#target.isUnclear;
+    // Some options of a device notify of nothing.
+    this.#mustFit ||= reason === "resync";
     const fitted = mustCompare ? undefined : this.#fit(mayRemove);
     const results =
       fitted === undefined

@@ -70,7 +70,7 @@ test("tells of it after a ruleset too large for its socket", async () => {
   await expect.poll(watch.take).toContain("nftables");
 });
 
-test("tells of forwarding and of a device's filter, and not of new devices", async () => {
+test("tells of forwarding, also a device's, and of its filter, and not of new devices", async () => {
   scene.kernel.apply(overlayChanges);
   using watch = watched();
   await setTimeout(50);
@@ -80,6 +80,8 @@ test("tells of forwarding and of a device's filter, and not of new devices", asy
     "net.ipv6.conf.all.forwarding=1",
     "net.ipv4.conf.all.rp_filter=1",
     "net.ipv4.conf.fl-vxlan.rp_filter=1",
+    "net.ipv4.conf.fl-vxlan.forwarding=0",
+    "net.ipv4.conf.default.forwarding=0",
   ]) {
     scene.run!("sysctl", "-qw", setting);
     await expect.poll(() => watch.told, { message: setting }).toContain("sysctl");

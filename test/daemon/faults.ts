@@ -1,8 +1,5 @@
 // Random faults at one node of three while pods talk: whatever of ours is removed or altered comes back,
 // and what is not ours stays. FAIRLEAD_SEED replays a run.
-import { spawn } from "node:child_process";
-import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { desiredOf } from "../../core/desired/plan.ts";
 import { diffKeyed, keyedNode } from "../../core/diff.ts";
@@ -14,6 +11,7 @@ import { seededRandom } from "../support/random.ts";
 import type { FlowCount } from "./flow.ts";
 import { addForeign, foreignState } from "./foreign-objects.ts";
 import { type RunningNode, ThreeNodes } from "./three-nodes.ts";
+import { startTraffic } from "./traffic.ts";
 
 export interface FaultFigures {
   readonly seed: number;
@@ -58,6 +56,11 @@ const faults: readonly string[] = [
   "bridge fdb append 00:00:00:00:00:00 dev fl-vxlan dst 172.30.2.99 self",
   "sysctl -qw net.ipv4.ip_forward=0",
   "sysctl -qw net.ipv4.conf.fl-vxlan.rp_filter=1",
+  "sysctl -qw net.ipv4.conf.fl-vxlan.forwarding=0",
+  "sysctl -qw net.ipv4.conf.eth0.forwarding=0",
+  "ip link set fl-vxlan down; ip link set fl-vxlan name other",
+  "ip link set fl-vxlan type vxlan id 1 local 172.30.1.99 ttl 9",
+  "ip link set fl-vxlan txqueuelen 500 arp off",
   "nft delete table inet fairlead",
   "nft flush chain inet fairlead postrouting",
   "nft add rule inet fairlead postrouting counter",
@@ -78,6 +81,7 @@ const podFaults: readonly string[] = [
   "ip link set $pod mtu 1300",
   "ip link set $pod address 02:00:00:00:00:02",
   "sysctl -qw net.ipv4.conf.$pod.rp_filter=0",
+  "sysctl -qw net.ipv4.conf.$pod.forwarding=0",
   "nft delete element inet fairlead hostports4 '{ tcp . 8080 }'",
   "nft flush map inet fairlead hostports4",
   "nft flush set inet fairlead hairpin4",
@@ -111,7 +115,7 @@ export async function injectFaults({
   const ports = [{ protocol: "tcp", hostPort: 8080, containerPort: 80 }] as const;
   await node.attached!.attach(near, "near", ports);
   const foreign = addForeign(node.node);
-  const traffic = startTraffic(near, far);
+  using traffic = startTraffic(near, far, "10.244.3.2");
   const names = namesOf(node);
   // What an ADD has just made is left alone for a moment.
   await setTimeout(1_000);
@@ -177,7 +181,8 @@ const stateOf = (node: TestNamespace, names: string): string =>
       `${names}; cat $facts $conflist; ip -d link show $pod; ip neighbor show dev $pod
       ip route show dev $pod; sysctl net.ipv4.conf.$pod.rp_filter; ip -d link show fl-vxlan; ip address show fl-vxlan; ip neighbor show dev fl-vxlan;
       bridge fdb show dev fl-vxlan; ip route show proto 76; ip route show table local proto 76;
-      nft list table inet fairlead; sysctl net.ipv4.ip_forward net.ipv4.conf.fl-vxlan.rp_filter; true`,
+      nft list table inet fairlead; sysctl net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding net.ipv4.conf.$pod.forwarding
+      sysctl net.ipv4.conf.fl-vxlan.rp_filter net.ipv4.conf.fl-vxlan.forwarding; true`,
     )
     // Of a new device all is as before but its number.
     .replaceAll(/^\d+: /gm, "");
@@ -198,23 +203,4 @@ async function compareAll({ kernel, programmed }: RunningNode, seed: number): Pr
   const changes = diffKeyed(keyedNode(desiredOf(plan)), observed, { mayRemove: true });
   if (changes.length === 0) return;
   throw new Error(`Seed ${seed} leaves to do: ${changes.map(formatChange).join("; ")}`);
-}
-
-function startTraffic(from: TestNamespace, to: TestNamespace) {
-  const program = join(import.meta.dirname, "flow.ts");
-  const start = (namespace: TestNamespace, ...args: readonly string[]) =>
-    spawn("ip", ["netns", "exec", namespace.name, process.execPath, program, ...args], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-  const server = start(to, "serve");
-  const client = start(from, "send", "10.244.3.2");
-  const counted = text(client.stdout);
-  return {
-    end: async (): Promise<FlowCount> => {
-      client.stdin.end();
-      const count: FlowCount = JSON.parse(await counted);
-      server.kill("SIGKILL");
-      return count;
-    },
-  };
 }

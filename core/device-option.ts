@@ -1,0 +1,28 @@
+// Options of a network device, by iproute2's words: those in which a device of ours differs from one that
+// the kernel has just made are put right.
+
+/** An option and its value: switches are 0 or 1, sizes octets, times seconds, devices indexes. */
+export interface DeviceOption {
+  /** Whose option it is: of any device, or of VXLAN devices. */
+  readonly of: "link" | "vxlan";
+  readonly word: string;
+  readonly value: number;
+}
+
+/** One that is not as the kernel makes it. */
+export interface AlteredOption extends DeviceOption {
+  /** Of a device that is new. */
+  readonly usual: number;
+  /** The kernel changes it on no device that exists. */
+  readonly isFixed: boolean;
+}
+
+const switches = new Set(["arp", "multicast", "allmulticast", "promisc", "protodown"]);
+
+/** As `ip link set` takes it, but for an address: that there is one says enough. */
+export function formatOption({ word, value }: DeviceOption): string {
+  if (switches.has(word)) return `${word} ${value === 0 ? "off" : "on"}`;
+  if (word === "master") return value === 0 ? "nomaster" : `master if${value}`;
+  if (word === "remote" || word === "remote6") return value === 0 ? "remote any" : "remote there";
+  return `${word} ${value}`;
+}

@@ -1,0 +1,20 @@
+// A link of the kernel in memory, as its settings change it.
+import { type Link, type LinkSettings, linkAlias } from "../core/network.ts";
+
+export function withSettings(link: Link, settings: LinkSettings): Link {
+  const { isUp, mtu, mac, alias, group, vxlan, options = [] } = settings;
+  const { altered = [], ...before } = link;
+  const left = altered.filter(({ word }) => !options.some((option) => option.word === word));
+  const underlayIndex = vxlan?.underlayIndex;
+  return {
+    ...before,
+    ...(left.length > 0 && { altered: left }),
+    ...(isUp !== undefined && { isUp }),
+    ...(mtu !== undefined && { mtu }),
+    ...(mac !== undefined && { mac }),
+    ...(alias !== undefined && { alias: linkAlias(alias) }),
+    ...(group !== undefined && { group }),
+    ...(vxlan !== undefined && { vxlan }),
+    ...(underlayIndex !== undefined && { linkIndex: underlayIndex }),
+  };
+}
