@@ -15,7 +15,7 @@ import { formatMapElement } from "../core/nft.ts";
 import { type PortMapping, isOfFamily, oneAddressOf } from "../core/port-mapping.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { AttachContext } from "./context.ts";
-import type { AttachmentRecord } from "./records.ts";
+import type { AttachmentRecord, HostPortClaim, RecordStore } from "./records.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** Throws CniError hostPortTaken naming the attachment that has one of the ports. */
@@ -26,15 +26,36 @@ export function requireFreePorts(
 ): void {
   const wanted = holderOf(wiring);
   if (wanted === undefined) return;
-  for (const claim of records.hostPortClaims()) {
-    const port = sharedHostPort(wanted, claim);
-    if (port === undefined || attachmentHash(claim.key) === attachmentHash(key)) continue;
-    const { network, containerId, ifName } = claim.key;
-    throw new CniError(
-      CniCode.hostPortTaken,
-      `Cannot take host port ${port}: container "${containerId}" interface "${ifName}" of network "${network}" has it`,
-    );
+  const find = (): Taken | undefined => takenOf(records, key, wanted);
+  if (find() === undefined) return;
+  // Another process may have ended that attachment since the last look.
+  records.list();
+  const taken = find();
+  if (taken === undefined) return;
+  const { network, containerId, ifName } = taken.by.key;
+  throw new CniError(
+    CniCode.hostPortTaken,
+    `Cannot take host port ${taken.port}: container "${containerId}" interface "${ifName}" of network "${network}" has it`,
+  );
+}
+
+interface Taken {
+  readonly port: string;
+  readonly by: HostPortClaim;
+}
+
+// One that another process took since the last look, the node's table refuses.
+function takenOf(
+  records: Pick<RecordStore, "claimantsOf">,
+  key: AttachmentKey,
+  wanted: HostPortHolder,
+): Taken | undefined {
+  const own = attachmentHash(key);
+  for (const by of records.claimantsOf(wanted.portMappings.map(({ hostPort }) => hostPort))) {
+    const port = sharedHostPort(wanted, by);
+    if (port !== undefined && attachmentHash(by.key) !== own) return { port, by };
   }
+  return undefined;
 }
 
 /** Has the ports lead to the pod, also for senders whose flows were going elsewhere. */

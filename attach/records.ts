@@ -2,44 +2,43 @@
 // and how the daemon finds at start what a killed request left behind. Written before the kernel is
 // touched, by rename, so that a reader sees a whole file or none.
 import {
-  type Stats,
   closeSync,
   existsSync,
   fstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   renameSync,
-  statSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { basename } from "node:path";
 import type { Ip } from "../core/address.ts";
 import type { Clock } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
-import type { HostPortHolder } from "../core/desired/host-ports.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
 import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
 import { type LockWait, openLock, tryLock } from "../kernel/flock.ts";
 import type { FileLock } from "../kernel/kernel.ts";
-import { type AttachmentRecord, type RecordFile, formatRecord, readRecord } from "./record-file.ts";
+import { type AttachmentRecord, formatRecord } from "./record-file.ts";
+import { type HostPortClaim, RecordIndex, type RecordList, versionOf } from "./record-index.ts";
 
 export type { AttachmentRecord, RecordedIpam, Wired, WiredRecord } from "./record-file.ts";
+export type { HostPortClaim, RecordList } from "./record-index.ts";
 
 export interface RecordStore {
   /** The attachment's record; undefined when there is none, or none that can be read (logged). */
   read(key: AttachmentKey): AttachmentRecord | undefined;
   /** The record of the attachment that has this host interface; undefined likewise. */
   readOf(hostInterface: string): AttachmentRecord | undefined;
-  /** Every record, and the files that are none. */
+  /** Every record, and the files that are none: the same object while there are no others. */
   list(): RecordList;
-  /**
-   * The attachments that claim host ports, those first that began first. Reads only the files that
-   * have changed since the last call.
-   */
+  /** The attachments that claim host ports, those first that began first. */
   hostPortClaims(): readonly HostPortClaim[];
+  /**
+   * Those that claim one of these ports, as far as the last look at the files and what this process wrote since
+   * tell: it costs no look.
+   */
+  claimantsOf(ports: readonly number[]): readonly HostPortClaim[];
   /** Of every attachment to the network that has got its addresses. */
   podAddresses(network: string): readonly Ip[];
   write(record: AttachmentRecord): void;
@@ -54,23 +53,6 @@ export interface RecordStore {
   lock(key: AttachmentKey, signal: AbortSignal): Promise<FileLock>;
   /** As `lock`, but undefined at once while a request for the attachment is at work. */
   tryLock(key: AttachmentKey): FileLock | undefined;
-}
-
-export interface HostPortClaim extends HostPortHolder {
-  readonly key: AttachmentKey;
-  readonly createdAtMs: number;
-}
-
-export interface RecordList {
-  readonly records: readonly AttachmentRecord[];
-  readonly unreadable: readonly UnreadableRecord[];
-}
-
-export interface UnreadableRecord {
-  readonly path: string;
-  readonly problem: string;
-  /** The host interface that an attachment of the file's name has. */
-  readonly interfaceName: string;
 }
 
 export interface RecordOptions {
@@ -89,44 +71,23 @@ export const openRecords = (options: RecordOptions): RecordStore => new RecordDi
 
 class RecordDirectory implements RecordStore {
   readonly #options: RecordOptions;
-  /** By path: what was read or written last, and which version of the file that is. */
-  #known = new Map<string, KnownFile>();
+  readonly #index: RecordIndex;
 
   constructor(options: RecordOptions) {
     this.#options = options;
+    this.#index = new RecordIndex(options.directory, options.clock);
   }
 
   hostPortClaims(): readonly HostPortClaim[] {
-    return this.#wiredAttachments()
-      .flatMap(({ portMappings, ...claim }) => (portMappings ? [{ ...claim, portMappings }] : []))
-      .sort((a, b) => a.createdAtMs - b.createdAtMs);
+    return this.#index.claims();
+  }
+
+  claimantsOf(ports: readonly number[]): readonly HostPortClaim[] {
+    return this.#index.claimantsOf(ports);
   }
 
   podAddresses(network: string): readonly Ip[] {
-    return this.#wiredAttachments().flatMap(({ key, addresses }) =>
-      key.network === network ? addresses : [],
-    );
-  }
-
-  #wiredAttachments(): readonly WiredAttachment[] {
-    const known = this.#known;
-    this.#known = new Map();
-    return this.#files(/\.json$/).flatMap(
-      (path) => wiredIn(this.#load(path, known.get(path))) ?? [],
-    );
-  }
-
-  /** A file that is the known one is not read again. */
-  #load(path: string, known = this.#known.get(path)): RecordFile {
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found === undefined) {
-      this.#known.delete(path);
-      return { kind: "absent" };
-    }
-    const version = versionOf(found);
-    const file = known?.version === version ? known.file : readRecord(path);
-    this.#known.set(path, { version, file });
-    return file;
+    return this.#index.podAddresses(network);
   }
 
   read(key: AttachmentKey): AttachmentRecord | undefined {
@@ -139,7 +100,7 @@ class RecordDirectory implements RecordStore {
   }
 
   #readAt(path: string): AttachmentRecord | undefined {
-    const file = this.#load(path);
+    const file = this.#index.load(path);
     if (file.kind === "record") return file.record;
     if (file.kind === "unreadable") {
       const { problem } = file;
@@ -149,16 +110,7 @@ class RecordDirectory implements RecordStore {
   }
 
   list(): RecordList {
-    const records: AttachmentRecord[] = [];
-    const unreadable: UnreadableRecord[] = [];
-    for (const path of this.#files(/\.json$/)) {
-      const file = this.#load(path);
-      if (file.kind === "record") records.push(file.record);
-      if (file.kind !== "unreadable") continue;
-      const interfaceName = `${interfacePrefix}${basename(path, ".json")}`;
-      unreadable.push({ path, problem: file.problem, interfaceName });
-    }
-    return { records, unreadable };
+    return this.#index.list();
   }
 
   write(record: AttachmentRecord): void {
@@ -169,14 +121,14 @@ class RecordDirectory implements RecordStore {
     try {
       const version = writeText(temporary, text);
       renameSync(temporary, path);
-      this.#known.set(path, { version, file: { kind: "record", record } });
+      this.#index.note(path, version, { kind: "record", record });
     } catch (cause) {
       throw this.#failure(cause);
     }
   }
 
   remove(key: AttachmentKey): void {
-    this.#known.delete(this.#pathOf(key, "json"));
+    this.#index.forget(this.#pathOf(key, "json"));
     for (const suffix of ["json", "tmp"]) removeFile(this.#pathOf(key, suffix));
   }
 
@@ -219,13 +171,9 @@ class RecordDirectory implements RecordStore {
     } catch (cause) {
       if (!hasErrno(cause, "ENOENT")) throw cause;
       // Every request begins here. The directory may have been removed since the last one.
-      this.#makeDirectory();
+      this.#index.makeDirectory();
       return openLock(path, "exclusive", wait);
     }
-  }
-
-  #makeDirectory(): void {
-    mkdirSync(this.#options.directory, { recursive: true, mode: 0o700 });
   }
 
   #pathOf(key: AttachmentKey, suffix: string): string {
@@ -234,7 +182,7 @@ class RecordDirectory implements RecordStore {
 
   #files(pattern: RegExp): string[] {
     const { directory } = this.#options;
-    this.#makeDirectory();
+    this.#index.makeDirectory();
     const names = readdirSync(directory).filter((name) => pattern.test(name));
     return names.sort().map((name) => `${directory}/${name}`);
   }
@@ -249,18 +197,6 @@ const removedWhenDone = (lock: FileLock): FileLock => ({
   },
 });
 
-/** What the daemon asks about at every pass. */
-type WiredAttachment = Omit<HostPortClaim, "portMappings"> &
-  Partial<Pick<HostPortClaim, "portMappings">>;
-
-interface KnownFile {
-  readonly version: string;
-  readonly file: RecordFile;
-}
-
-// Records are written by rename, so that another one is another inode.
-const versionOf = ({ ino, mtimeMs, size }: Stats): string => `${ino} ${mtimeMs} ${size}`;
-
 /** The version of the file as written. */
 function writeText(path: string, text: string): string {
   const fd = openSync(path, "w", 0o600);
@@ -270,13 +206,6 @@ function writeText(path: string, text: string): string {
   } finally {
     closeSync(fd);
   }
-}
-
-function wiredIn(file: RecordFile): WiredAttachment | undefined {
-  if (file.kind !== "record" || file.record.wired === undefined) return undefined;
-  const { key, createdAtMs, wired } = file.record;
-  const { addresses, portMappings } = wired.wiring;
-  return { key, createdAtMs, addresses, ...(portMappings && { portMappings }) };
 }
 
 // rmSync does the same in three times the time: it looks twice at what it removes.

@@ -32,7 +32,7 @@ const isHostRoute = (change: ObjectChange): boolean =>
   cidrPrefixLength(change.item.destination) ===
     (familyOf(change.item.destination) === 4 ? 32 : 128);
 
-/** A look at all reads every record. */
+/** A look at all asks the kernel for every link and route. */
 const usualTiming: LoopTiming = {
   pauseMs: 5,
   resyncMs: 5_000,

@@ -81,6 +81,23 @@ test("knowAttachments() takes over what is there, but for what is being made at 
   });
 });
 
+test("knowAttachments() comes back to what was being made, and to what was withdrawn, when no record is another", async () => {
+  vi.useFakeTimers();
+  const { book, updates } = followed();
+  let nowMs = 100_000;
+  const list = { records: [aRecord(99_990)], unreadable: [] };
+  book.withhold([ip("10.244.1.7")]);
+  const clock = { nowMs: () => nowMs, monotonicMs: () => nowMs };
+  using _known = knowAttachments({ book, clock, records: { list: () => list }, log: silentLog });
+  nowMs += 20_001;
+  vi.advanceTimersByTime(5000);
+  expect(updates.flatMap(({ set }) => set).map(({ id }) => id)).toEqual([attachmentHash(key)]);
+  await book.withdraw("of nobody");
+  expect(book.hasWithdrawn).toBe(true);
+  vi.advanceTimersByTime(5000);
+  expect(book.hasWithdrawn).toBe(false);
+});
+
 test("an address that another main plugin's pod gets is named again", async () => {
   const { book, updates } = followed();
   const announcer = announcerTo(book);

@@ -1,6 +1,6 @@
 // The attachments' records, as the resolver knows pods by them.
 import type { Announcer } from "../../attach/announcer.ts";
-import type { RecordStore, WiredRecord } from "../../attach/records.ts";
+import type { RecordList, RecordStore, WiredRecord } from "../../attach/records.ts";
 import type { Ip } from "../../core/address.ts";
 import type { Clock } from "../../core/clock.ts";
 import type { CniHandlers } from "../../core/cni/types.ts";
@@ -106,16 +106,23 @@ export interface PodNamesOptions {
  * made or ended by itself, within seconds.
  */
 export function knowAttachments({ book, records, clock, log }: PodNamesOptions): Disposable {
+  let seen: RecordList | undefined;
   const look = (isFirst: boolean): void => {
     try {
       const before = clock.nowMs() - settledMs;
-      const { records: found } = records.list();
+      const list = records.list();
+      if (list === seen && !book.hasWithdrawn) return;
+      seen = list;
+      const { records: found } = list;
       const entries = found.flatMap(({ wired, ...record }) => {
         if (wired === undefined) return [];
         const isBeingMade = isFirst
           ? wired.wiring.addresses.some((address) => book.isWithheld(address))
           : record.createdAtMs > before;
-        return isBeingMade ? [] : [podEntryOf({ ...record, wired })];
+        if (!isBeingMade) return [podEntryOf({ ...record, wired })];
+        // It is looked at again when it is made.
+        seen = undefined;
+        return [];
       });
       void book.refresh(entries, new Set(found.map(({ key }) => attachmentHash(key))));
     } catch (error) {

@@ -121,6 +121,11 @@ export class PodBook {
     return this.#tell({ set: [entry], lifted }, isAwaited);
   }
 
+  /** Of attachments whose records may be there still, until a refresh. */
+  get hasWithdrawn(): boolean {
+    return this.#withdrawn.size > 0;
+  }
+
   /** An attachment that was never announced has nothing to withdraw but what is withheld already. */
   withdraw(id: string): Promise<void> {
     const entry = this.#entries.get(id);
