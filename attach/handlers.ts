@@ -31,7 +31,7 @@ export interface AttachHandlers extends CniHandlers {
    * those that have one of these host interfaces.
    */
   mend(devices?: Iterable<string>): readonly Finding[];
-  /** Whether an ADD of this host interface has ended so lately that notifications are of that one. */
+  /** Whether an ADD of this host interface is at work, or ended so lately that notifications are of that one. */
   isNew(device: string): boolean;
   /** For the first start after a reboot, likewise: leases of the network without a record are freed. */
   freeUnrecorded(network: string, signal: AbortSignal): Promise<number>;
@@ -44,11 +44,8 @@ export function createHandlers(context: AttachContext): AttachHandlers {
   const mender = new Mender(scope);
   const made = new LatelyMade(context.clock);
   return {
-    add: async (request, signal) => {
-      const result = await add(scope, request, signal);
-      made.note(hostInterfaceName(request.key));
-      return result;
-    },
+    add: (request, signal) =>
+      made.during(hostInterfaceName(request.key), () => add(scope, request, signal)),
     del: (request, signal) => del(scope, request, signal),
     check: (request, signal) => check(scope, request, signal),
     gc: (request, signal) => gc(scope, request, signal),

@@ -54,10 +54,10 @@ export async function makePair(
         ? planAdd(request.key, chosen, sandbox.fd)
         : planContents(request.key, chosen);
     try {
-      await applyPlan(scope, plan, sandbox, request);
+      const isRunning = await applyPlan(scope, plan, sandbox, request);
       if (plan.sandbox.some(isIpv6Change)) keepAddresses(scope, sandbox, request.key);
       openHostPorts(scope, request.key, chosen);
-      await whenRunning(scope, request.key);
+      if (!isRunning) await whenRunning(scope, request.key);
       return chosen;
     } catch (cause) {
       if (cause instanceof CniError) throw cause;
@@ -132,26 +132,31 @@ async function makeWay(
   );
 }
 
-/** In a thread where there is one to take it, which in the event loop takes no turn of its own. */
+/**
+ * In a thread where there is one to take it, which in the event loop takes no turn of its own. Gives whether
+ * the pair was seen to carry packets.
+ */
 async function applyPlan(
   { kernel, pairThread }: AttachScope,
   { host: node, sandbox: changes }: AddPlan,
   sandbox: Sandbox,
   { key, conf }: AttachmentRequest,
-): Promise<void> {
+): Promise<boolean> {
   // Host ports are opened in the turn in which they were found free.
   const thread = conf.portMappings === undefined ? pairThread?.() : undefined;
   if (thread === undefined) {
     kernel.apply(node);
     applyInSandbox(sandbox, changes, key.ifName, () => sandbox.apply(changes));
-    return;
+    return false;
   }
-  const outcome = await thread.make({ node, sandbox: changes, sandboxFd: sandbox.fd });
-  if (outcome.kind === "made") return;
+  const device = hostInterfaceName(key);
+  const outcome = await thread.make({ node, sandbox: changes, device, sandboxFd: sandbox.fd });
+  if (outcome.kind === "made") return outcome.isRunning;
   if (outcome.batch === "node") throw outcome.error;
   applyInSandbox(sandbox, changes, key.ifName, () => {
     throw outcome.error;
   });
+  return false;
 }
 
 /**

@@ -1,10 +1,13 @@
 // What kernel/pair-thread.ts and kernel/pair-worker.ts say to each other.
+import type { IfName } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 
 /** A veth pair and what hangs on it: the node's batch, then the sandbox's. */
 export interface PairBatches {
   readonly node: readonly Change[];
   readonly sandbox: readonly Change[];
+  /** The node's end. */
+  readonly device: IfName;
   /** The sandbox's namespace, open until the answer: threads share descriptors. */
   readonly sandboxFd: number;
 }
@@ -29,5 +32,7 @@ export interface PairFailure {
 
 export interface PairAnswer {
   readonly serial: number;
+  /** That the pair carries packets already was seen. */
+  readonly isRunning?: boolean;
   readonly failure?: PairFailure;
 }

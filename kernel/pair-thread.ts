@@ -15,7 +15,7 @@ export type { PairBatches } from "./pair-protocol.ts";
 
 /** How a pair was made, or not: then by which of the batches. */
 export type PairOutcome =
-  | { readonly kind: "made" }
+  | { readonly kind: "made"; readonly isRunning: boolean }
   | { readonly kind: "failed"; readonly batch: PairFailure["batch"]; readonly error: KernelError };
 
 export interface PairThreadOptions extends WorkerStart {
@@ -70,7 +70,7 @@ export class PairThread implements Disposable {
     if (answer instanceof Error) {
       throw new KernelError("make a pair in another thread", "EIO", "", { cause: answer });
     }
-    if (answer.failure === undefined) return { kind: "made" };
+    if (answer.failure === undefined) return { kind: "made", isRunning: answer.isRunning ?? false };
     const { batch, operation, errno, kernelMessage } = answer.failure;
     return { kind: "failed", batch, error: new KernelError(operation, errno, kernelMessage) };
   }

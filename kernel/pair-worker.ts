@@ -23,18 +23,18 @@ function openNode({ namespace }: WorkerStart): NetlinkSocket {
 }
 
 /** A sandbox's batch is not begun after a failure of the node's. */
-function make(node: LinuxNamespace, batches: PairBatches): PairFailure | undefined {
+function make(node: LinuxNamespace, batches: PairBatches): Omit<PairAnswer, "serial"> {
   let batch: PairFailure["batch"] = "node";
   try {
     node.apply(batches.node);
     batch = "sandbox";
     using sandbox = openSandbox(`/proc/self/fd/${batches.sandboxFd}`);
     sandbox.apply(batches.sandbox);
-    return undefined;
+    return { isRunning: node.isRunning(batches.device) };
   } catch (thrown) {
     if (!(thrown instanceof KernelError)) throw thrown;
     const { operation, errno, kernelMessage } = thrown;
-    return { batch, operation, errno, kernelMessage };
+    return { failure: { batch, operation, errno, kernelMessage } };
   }
 }
 
@@ -42,8 +42,7 @@ function serve(port: MessagePort, start: WorkerStart): void {
   const socket = openNode(start);
   const node = new LinuxNamespace(() => socket);
   port.on("message", ({ serial, batches }: PairJob) => {
-    const failure = make(node, batches);
-    const answer: PairAnswer = failure === undefined ? { serial } : { serial, failure };
+    const answer: PairAnswer = { serial, ...make(node, batches) };
     port.postMessage(answer);
   });
   const ready: PairAnswer = { serial: -1 };

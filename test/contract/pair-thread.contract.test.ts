@@ -34,6 +34,7 @@ const podAddress: Change = {
 const aPair = () => ({
   node: [addVeth(sandbox.fd), setUp(hostEnd.name), hostRoute],
   sandbox: [setUp(podEnd.name), podAddress],
+  device: hostEnd.name,
   sandboxFd: sandbox.fd,
 });
 
@@ -46,7 +47,7 @@ async function openThread(idleMs?: number): Promise<PairThread> {
 
 test("makes the node's end in the node and the pod's in the sandbox", async () => {
   const thread = await openThread();
-  expect(await thread.make(aPair())).toEqual({ kind: "made" });
+  expect(await thread.make(aPair())).toEqual({ kind: "made", isRunning: true });
   expect(kernel.link(hostEnd.name)).toMatchObject({ isUp: true, index: hostEnd.index });
   expect(kernel.routes({ device: hostEnd.name })).toHaveLength(1);
   expect(sandbox.link(podEnd.name)).toMatchObject({ isUp: true });
@@ -80,10 +81,18 @@ test("makes many that are asked for at once, each in its own sandbox", async () 
       const veth = addVeth(fd);
       if (veth.kind !== "add-veth") throw new Error("not a pair");
       const host = { ...veth.host, name: `many${at}` as never, index: 9_000_000 + at };
-      return thread.make({ node: [{ ...veth, host }], sandbox: [podAddress], sandboxFd: fd });
+      const device = host.name;
+      return thread.make({
+        node: [{ ...veth, host }],
+        sandbox: [podAddress],
+        device,
+        sandboxFd: fd,
+      });
     }),
   );
-  expect(outcomes.every(({ kind }) => kind === "made")).toBe(true);
+  // Nobody has set them up.
+  const made = { kind: "made", isRunning: false };
+  expect(outcomes).toEqual(Array.from({ length: 12 }, () => made));
   for (const at of opened.keys()) {
     expect(kernel.link(`many${at}`)?.index).toBe(9_000_000 + at);
     expect(opened[at]?.link(podEnd.name)?.linkIndex).toBe(9_000_000 + at);
@@ -106,7 +115,7 @@ test("ends when nothing is asked of it, and starts again", async () => {
   await vi.waitFor(() => expect(count()).toBeLessThan(before), patient);
   await vi.waitFor(() => expect(thread.isFree).toBe(true), patient);
   kernel.apply([{ kind: "remove-link", device: hostEnd.name }]);
-  expect(await thread.make(aPair())).toEqual({ kind: "made" });
+  expect(await thread.make(aPair())).toEqual({ kind: "made", isRunning: true });
 });
 
 test("the daemon uses it while requests wait, and never on one processor", async () => {
