@@ -229,6 +229,14 @@ export function macFromBytes(bytes: Uint8Array): Mac {
 
 const hexDigits = "0123456789abcdef";
 
+/** Of twelve lower-case hexadecimal digits. */
+export const macFromHex = (digits: string): Mac => {
+  if (!/^[0-9a-f]{12}$/.test(digits))
+    throw new RangeError(`No MAC address has the digits ${digits}`);
+  const octet = (at: number): string => digits.slice(at, at + 2);
+  return brandMac(`${octet(0)}:${octet(2)}:${octet(4)}:${octet(6)}:${octet(8)}:${octet(10)}`);
+};
+
 export const isCidr = (value: Ip | Cidr): value is Cidr => value.includes("/");
 
 function ipv4ToBytes(ip: Ipv4): Uint8Array {

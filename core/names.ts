@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { type Mac, macFromBytes } from "./address.ts";
+import { type Mac, macFromHex } from "./address.ts";
 
 declare const brand: unique symbol;
 
@@ -92,9 +92,10 @@ export function parseIfName(text: string): IfName | undefined {
 
 // Locally administered, unicast: the second lowest bit of the first octet set, the lowest clear.
 function deriveMac(...parts: readonly string[]): Mac {
-  const bytes = digest(...parts).subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02;
-  return macFromBytes(bytes);
+  // As digits: a buffer for each peer costs more than its hash.
+  const digits = hash("sha256", parts.join("\0"), "hex").slice(0, 12);
+  const lowest = (Number.parseInt(digits.charAt(1), 16) & 0xc) | 0x2;
+  return macFromHex(`${digits.charAt(0)}${lowest.toString(16)}${digits.slice(2)}`);
 }
 
 // Parts are separated by an octet that none of them can contain.

@@ -2,6 +2,7 @@
 // what changes between two plans and from what notifications tell, without reading the kernel.
 import { assertNever } from "./assert.ts";
 import type { DesiredNode, DesiredVxlan } from "./desired/node-state.ts";
+import type { PeerDifference, PeerPlan } from "./desired/overlay.ts";
 import type { NodePlan } from "./desired/plan.ts";
 import type { KeyedNode } from "./diff.ts";
 import type { Finding } from "./finding.ts";
@@ -43,12 +44,32 @@ export class Target implements KeyedNode {
     if (isCompared) for (const tracked of this.#all) tracked.clear();
   }
 
+  /** As {@link aim}, then {@link takeFindings}. */
+  advance(plan: NodePlan): readonly Finding[] {
+    const before = this.#plan;
+    const isMore =
+      !this.isDifferent &&
+      before?.own === plan.own &&
+      differenceOf(before, plan)?.gone.length === 0;
+    if (!isMore) {
+      this.aim(plan);
+      return this.takeFindings();
+    }
+    // As when thousands are planned in parts: nothing is to be looked for.
+    this.#plan = plan;
+    const come = differenceOf(before, plan)?.come ?? [];
+    const put: Finding[] = [];
+    for (const part of come) this.#neighbors.takeNew(part.neighbors, put);
+    for (const part of come) this.#fdb.takeNew(part.fdb, put);
+    for (const part of come) this.#routes.takeNew(part.routes, put);
+    return put;
+  }
+
   #change(before: NodePlan | undefined, plan: NodePlan, isCompared: boolean): void {
     this.#plan = plan;
+    const { gone, come } = differenceOf(before, plan) ?? differenceOfPeers(before, plan);
     // First all that goes: what one part lost may be another's now.
-    for (const [name, part] of before?.peers ?? []) {
-      if (plan.peers.get(name) !== part) this.#drop(part);
-    }
+    for (const part of gone) this.#drop(part);
     if (before !== undefined && before.own !== plan.own) {
       this.#addresses.drop(before.own.addresses);
       this.#drop(before.own);
@@ -57,9 +78,7 @@ export class Target implements KeyedNode {
       this.#addresses.take(plan.own.addresses, isCompared);
       this.#take(plan.own, isCompared);
     }
-    for (const [name, part] of plan.peers) {
-      if (before?.peers.get(name) !== part) this.#take(part, isCompared);
-    }
+    for (const part of come) this.#take(part, isCompared);
   }
 
   /** Something is known to be other than aimed at. */
@@ -103,23 +122,13 @@ export class Target implements KeyedNode {
     return this.takeFindings().map(({ change }) => change);
   }
 
-  /**
-   * As {@link takeChanges}, with what was noticed in the place of each.
-   * @param atMost of each kind of object; the rest is for the next call.
-   */
-  takeFindings(atMost = Infinity): readonly Finding[] {
-    const findings = this.#all.map((tracked) => tracked.takeFindings(atMost));
+  /** As {@link takeChanges}, with what was noticed in the place of each. */
+  takeFindings(): readonly Finding[] {
+    const findings = this.#all.map((tracked) => tracked.takeFindings());
     return [
       ...findings.flatMap(({ put }) => put),
       ...findings.toReversed().flatMap(({ remove }) => remove),
     ];
-  }
-
-  /** Of these nothing is there: all that is aimed at is for the next calls of `takeFindings`. */
-  deferAll(kinds: readonly ("neighbors" | "fdb" | "routes")[]): void {
-    if (kinds.includes("neighbors")) this.#neighbors.deferAll();
-    if (kinds.includes("fdb")) this.#fdb.deferAll();
-    if (kinds.includes("routes")) this.#routes.deferAll();
   }
 
   #drop({ neighbors, fdb, routes }: Objects): void {
@@ -135,13 +144,31 @@ export class Target implements KeyedNode {
   }
 }
 
+/** Where the one was made from the other. */
+const differenceOf = (
+  before: NodePlan | undefined,
+  { difference }: NodePlan,
+): PeerDifference | undefined =>
+  before !== undefined && difference?.from === before.mark ? difference : undefined;
+
+function differenceOfPeers(before: NodePlan | undefined, plan: NodePlan): PeerDifference {
+  const [gone, come]: [PeerPlan[], PeerPlan[]] = [[], []];
+  for (const [name, part] of before?.peers ?? []) {
+    if (plan.peers.get(name) !== part) gone.push(part);
+  }
+  for (const [name, part] of plan.peers) {
+    if (before?.peers.get(name) !== part) come.push(part);
+  }
+  return { gone, come };
+}
+
 type Objects = Pick<DesiredNode, "neighbors" | "fdb" | "routes">;
 
 /** One kind of object: what is desired by key, and what is to be written or removed. */
 class Tracked<T> {
   readonly desired = new Map<string, T>();
   /** By key; where nothing is desired under it, what is to be removed. */
-  different = new Map<string, T>();
+  readonly different = new Map<string, T>();
   /** Keys of which more than one object may be there, or another one may have gone. */
   readonly unclear = new Set<string>();
   readonly #kind: ObjectKind<T>;
@@ -170,6 +197,14 @@ class Tracked<T> {
     }
   }
 
+  /** Where none of them is known, or different. */
+  takeNew(items: readonly T[], into: Finding[]): void {
+    for (const item of items) {
+      this.desired.set(this.#kind.keyOf(item), item);
+      into.push({ change: this.#kind.put(item) });
+    }
+  }
+
   notice(item: T): void {
     const key = this.#kind.keyOf(item);
     const wanted = this.desired.get(key);
@@ -193,25 +228,19 @@ class Tracked<T> {
     if (item !== undefined && !this.#kind.isSame(wanted, item)) this.unclear.add(key);
   }
 
-  deferAll(): void {
-    this.different = new Map(this.desired);
-  }
-
-  takeFindings(atMost: number): {
+  takeFindings(): {
     readonly put: readonly Finding[];
     readonly remove: readonly Finding[];
   } {
     const [put, remove]: [Finding[], Finding[]] = [[], []];
     const kind = this.#kind;
     for (const [key, item] of this.different) {
-      if (put.length + remove.length >= atMost) break;
-      this.different.delete(key);
       const wanted = this.desired.get(key);
       if (wanted === undefined) remove.push({ change: kind.remove(item), found: kind.put(item) });
       else if (wanted === item) put.push({ change: kind.put(wanted) });
       else put.push({ change: kind.put(wanted), found: kind.put(item) });
     }
-    if (this.different.size === 0) this.unclear.clear();
+    this.clear();
     return { put, remove };
   }
 

@@ -41,7 +41,7 @@ import { type OpenSource, openSource } from "./open-source.ts";
 import type { OwnNode } from "./source/source-context.ts";
 import { AddressWatch } from "./reconcile/address-watch.ts";
 import { hintAtMissingNode } from "./reconcile/missing-node.ts";
-import { type NodeState, Reconciler, type ReconcilerOptions } from "./reconcile/reconcile.ts";
+import { Reconciler, type ReconcilerOptions } from "./reconcile/reconcile.ts";
 import type { Source } from "./source/source.ts";
 import { serveHealth } from "./status/health.ts";
 import { buildReport, unreadiness } from "./status/report.ts";
@@ -121,7 +121,7 @@ export async function startDaemon(
   const publish = (): void => {
     if (isServing && facts !== undefined) files.publish(facts);
   };
-  const onPass = (state: NodeState): void => {
+  const onPass: ReconcilerOptions["onPass"] = (state) => {
     names.passed(state);
     const before = facts;
     facts = factsAfter(state, { config, bootId, known }) ?? facts;

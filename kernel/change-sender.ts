@@ -18,7 +18,7 @@ import {
 } from "./link.ts";
 import { MessageBatch, batchOf } from "./message.ts";
 import { writeRemoveNeighbor, writeReplaceNeighbor } from "./neighbor.ts";
-import type { NetlinkSocket } from "./netlink.ts";
+import type { MessageFailure, NetlinkSocket } from "./netlink.ts";
 import { writeReplaceShaping } from "./qdisc.ts";
 import { writeAddRoute, writeRemoveRoute } from "./route.ts";
 
@@ -65,6 +65,12 @@ export class ChangeSender {
   /** Sends what is left; throws the first failure of all. */
   finish(): void {
     this.#flush();
+    if (this.#firstFailure !== undefined) throw this.#firstFailure.error;
+  }
+
+  /** As {@link finish}, by another socket and off the event loop. */
+  async finishOffLoop(socket: NetlinkSocket): Promise<void> {
+    this.#settle(await socket.sendOffLoop(this.#batch));
     if (this.#firstFailure !== undefined) throw this.#firstFailure.error;
   }
 
@@ -206,7 +212,11 @@ export class ChangeSender {
   }
 
   #flush(): void {
-    const failures = this.#socket.send(this.#batch);
+    this.#settle(this.#socket.send(this.#batch));
+  }
+
+  /** What became of all that the batch holds, which is empty then. */
+  #settle(failures: readonly MessageFailure[]): void {
     const again: Origin[] = [];
     for (const { index, errno, kernelMessage } of failures) {
       const origin = this.#origins[index];

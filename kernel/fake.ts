@@ -72,6 +72,7 @@ export function createFakeKernel(): FakeKernel {
   return {
     identity: node.identity,
     ...delegateTo(node),
+    applyOffLoop: async (changes) => node.apply(changes),
     addSandbox: (path) => void sandboxes.set(path, newNamespace()),
     removeSandbox: (path) => {
       sandboxes.get(path)?.destroy();

@@ -2,7 +2,7 @@
 // test/contract runs one suite against both.
 //
 // Calls are synchronous: one batch is one sendmsg and takes 20 to 400 µs (docs/decisions/0002). What
-// can block for milliseconds (reap) is asynchronous.
+// can block for milliseconds (reap, applyOffLoop) is asynchronous.
 import type {
   Change,
   FdbEntry,
@@ -79,6 +79,12 @@ export interface Kernel extends NetworkNamespace, Disposable {
    * EINVAL when the file is no network namespace.
    */
   openSandbox(path: string): Sandbox;
+
+  /**
+   * As {@link NetworkNamespace.apply}, written while the event loop goes on: for changes by the thousand. They
+   * are written after those of the calls before, and in no order with other calls' doing.
+   */
+  applyOffLoop(changes: readonly Change[]): Promise<void>;
 
   /** Removes links by group, off the event loop; resolves when they are gone from the kernel. */
   reap(devices: readonly IfName[]): Promise<void>;

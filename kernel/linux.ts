@@ -6,6 +6,7 @@ import type { Kernel } from "./kernel.ts";
 import { LinuxNamespace } from "./namespace.ts";
 import { openNamespace, openOwnNamespace, runInNamespace } from "./netns.ts";
 import type { NetlinkSocket } from "./netlink.ts";
+import { OffLoopChanges } from "./off-loop-changes.ts";
 import { type NetlinkOptions, openNetlink } from "./open-netlink.ts";
 import { NftTables } from "./nft.ts";
 import { Reaper } from "./reaper.ts";
@@ -46,6 +47,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     inside(() => openNetlink(Protocol.ROUTE, { bufferOctets, ...options }));
   const routing = stack.use(openSocket());
   const network = new LinuxNamespace(() => routing);
+  const offLoop = stack.use(new OffLoopChanges(routing, openSocket));
   const reaper = stack.use(new Reaper(openSocket));
   const owned = stack.move();
   let nft: NftTables | undefined;
@@ -58,6 +60,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   return {
     identity: home.identity,
     ...delegateTo(network),
+    applyOffLoop: (changes) => offLoop.apply(changes),
     openSandbox,
     reap: (devices) => reaper.reap(devices),
     observeNft: (name) => tables().observe(name),
@@ -74,9 +77,10 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     watch: (onChange, { apart, isOwnLeftOut = false } = {}) => {
       using stack = new DisposableStack();
       const socket = openSocket({ groups: watchedGroups, bufferOctets: watchOctets });
-      const leftOut = (): number | undefined => (isOwnLeftOut ? routing.port : undefined);
+      const isLeftOut = (sender: number): boolean =>
+        isOwnLeftOut && (sender === routing.port || sender === offLoop.port);
       const links = () => network.links();
-      const reading = stack.use(watchSocket({ socket, onChange, apart, leftOut, links }));
+      const reading = stack.use(watchSocket({ socket, onChange, apart, isLeftOut, links }));
       const ownPort = () => netfilter?.port;
       const open: SettingsWatch["open"] = (protocol, options) =>
         inside(() => openNetlink(protocol, { bufferOctets, ...options }));

@@ -27,11 +27,16 @@ const msgDontwait = 0x40;
 const errorTlvsAt = 4 + headerLength;
 const errorTextAttribute = 1;
 
+/** How much is sent at once. */
+export interface ChunkLimits {
+  readonly messages: number;
+  readonly octets: number;
+}
+
 // A failing message takes some 768 octets of the receive buffer, so that the default of 208 KiB holds
 // 277 failures: one more and acknowledgements are lost. A chunk fits even where no privilege allows a
 // larger buffer.
-const messagesPerSend = 256;
-const octetsPerSend = 65_536;
+const usualChunk: ChunkLimits = { messages: 256, octets: 65_536 };
 /** An interrupted dump (NLM_F_DUMP_INTR) is read again; a machine that never rests is an error. */
 const dumpAttempts = 16;
 
@@ -69,12 +74,15 @@ interface Reply {
 export class NetlinkSocket implements Disposable {
   readonly fd: number;
   readonly #system: SystemCalls;
+  readonly #chunk: ChunkLimits;
   #nextSequence = 1;
   #isOpen = true;
   #port: number | undefined;
 
-  constructor(system: SystemCalls, fd: number) {
+  /** @param chunk as much as both buffers of the socket take, failures and all. */
+  constructor(system: SystemCalls, fd: number, chunk = usualChunk) {
     this.#system = system;
+    this.#chunk = chunk;
     this.fd = fd;
   }
 
@@ -95,25 +103,29 @@ export class NetlinkSocket implements Disposable {
   send(batch: MessageBatch): readonly MessageFailure[] {
     const failures: MessageFailure[] = [];
     for (let first = 0; first < batch.count;) {
-      const end = endOfChunk(batch, first);
-      this.#sendChunk(batch, first, end, failures);
+      const end = endOfChunk(batch, first, this.#chunk);
+      const base = this.#transmit(batch, first, end, Flags.ACK);
+      this.#receiveFailures(base, end - first, (failure) => failures.push(after(first, failure)));
       first = end;
     }
     return failures;
   }
 
   /**
-   * As {@link send}, of one chunk, written in Node's thread pool: for what the kernel takes
-   * milliseconds to do. The socket is not to be used until it settles.
+   * As {@link send}, written in Node's thread pool: for what the kernel takes milliseconds to do. The
+   * socket and the batch are not to be used until it settles.
    */
   async sendOffLoop(batch: MessageBatch): Promise<readonly MessageFailure[]> {
-    invariant(endOfChunk(batch, 0) === batch.count, "what is sent off the loop is one chunk");
-    const base = this.#number(batch, 0, batch.count);
-    addFlags(batch, batch.count - 1, Flags.ACK);
-    await write(this.fd, batch.octets);
-    // The kernel has answered by the time the write is over.
     const failures: MessageFailure[] = [];
-    this.#receiveFailures(base, batch.count, (failure) => failures.push(failure));
+    for (let first = 0; first < batch.count;) {
+      const end = endOfChunk(batch, first, this.#chunk);
+      const base = this.#number(batch, first, end);
+      addFlags(batch, end - 1, Flags.ACK);
+      await write(this.fd, batch.octets.subarray(batch.startOf(first), batch.startOf(end)));
+      // The kernel has answered by the time the write is over.
+      this.#receiveFailures(base, end - first, (failure) => failures.push(after(first, failure)));
+      first = end;
+    }
     return failures;
   }
 
@@ -185,13 +197,6 @@ export class NetlinkSocket implements Disposable {
       }
     }
     return { isLost, isEmpty: false };
-  }
-
-  #sendChunk(batch: MessageBatch, first: number, end: number, failures: MessageFailure[]): void {
-    const base = this.#transmit(batch, first, end, Flags.ACK);
-    this.#receiveFailures(base, end - first, (failure) =>
-      failures.push({ ...failure, index: first + failure.index }),
-    );
   }
 
   #receiveFailures(
@@ -305,14 +310,19 @@ function addFlags(batch: MessageBatch, index: number, flags: number): void {
   octets.writeUInt16LE(octets.readUInt16LE(at) | flags, at);
 }
 
+const after = (first: number, failure: MessageFailure): MessageFailure => ({
+  ...failure,
+  index: first + failure.index,
+});
+
 /** Where a chunk that starts with message `first` ends: at least one message, within both limits. */
-function endOfChunk(batch: MessageBatch, first: number): number {
+function endOfChunk(batch: MessageBatch, first: number, chunk: ChunkLimits): number {
   const from = batch.startOf(first);
   let end = first + 1;
   while (
     end < batch.count &&
-    end - first < messagesPerSend &&
-    batch.startOf(end + 1) - from <= octetsPerSend
+    end - first < chunk.messages &&
+    batch.startOf(end + 1) - from <= chunk.octets
   ) {
     end++;
   }

@@ -1,7 +1,7 @@
 import type { Protocol } from "netlink/dist/constants.js";
 import { checked } from "./errno.ts";
 import { systemCalls } from "./ffi.ts";
-import { NetlinkSocket } from "./netlink.ts";
+import { type ChunkLimits, NetlinkSocket } from "./netlink.ts";
 
 // <sys/socket.h>, <linux/netlink.h>.
 const afNetlink = 16;
@@ -37,8 +37,25 @@ export function openNetlink(protocol: Protocol, options: NetlinkOptions = {}): N
     systemCalls.close(fd);
     throw thrown;
   }
-  return new NetlinkSocket(systemCalls, fd);
+  const isRoomy = options.bufferOctets !== undefined && hasRoom(fd);
+  return isRoomy
+    ? new NetlinkSocket(systemCalls, fd, roomyChunk)
+    : new NetlinkSocket(systemCalls, fd);
 }
+
+/** Both buffers hold such a chunk, and the failure of each message of it, of some 768 octets. */
+const roomyChunk: ChunkLimits = { messages: 2048, octets: 262_144 };
+const roomyOctets = roomyChunk.messages * 1024;
+
+/** The kernel gives what it reckons with: twice what was asked for. */
+const hasRoom = (fd: number): boolean =>
+  [soSndbuf, soRcvbuf].every((option) => {
+    const octets = new Uint32Array(1);
+    const value = new Uint8Array(octets.buffer);
+    return (
+      systemCalls.getsockopt(fd, solSocket, option, value) >= 0 && (octets[0] ?? 0) >= roomyOctets
+    );
+  });
 
 function configure(fd: number, { bufferOctets, groups = [] }: NetlinkOptions): void {
   const set = (level: number, option: number, value: Uint8Array): number =>

@@ -74,8 +74,8 @@ export interface Watch {
   readonly socket: NetlinkSocket;
   readonly onChange: (event: KernelEvent) => void;
   readonly apart?: WatchApart | undefined;
-  /** The port of a socket of whose doing nothing is told. */
-  readonly leftOut: () => number | undefined;
+  /** By its port, whether nothing is told of a socket's doing. */
+  readonly isLeftOut: (sender: number) => boolean;
   /** All there are, once the socket has joined. */
   readonly links: () => readonly Link[];
 }
@@ -115,7 +115,7 @@ class Pending {
 }
 
 /** Tells of changes, all that came within two milliseconds at once. */
-export function watchSocket({ socket, onChange, apart, leftOut, links }: Watch): Reading {
+export function watchSocket({ socket, onChange, apart, isLeftOut, links }: Watch): Reading {
   const devices = new KnownDevices(links());
   const main = new Told(onChange);
   const others = apart && new Told(apart.onChange);
@@ -135,7 +135,7 @@ export function watchSocket({ socket, onChange, apart, leftOut, links }: Watch):
       return;
     }
     const { sender } = message;
-    if (sender !== 0 && sender === leftOut()) return;
+    if (sender !== 0 && isLeftOut(sender)) return;
     const index = object === "route" ? outputIndexOf(message) : linkIndexOf(message);
     const name = devices.nameOf(index);
     const { next } = toldOf(name);

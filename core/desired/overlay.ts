@@ -43,6 +43,8 @@ export interface OverlayInput {
   readonly underlay: Underlay;
   /** More peers that are not known are left out; absent: all are planned. */
   readonly newPeersAtMost?: number;
+  /** What is known are the first of these same peers, the rest was left out. */
+  readonly isGoingOn?: boolean;
 }
 
 export interface DesiredOverlay {
@@ -54,6 +56,7 @@ export interface DesiredOverlay {
   readonly peers: ReadonlyMap<string, PeerPlan>;
   /** Peers were left out. */
   readonly isPartial: boolean;
+  readonly difference: PeerDifference;
   /** Apart from the peers'. */
   readonly problems: readonly string[];
 }
@@ -67,6 +70,12 @@ export interface PeerPlan {
   readonly fdb: readonly FdbEntry[];
   readonly routes: readonly Route[];
   readonly problems: readonly string[];
+}
+
+/** What makes the peers of one plan those of another. */
+export interface PeerDifference {
+  readonly gone: readonly PeerPlan[];
+  readonly come: readonly PeerPlan[];
 }
 
 export type PeerPath = "direct" | "vxlan" | "none";
@@ -89,13 +98,7 @@ export function desireOverlay(
   const outer: Family = addressOf(underlay.addresses, 4) === undefined ? 6 : 4;
   const { mtu, problem } = podMtu(settings, underlay, outer);
   const device = settings.backend === "direct" ? undefined : desireDevice(input, outer, mtu);
-  const peers = new Map<string, PeerPlan>();
-  let left = input.newPeersAtMost ?? Infinity;
-  for (const peer of input.peers) {
-    const before = known.get(peer.name);
-    if (before?.node === peer) peers.set(peer.name, before);
-    else if (left-- > 0) peers.set(peer.name, planPeer(input, peer, outer));
-  }
+  const { peers, isPartial, ...difference } = planPeers(input, known, outer);
   const own = {
     addresses: device === undefined ? [] : local.podCidrs.map(vtepInterfaceAddress),
     neighbors: [],
@@ -106,9 +109,45 @@ export function desireOverlay(
     own: device === undefined ? own : { vxlan: device, ...own },
     mtu,
     peers,
-    isPartial: left < 0,
+    isPartial,
+    difference,
     problems: problem === undefined ? [] : [problem],
   };
+}
+
+interface PlannedPeers extends PeerDifference {
+  readonly peers: ReadonlyMap<string, PeerPlan>;
+  readonly isPartial: boolean;
+}
+
+function planPeers(
+  input: OverlayInput,
+  known: ReadonlyMap<string, PeerPlan>,
+  outer: Family,
+): PlannedPeers {
+  const { newPeersAtMost = Infinity, isGoingOn = false } = input;
+  const peers = new Map<string, PeerPlan>(isGoingOn ? known : []);
+  const [gone, come]: [PeerPlan[], PeerPlan[]] = [[], []];
+  let kept = peers.size;
+  let skip = peers.size;
+  let isPartial = false;
+  for (const peer of input.peers) {
+    if (skip-- > 0) continue;
+    const before = known.get(peer.name);
+    if (before?.node === peer) {
+      peers.set(peer.name, before);
+      kept++;
+    } else if (come.length < newPeersAtMost) {
+      const plan = planPeer(input, peer, outer);
+      peers.set(peer.name, plan);
+      come.push(plan);
+      if (before !== undefined) gone.push(before);
+    } else isPartial = true;
+  }
+  if (kept + gone.length < known.size) {
+    for (const [name, plan] of known) if (!peers.has(name)) gone.push(plan);
+  }
+  return { peers, gone, come, isPartial };
 }
 
 function planPeer(input: OverlayInput, peer: Member, outer: Family): PeerPlan {

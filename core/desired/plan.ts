@@ -11,6 +11,7 @@ import { type DesiredNode, emptyNode, joinDesired } from "./node-state.ts";
 import {
   desireOverlay,
   type OverlaySettings,
+  type PeerDifference,
   type PeerPlan,
   serviceAddressRoutes,
   unplannedPeer,
@@ -37,8 +38,12 @@ export interface NodePlan {
   /** Every node but this one, by name. */
   readonly peers: ReadonlyMap<string, PeerPlan>;
   readonly problems: readonly StatusProblem[];
-  /** Some peers are left out, for the next call. */
+  /** Some peers are left out, for the next call; and so are problems. */
   readonly isPartial?: true;
+  /** Stands for the plan where it is the one that another was made from. */
+  readonly mark: object;
+  /** From the plan with this mark to this one, where both have the same basis. */
+  readonly difference?: PeerDifference & { readonly from: object };
   /** The cluster has this node, and no pod CIDR for it. */
   readonly isBlockless?: true;
 }
@@ -49,6 +54,7 @@ export const desiredOf = ({ own, peers }: NodePlan): DesiredNode =>
 
 export interface PlanBasis {
   readonly member: Member;
+  readonly nodes: ReadonlyMap<string, Member>;
   readonly underlay: Underlay;
   readonly strays: readonly Ip[];
 }
@@ -86,6 +92,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   const services = serviceAddressRoutes(settings.dnsAddresses);
   const stop = (...messages: readonly string[]): NodePlan => ({
     own: { ...emptyNode, routes: services },
+    mark: {},
     peers: new Map(Array.from(peersOf(input), (peer) => [peer.name, unplannedPeer(peer)])),
     problems: [...clusterProblems(membership), ...inArea("node", messages)],
   });
@@ -96,29 +103,35 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   if (choice.kind === "missing") return stop(choice.problem);
   const { underlay } = choice;
   const local = { ...member, strays };
-  const basis: PlanBasis = { member, underlay, strays };
+  const basis: PlanBasis = { member, nodes: membership.nodes, underlay, strays };
   const known =
     before?.basis !== undefined && isSameBasis(before.basis, basis) ? before : undefined;
+  // A cluster in parts is the same map until all of it is planned.
+  const isGoingOn = known?.isPartial === true && known.basis?.nodes === membership.nodes;
   const overlay = desireOverlay(
-    { settings, local, peers: peersOf(input), underlay, newPeersAtMost },
+    { settings, local, peers: peersOf(input), underlay, newPeersAtMost, isGoingOn },
     known?.peers,
   );
-  const { peers, mtu } = overlay;
+  const { peers, mtu, isPartial } = overlay;
   const own = { ...overlay.own, routes: [...services, ...overlay.own.routes] };
   const table = known?.local?.table ?? tableOf(settings, local, underlay, own.vxlan !== undefined);
   return {
     own: known?.own ?? own,
     local: known?.local ?? { node: local, underlay, mtu, table },
     basis,
+    mark: {},
+    ...(known !== undefined && { difference: { ...overlay.difference, from: known.mark } }),
     peers,
-    ...(overlay.isPartial && { isPartial: true }),
-    problems: [
-      ...clusterProblems(membership),
-      ...inArea("cluster", overlay.problems),
-      ...inArea("cluster", peerProblems(peers)),
-      ...strayProblems(local),
-      ...linkProblems(local, underlay),
-    ],
+    ...(isPartial && { isPartial }),
+    problems: isPartial
+      ? []
+      : [
+          ...clusterProblems(membership),
+          ...inArea("cluster", overlay.problems),
+          ...inArea("cluster", peerProblems(peers)),
+          ...strayProblems(local),
+          ...linkProblems(local, underlay),
+        ],
   };
 }
 

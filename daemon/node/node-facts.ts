@@ -4,7 +4,7 @@ import type { DesiredNode } from "../../core/desired/node-state.ts";
 import type { LocalPlan, NodePlan } from "../../core/desired/plan.ts";
 import type { NodeFacts } from "../../core/node-facts.ts";
 import type { Config } from "../config/config.ts";
-import type { NodeState } from "../reconcile/reconcile.ts";
+import type { NodeState } from "../reconcile/node-state.ts";
 
 /** What the plugin needs to know of this node, from what the daemon found out. */
 export const nodeFactsOf = (

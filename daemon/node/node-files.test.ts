@@ -91,6 +91,7 @@ describe("nodeFactsOf()", () => {
 describe("withoutLostBlocks()", () => {
   const plan = (others: readonly Node[], isBlockless?: true): NodePlan => ({
     own: { addresses: [], neighbors: [], fdb: [], routes: [] },
+    mark: {},
     peers: new Map(others.map((node) => [node.name, unplannedPeer(node)])),
     problems: [],
     ...(isBlockless && { isBlockless }),

@@ -3,7 +3,11 @@
 import { familyOf } from "../../core/address.ts";
 import { assertNever } from "../../core/assert.ts";
 import { type HostPortHolder, withHostPorts } from "../../core/desired/host-ports.ts";
-import type { DesiredVxlan, ObservedNode } from "../../core/desired/node-state.ts";
+import {
+  type DesiredVxlan,
+  isNodeRoute,
+  type ObservedNode,
+} from "../../core/desired/node-state.ts";
 import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
 import { overlayAlias } from "../../core/desired/overlay.ts";
 import { desireSysctls, globalRpFilterProblem } from "../../core/desired/sysctl.ts";
@@ -11,7 +15,7 @@ import { diffKeyed, isForeignDevice, type KeyedNode } from "../../core/diff.ts";
 import { describeError, hasErrno } from "../../core/error.ts";
 import { type Finding, findingOf, formatFound } from "../../core/finding.ts";
 import { formatChange } from "../../core/format-change.ts";
-import { nftTableName, vxlanDevice } from "../../core/names.ts";
+import { nftTableName, routeProtocol, vxlanDevice } from "../../core/names.ts";
 import type { Change, Link } from "../../core/network.ts";
 import type { RepairKind } from "../../core/repair-ledger.ts";
 import type { RepairStatus } from "../../core/status.ts";
@@ -52,30 +56,37 @@ export interface CompareOptions {
   readonly mayRemove: boolean;
 }
 
-/** So many objects of a kind are written before the event loop has its turn: some 0.2 s of work. */
-export const writtenAtOnce = 10_000;
+/** More are written off the event loop. */
+export const writtenAtOnce = 256;
 
 /**
- * Reads all network objects of the node, and makes them be what the target says. Of what a
- * node that is new has nothing, all is left to the target (`Target.deferAll`).
+ * Reads all network objects of the node, and makes them be what the target says. What of many that is not
+ * about the device itself is left to `later`.
  */
 export function compareAll(
   { kernel, settings }: ApplyContext,
   target: Target,
-  { mayRemove }: CompareOptions,
+  { mayRemove, later }: CompareOptions & { readonly later: (findings: readonly Finding[]) => void },
 ): ApplyResult {
   return collect(settings, (step, failures) => {
     step(() => removeRenamed(kernel, target));
     step(() => {
       const observed = observeNode(kernel);
       failures.push(...foreignDevice(target.vxlan, observed));
-      const isForeign = isForeignDevice(target.vxlan, observed.link);
-      const later = isForeign ? [] : bareKinds(target, observed);
-      const changes = diffKeyed(without(target, later), observed, { mayRemove });
-      kernel.apply(changes);
-      target.deferAll(later);
+      const changes = diffKeyed(target, observed, { mayRemove });
       // Of a whole cluster's objects one by one only those are looked for that anybody reads.
-      return changes.map((change, i) => (i < named ? findingOf(change, observed) : { change }));
+      const findings = changes.map((change, i) =>
+        i < named ? findingOf(change, observed) : { change },
+      );
+      const isLate = changes.length > writtenAtOnce;
+      const ofMany = isLate ? changes.findIndex(({ kind }) => isOfMany(kind)) : -1;
+      const first = ofMany < 0 ? changes.length : ofMany;
+      try {
+        kernel.apply(changes.slice(0, first));
+      } finally {
+        if (isLate) later(findings.slice(first));
+      }
+      return findings.slice(0, first);
     });
   });
 }
@@ -91,19 +102,26 @@ function removeRenamed(kernel: Kernel, { vxlan }: KeyedNode): readonly Applied[]
   return [findingOf(change, { link, addresses: [], neighbors: [], fdb: [], routes: [] })];
 }
 
-const large = ["neighbors", "fdb", "routes"] as const;
+/** Behind these in a comparison's changes comes nothing that they need. */
+const isOfMany = (kind: Change["kind"]): boolean => /neighbor|fdb|route/.test(kind);
 
-/** The kinds of which there is nothing, and much to be. */
-const bareKinds = (target: Target, observed: ObservedNode) =>
-  large.filter((kind) => observed[kind].length === 0 && target[kind].size > writtenAtOnce);
+/** As {@link applyChanges}, while the event loop goes on; does not reject. */
+export async function applyOffLoop(
+  { kernel, settings }: Pick<ApplyContext, "kernel" | "settings">,
+  findings: readonly Finding[],
+): Promise<ApplyResult> {
+  try {
+    await kernel.applyOffLoop(findings.map(({ change }) => change));
+    return { applied: findings, failures: [] };
+  } catch (error) {
+    return { applied: [], failures: [describeFailure(error, settings)] };
+  }
+}
 
-const without = (target: KeyedNode, kinds: readonly (typeof large)[number][]): KeyedNode => ({
-  vxlan: target.vxlan,
-  addresses: target.addresses,
-  neighbors: kinds.includes("neighbors") ? new Map() : target.neighbors,
-  fdb: kinds.includes("fdb") ? new Map() : target.fdb,
-  routes: kinds.includes("routes") ? new Map() : target.routes,
-});
+/** Whether the node has nothing of its network: cheap where it has. */
+export const isBare = (kernel: Kernel): boolean =>
+  kernel.link(vxlanDevice) === undefined &&
+  !kernel.routes({ protocol: routeProtocol }).some(isNodeRoute);
 
 /**
  * Reads the VXLAN device and its addresses, and makes them be what the target says. Undefined, and nothing

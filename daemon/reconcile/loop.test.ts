@@ -72,6 +72,24 @@ describe("ReconcileLoop", () => {
     expect(Number(passes[3]!.split(" ")[0]) - endedAt).toBeLessThanOrEqual(timing.pauseMs);
   });
 
+  test("goes on with a pass when what it waits for is over, and with no other meanwhile", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const outcomes: LoopOutcome[] = [promise, "done", "done"];
+    const { loop, passes } = start(() => outcomes.shift() ?? "failed");
+    loop.request("news");
+    vi.advanceTimersByTime(1);
+    loop.request("event");
+    vi.advanceTimersByTime(500);
+    expect(passes).toEqual(["0 news"]);
+    resolve();
+    await promise;
+    vi.advanceTimersByTime(1);
+    expect(passes).toEqual(["0 news", "501 news"]);
+    // What was wanted meanwhile is not forgotten.
+    vi.advanceTimersByTime(20);
+    expect(passes.slice(2)).toEqual(["511 event"]);
+  });
+
   test("backs off while passes fail, up to a bound, and goes back when one succeeds", () => {
     let isFailing = true;
     const { loop, passes } = start(() => (isFailing ? "failed" : "done"));

@@ -15,8 +15,11 @@ export interface LoopTiming {
 /** `news`: something to do that the last pass did not know of. `event`: something was changed. */
 export type LoopReason = "news" | "event" | "resync";
 
-/** `unfinished`: the event loop is to have its turn, and the pass goes on after that. */
-export type LoopOutcome = "done" | "failed" | "unfinished";
+/**
+ * `unfinished`: the event loop is to have its turn, and the pass goes on after that. A promise, which does not
+ * reject: likewise, when it resolves.
+ */
+export type LoopOutcome = "done" | "failed" | "unfinished" | Promise<void>;
 
 /** Runs `pass` again and again, never twice at once. */
 export class ReconcileLoop implements Disposable {
@@ -32,6 +35,9 @@ export class ReconcileLoop implements Disposable {
   #durationBeforeMs = 0;
   /** Of a pass that is not finished. */
   #workedMs = 0;
+  #isBusy = false;
+  /** Wanted during a pass. */
+  #wanted: LoopReason | undefined;
   #failures = 0;
   #isDisposed = false;
 
@@ -43,6 +49,10 @@ export class ReconcileLoop implements Disposable {
 
   /** Wants a pass. News ends a back-off, an event waits for it: failing passes cause events too. */
   request(reason: LoopReason): void {
+    if (this.#isBusy) {
+      if (this.#wanted !== "news") this.#wanted = reason;
+      return;
+    }
     const { pauseMs, backoffMs, backoffMaxMs } = this.#timing;
     // Passes over thousands of nodes may take longer than the pause: then they get a fifth of the time. One
     // alone does not count, as the first is: what comes after it is mostly small.
@@ -66,16 +76,29 @@ export class ReconcileLoop implements Disposable {
   #run(): void {
     const startedAtMs = this.#clock.monotonicMs();
     this.#dueAtMs = Infinity;
+    this.#isBusy = true;
     const outcome = this.#pass(this.#reason);
     this.#endedAtMs = this.#clock.monotonicMs();
     this.#workedMs += this.#endedAtMs - startedAtMs;
-    if (outcome === "unfinished") return this.#schedule(this.#endedAtMs, "news");
+    if (outcome === "unfinished") return this.#goOn();
+    if (outcome instanceof Promise) return void outcome.then(() => this.#goOn());
+    this.#isBusy = false;
     this.#durationBeforeMs = this.#durationMs;
     this.#durationMs = this.#workedMs;
     this.#workedMs = 0;
     this.#failures = outcome === "done" ? 0 : this.#failures + 1;
     if (outcome === "done") this.#schedule(this.#endedAtMs + this.#timing.resyncMs, "resync");
     else this.request("event");
+    const wanted = this.#wanted;
+    this.#wanted = undefined;
+    if (wanted !== undefined) this.request(wanted);
+  }
+
+  #goOn(): void {
+    this.#reason = "news";
+    setImmediate(() => {
+      if (!this.#isDisposed) this.#run();
+    });
   }
 
   [Symbol.dispose](): void {

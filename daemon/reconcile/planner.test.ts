@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { clusterOf, configuration, peerNode } from "../../bench/overlay/cluster.ts";
 import { desiredOf, type NodePlan } from "../../core/desired/plan.ts";
+import type { Finding } from "../../core/finding.ts";
+import { formatChange } from "../../core/format-change.ts";
 import { diffKeyed, keyedNode } from "../../core/diff.ts";
 import type { Link } from "../../core/network.ts";
 import { Target } from "../../core/target.ts";
@@ -73,18 +75,41 @@ test("what is aimed at part by part, and put part by part, is the whole", () => 
   expect(target.isDifferent).toBe(false);
   const wanted = keyedNode(desiredOf(plans.at(-1)!));
   expect(target.routes).toEqual(wanted.routes);
-  target.deferAll(["neighbors", "fdb", "routes"]);
-  const put = [];
-  const sizes: number[] = [];
-  while (target.isDifferent && sizes.length < 100) {
-    const part = target.takeFindings(2_000);
-    sizes.push(part.length);
-    put.push(...part.map(({ change }) => change));
-  }
-  expect(sizes.slice(0, 2)).toEqual([6_000, 6_000]);
+  const inParts = new Target();
+  const put = plans.flatMap((plan) => inParts.advance(plan).map(({ change }) => change));
   const nothing = { addresses: [], neighbors: [], fdb: [], routes: [] };
   const all = diffKeyed(wanted, nothing, { mayRemove: true });
   const lineOf = (change: unknown): string => JSON.stringify(change);
-  const objects = all.filter(({ kind }) => /neighbor|fdb|route/.test(kind));
+  const objects = all.filter(({ kind }) => /neighbor|fdb|route|add-address/.test(kind));
   expect(put.map(lineOf).sort()).toEqual(objects.map(lineOf).sort());
 });
+
+test("advance() has what was noticed before, what has changed, and what has gone", () => {
+  const planner = aPlanner();
+  const nodes = [...clusterOf(20)];
+  const [first] = planAll(planner, aSnapshot({ nodes }));
+  const target = new Target();
+  target.advance(first!);
+  expect(target.isDifferent).toBe(false);
+  const [route] = first!.peers.get("peer-3")!.routes;
+  target.notice({ kind: "route-gone", item: route! });
+  nodes.push(peerNode(30));
+  const [more] = planAll(planner, aSnapshot({ nodes }));
+  expect(more?.difference).toMatchObject({ gone: [], come: [{ node: { name: "peer-30" } }] });
+  expect(linesOf(target.advance(more!))).toEqual(
+    expect.arrayContaining([expect.stringContaining("ip route replace 10.1.3.0/24")]),
+  );
+  nodes.splice(1, 1);
+  nodes[1] = peerNode(1, 1);
+  const [less] = planAll(planner, aSnapshot({ nodes }));
+  expect(linesOf(target.advance(less!))).toEqual([
+    expect.stringMatching(/^bridge fdb replace .* dst 172.21.0.1 /),
+    expect.stringContaining("ip route del 10.1.0.0/24"),
+    expect.stringMatching(/^bridge fdb del .* dst 172.20.0.1 /),
+    expect.stringMatching(/^bridge fdb del .* dst 172.20.0.0 /),
+    expect.stringContaining("ip neighbor del 10.1.0.0 "),
+  ]);
+});
+
+const linesOf = (findings: readonly Finding[]): string[] =>
+  findings.map(({ change }) => formatChange(change));

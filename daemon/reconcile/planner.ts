@@ -22,8 +22,8 @@ export interface PlannerOptions {
   readonly newPeersAtMost?: number;
 }
 
-/** Some 0.2 s of work. */
-const usualNewPeersAtMost = 10_000;
+/** Some 10 ms of work. */
+const usualNewPeersAtMost = 500;
 
 export class Planner {
   #options: PlannerOptions;

@@ -5,13 +5,13 @@ import type { Snapshot } from "../../core/cluster/model.ts";
 import { isNodeRoute } from "../../core/desired/node-state.ts";
 import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
 import { describeError } from "../../core/error.ts";
+import type { Finding } from "../../core/finding.ts";
 import type { Log } from "../../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../../core/names.ts";
 import type { ObjectChange } from "../../core/network-change.ts";
 import { routeKind } from "../../core/object-kind.ts";
 import { RemovalGuard } from "../../core/removal-guard.ts";
 import type { RepairKind, RepairLedger } from "../../core/repair-ledger.ts";
-import type { StatusProblem } from "../../core/status.ts";
 import { Target } from "../../core/target.ts";
 import type { KernelEvent, KernelWatch, WatchApart } from "../../kernel/kernel.ts";
 import type { Source } from "../source/source.ts";
@@ -19,18 +19,23 @@ import {
   type ApplyContext,
   applyChanges,
   appliedKind,
+  applyOffLoop,
   type ApplyResult,
   applySettings,
   compareAll,
   findWarnings,
   fitDevice,
+  isBare,
   named,
   describeApplied,
   writtenAtOnce,
 } from "./apply.ts";
-import { type LoopOutcome, type LoopReason, type LoopTiming, ReconcileLoop } from "./loop.ts";
+import { type LoopOutcome, type LoopReason, ReconcileLoop } from "./loop.ts";
+import { type NodeState, stateOf } from "./node-state.ts";
 import { countPeers, observeUnderlay } from "./observe.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
+import { joinWritten, Slices } from "./slices.ts";
+import { type ReconcileTiming, usualTiming } from "./timing.ts";
 
 export interface ReconcileCounters {
   passes: number;
@@ -44,15 +49,6 @@ export interface ReconcileCounters {
   comparisons: number;
   /** How often notifications were lost, after which everything was compared. */
   losses: number;
-}
-
-/** Where the node stands after a pass. */
-export interface NodeState {
-  readonly snapshot: Snapshot;
-  readonly plan: NodePlan;
-  /** The whole plan is in the kernel. */
-  readonly isProgrammed: boolean;
-  readonly problems: readonly StatusProblem[];
 }
 
 export interface ReconcilerOptions extends ApplyContext, PlannerOptions {
@@ -70,22 +66,6 @@ export interface ReconcilerOptions extends ApplyContext, PlannerOptions {
   readonly timing?: ReconcileTiming;
 }
 
-export interface ReconcileTiming extends LoopTiming {
-  /** Everything is compared this often; at a resync in between only what does not notify. */
-  readonly fullMs: number;
-  /** The most that this may take of the time, however large the cluster: then it is done less often. */
-  readonly fullShare: number;
-}
-
-const usualTiming: ReconcileTiming = {
-  pauseMs: 10,
-  resyncMs: 1000,
-  fullMs: 30_000,
-  fullShare: 1 / 2000,
-  backoffMs: 100,
-  backoffMaxMs: 5000,
-};
-
 export class Reconciler implements Disposable {
   readonly counters: ReconcileCounters;
   #options: ReconcilerOptions;
@@ -95,10 +75,14 @@ export class Reconciler implements Disposable {
   readonly #watch: KernelWatch;
   readonly #planner: Planner;
   readonly #target = new Target();
-  /** Part of what is known to be missing is left to the next turn of the event loop. */
-  #isUnfinished = false;
-  /** That part is of a plan that is brought into the kernel for the first time. */
-  #isBringing = false;
+  /** What is written while the event loop has its turns. */
+  readonly #slices = new Slices((findings) => applyOffLoop(this.#options, findings));
+  /** Of the pass that is under way. */
+  #results: ApplyResult[] = [];
+  /** What it brings into the kernel: all is written, or under way. */
+  #ending: Ending | undefined;
+  /** The kernel had nothing before it: a plan in parts is written while it is made. */
+  #isBare: boolean | undefined;
   /** What was last completely in the kernel: another state of it is somebody else's doing. */
   #settled: { readonly plan: NodePlan; readonly mayRemove: boolean } | undefined;
   #state: NodeState | undefined;
@@ -193,27 +177,39 @@ export class Reconciler implements Disposable {
     const { counters } = this;
     const startedAtMs = clock.monotonicMs();
 
+    let outcome: LoopOutcome = "failed";
     try {
-      const outcome = this.#bring(snapshot, reason);
-      // What is written for thousands of nodes comes back, and is not to be read in between.
-      if (outcome === "unfinished") this.#watch.hold();
-      else this.#watch.release();
-      return outcome;
+      outcome = this.#slices.isEmpty ? this.#bring(snapshot, reason) : this.#goOn(snapshot, reason);
     } catch (error) {
       counters.failures++;
       this.#mustCompare = true;
-      this.#watch.release();
+      this.#forgetPass();
       log.error({ problem: describeError(error) }, "cannot compare the plan with the kernel");
-      return "failed";
-    } finally {
-      counters.passes++;
-      this.#noticedAtMs = undefined;
-      counters.lastAtMs = clock.nowMs();
-      counters.lastMs = clock.monotonicMs() - startedAtMs;
     }
+    // What is written for thousands of nodes comes back, and is not to be read in between.
+    if (outcome === "done" || outcome === "failed") {
+      this.#watch.release();
+      this.#noticedAtMs = undefined;
+    } else this.#watch.hold();
+    counters.passes++;
+    counters.lastAtMs = clock.nowMs();
+    counters.lastMs = clock.monotonicMs() - startedAtMs;
+    return outcome;
+  }
+
+  /** With a pass of which something is written. */
+  #goOn(snapshot: Snapshot, reason: LoopReason): LoopOutcome {
+    if (this.#slices.hasWaiting) {
+      this.#slices.begin();
+      return this.#slices.room();
+    }
+    // Of a node that has nothing yet, the next peers are planned meanwhile.
+    if (this.#isBare === true && this.#ending === undefined) return this.#bring(snapshot, reason);
+    return this.#slices.ended();
   }
 
   #bring(snapshot: Snapshot, reason: LoopReason): LoopOutcome {
+    if (this.#ending !== undefined) return this.#end(this.#ending);
     const { kernel, clock } = this.#options;
     const before = this.#settled;
     const isDue = this.#mustCompare || clock.monotonicMs() >= this.#compareAtMs;
@@ -222,42 +218,71 @@ export class Reconciler implements Disposable {
     // Addresses of pods notify of nothing.
     if (isDue || reason === "resync") this.#planner.seePods(snapshot);
     const plan = this.#planner.plan(snapshot);
-    if (plan.isPartial === true) {
-      if (isDue) this.#target.aim(plan, true);
-      return "unfinished";
-    }
+    const isPartial = plan.isPartial === true;
+    if (isPartial && !this.#isWrittenAhead(plan, isDue)) return "unfinished";
     const mayRemove = snapshot.isInSync && plan.local !== undefined && this.#mayShrink(plan);
     const isOther = before?.plan.own !== plan.own || before.mayRemove !== mayRemove;
-    const isPartial =
-      !mayRemove && (before?.plan !== plan || (this.#target.isDifferent && !this.#isUnfinished));
-    const mustCompare = isDue || isOther || isPartial || this.#target.isUnclear;
+    const isKept = !mayRemove && (before?.plan !== plan || this.#target.isDifferent);
+    const mustCompare = isDue || isOther || isKept || this.#target.isUnclear;
+    if (mustCompare && !this.#slices.isEmpty) return this.#slices.ended();
     // Some options of a device notify of nothing.
     this.#mustFit ||= reason === "resync";
     const fitted = mustCompare ? undefined : this.#fit(mayRemove);
-    const results =
-      fitted === undefined
-        ? [this.#compare(plan, mayRemove)]
-        : this.#orAnew([...fitted, ...this.#apply(plan)], plan, mayRemove);
+    if (fitted === undefined) this.#results.push(this.#compare(plan, mayRemove));
+    else this.#results.push(...this.#orAnew([...fitted, ...this.#apply(plan)], plan, mayRemove));
+    this.#slices.begin();
+    if (isPartial) {
+      this.#settled = { plan, mayRemove };
+      this.#mustSet = true;
+      return this.#slices.room();
+    }
     const mustSet = isDue || this.#mustSet || reason === "resync";
     this.#mustSet = false;
     if (mustSet || before?.plan.local !== plan.local) {
-      const isRepair = before?.plan === plan && !this.#isBringing;
-      results.push(this.#report(applySettings(this.#options, plan), isRepair));
+      const isRepair = before?.plan === plan;
+      this.#results.push(this.#report(applySettings(this.#options, plan), isRepair));
       this.#warnings = findWarnings(this.#options);
     }
-    const failures = results.flatMap((result) => result.failures);
+    this.#ending = { snapshot, plan, mayRemove };
+    return this.#slices.isEmpty ? this.#end(this.#ending) : this.#slices.room();
+  }
+
+  /**
+   * Of a plan in parts: whether each is written while the next is planned, as on a node that has nothing yet.
+   * Else all of it is compared with what the node has.
+   */
+  #isWrittenAhead(plan: NodePlan, isDue: boolean): boolean {
+    if (!isDue) return this.#isBare === true;
+    this.#isBare ??= isBare(this.#options.kernel);
+    if (!this.#isBare) this.#target.aim(plan, true);
+    return this.#isBare;
+  }
+
+  /** When all is written. */
+  #end({ snapshot, plan, mayRemove }: Ending): LoopOutcome {
+    const written = joinWritten(this.#slices.take());
+    const reported = written.map((part) => this.#report(part, part.isRepair));
+    const isWell = this.#results.every(({ failures }) => failures.length === 0);
+    this.#results.push(...(isWell ? this.#orAnew(reported, plan, mayRemove) : reported));
+    if (this.#slices.hasWaiting) return this.#goOn(snapshot, "news");
+    const failures = this.#results.flatMap((result) => result.failures);
+    this.#forgetPass();
     this.#settled = failures.length > 0 ? undefined : { plan, mayRemove };
-    this.#isUnfinished = failures.length === 0 && this.#target.isDifferent;
     if (failures.length > 0) {
       this.counters.failures++;
       this.#mustCompare = true;
       this.#options.log.error({ failures }, "cannot bring the plan into the kernel");
     }
-    if (this.#isUnfinished) return "unfinished";
     const held = this.#held === undefined ? [] : [this.#held];
     this.#state = stateOf(snapshot, plan, { held, failures, warnings: this.#warnings });
     this.#options.onPass(this.#state);
     return failures.length === 0 ? "done" : "failed";
+  }
+
+  #forgetPass(): void {
+    this.#results = [];
+    this.#ending = undefined;
+    this.#isBare = undefined;
   }
 
   /** False while most peers have gone together, and nobody knows yet whether they really have. */
@@ -280,16 +305,17 @@ export class Reconciler implements Disposable {
 
   /** What was noticed, then what is new in the plan: a cluster's size does not matter. */
   #apply(plan: NodePlan): ApplyResult[] {
-    const repairs = this.#target.takeFindings(writtenAtOnce);
-    const areRepairs = !this.#isBringing;
-    const hasMore = this.#target.isDifferent;
-    if (!hasMore) this.#target.aim(plan);
-    const updates = hasMore ? [] : this.#target.takeFindings(writtenAtOnce);
-    this.#isBringing = this.#target.isDifferent && (!areRepairs || !hasMore);
-    return [
-      this.#report(applyChanges(this.#options, repairs), areRepairs),
-      this.#report(applyChanges(this.#options, updates), false),
-    ];
+    const repairs = this.#target.takeFindings();
+    return [this.#put(repairs, true), this.#put(this.#target.advance(plan), false)];
+  }
+
+  /** Many are left to the slices. */
+  #put(findings: readonly Finding[], isRepair: boolean): ApplyResult {
+    if (this.#slices.isEmpty && findings.length <= writtenAtOnce) {
+      return this.#report(applyChanges(this.#options, findings), isRepair);
+    }
+    this.#slices.add(findings, isRepair);
+    return { applied: [], failures: [] };
   }
 
   /**
@@ -318,14 +344,15 @@ export class Reconciler implements Disposable {
     this.#mustCompare = false;
     this.#mustFit = false;
     this.#target.aim(plan, true);
-    const result = compareAll(this.#options, this.#target, { mayRemove });
+    const before = this.#settled;
+    const isRepair = before?.plan === plan && before.mayRemove === mayRemove;
+    const later = (findings: readonly Finding[]): void => this.#slices.add(findings, isRepair);
+    const result = compareAll(this.#options, this.#target, { mayRemove, later });
     const endedAtMs = clock.monotonicMs();
     const { fullMs, fullShare } = this.#timing;
     const pauseMs = Math.max(fullMs, (endedAtMs - startedAtMs) / fullShare);
     this.#compareAtMs = endedAtMs + pauseMs;
     this.counters.comparisons++;
-    const before = this.#settled;
-    const isRepair = before?.plan === plan && before.mayRemove === mayRemove && !this.#isUnfinished;
     return this.#report(result, isRepair);
   }
 
@@ -355,25 +382,10 @@ export class Reconciler implements Disposable {
   }
 }
 
-interface Findings {
-  readonly held: readonly string[];
-  readonly failures: readonly string[];
-  readonly warnings: readonly string[];
-}
-
-function stateOf(
-  snapshot: Snapshot,
-  plan: NodePlan,
-  { held, failures, warnings }: Findings,
-): NodeState {
-  const isProgrammed = failures.length === 0 && plan.local !== undefined;
-  const inArea = (
-    area: StatusProblem["area"],
-    messages: readonly string[],
-  ): readonly StatusProblem[] => messages.map((message) => ({ area, message }));
-  const kernelProblems = inArea("kernel", [...failures, ...warnings]);
-  const problems = [...plan.problems, ...inArea("cluster", held), ...kernelProblems];
-  return { snapshot, plan, isProgrammed, problems };
+interface Ending {
+  readonly snapshot: Snapshot;
+  readonly plan: NodePlan;
+  readonly mayRemove: boolean;
 }
 
 /** Not changes of the plan or of the pods, but what somebody else has done to the node's own objects. */

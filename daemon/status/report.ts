@@ -5,7 +5,8 @@ import { version } from "../../core/version.ts";
 import type { DnsCounters, Upstream } from "../../dns/server.ts";
 import { formatUpstream } from "../../dns/upstream/upstream-text.ts";
 import type { Config } from "../config/config.ts";
-import type { NodeState, ReconcileCounters } from "../reconcile/reconcile.ts";
+import type { NodeState } from "../reconcile/node-state.ts";
+import type { ReconcileCounters } from "../reconcile/reconcile.ts";
 import type { Source } from "../source/source.ts";
 
 export interface ReportInput {

@@ -13,11 +13,9 @@ import { silentLog } from "../../core/log.ts";
 import { RepairLedger } from "../../core/repair-ledger.ts";
 import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
-import {
-  type NodeState,
-  Reconciler,
-  type ReconcileTiming,
-} from "../../daemon/reconcile/reconcile.ts";
+import type { NodeState } from "../../daemon/reconcile/node-state.ts";
+import { Reconciler } from "../../daemon/reconcile/reconcile.ts";
+import type { ReconcileTiming } from "../../daemon/reconcile/timing.ts";
 import { openFileSource } from "../../daemon/source/file-source.ts";
 import type { Source } from "../../daemon/source/source.ts";
 import { systemClock } from "../../kernel/clock.ts";
