@@ -6,6 +6,7 @@ import type { Ip } from "../core/address.ts";
 import type { Snapshot } from "../core/cluster/model.ts";
 import { ConfigError, toError } from "../core/error.ts";
 import { secretOctets } from "./clients/server-cookie.ts";
+import { GatheredPods } from "./cluster/gathered-pods.ts";
 import type { PodsUpdate } from "./cluster/pod-book.ts";
 import { PodTurns } from "./cluster/pod-turns.ts";
 import { ZoneFeed } from "./cluster/zone-feed.ts";
@@ -112,6 +113,9 @@ class ThreadedDnsServer implements DnsServer {
   /** Questions of the operator's, by turn. */
   readonly #explaining = new Map<number, (outcome: ExplainOutcome) => void>();
   #turn = 0;
+  readonly #gathered = new GatheredPods((updates, turn) =>
+    this.#post({ kind: "pods", updates, ...(turn !== undefined && { turn }) }),
+  );
   /** Of the worker that runs. */
   #podTurns = new PodTurns();
   #running: Promise<void> = Promise.resolve();
@@ -311,11 +315,11 @@ class ThreadedDnsServer implements DnsServer {
     const worker = this.#worker;
     if (worker === undefined) return;
     if (!isAwaited) {
-      this.#post({ kind: "pods", update });
+      this.#gathered.add(update);
       return;
     }
     const turn = this.#podTurns.next;
-    this.#post({ kind: "pods", update, turn });
+    this.#gathered.flushWith(update, turn);
     const mayAnswer = this.#podTurns.tell(turn);
     const giveUpAtMs = performance.now() + podsMs;
     while (mayAnswer() && this.#worker === worker && performance.now() < giveUpAtMs) {

@@ -27,8 +27,8 @@ export type ToWorker =
   | { readonly kind: "update"; readonly update: ZoneUpdate }
   /** Asked from now on. */
   | { readonly kind: "upstreams"; readonly upstreams: readonly Upstream[] }
-  /** With a turn: of {@link PodTurns}, told next. */
-  | { readonly kind: "pods"; readonly update: PodsUpdate; readonly turn?: number }
+  /** In their order. With a turn: of {@link PodTurns}, told next. */
+  | { readonly kind: "pods"; readonly updates: readonly PodsUpdate[]; readonly turn?: number }
   | { readonly kind: "explain"; readonly request: ExplainRequest; readonly turn: number }
   /** Queries that are taken have `drainMs` for their answers. */
   | { readonly kind: "stop"; readonly drainMs: number };

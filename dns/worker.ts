@@ -94,7 +94,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
       return;
     }
     if (message.kind === "pods") {
-      const change = pods.apply(message.update);
+      const change = pods.applyAll(message.updates);
       udp.podsChanged(zone.refresh(change), pods, change);
       if (message.turn !== undefined) turns.taken(message.turn);
       return;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { aPod, prodSearch } from "../../test/dns/pods.ts";
-import { ip } from "../../test/support/builders.ts";
+import { cidr, ip } from "../../test/support/builders.ts";
 import { formatName, parseName } from "../message/name.ts";
 import type { PodEntry, PodsUpdate } from "./pod-book.ts";
 import { PodDirectory } from "./pod-directory.ts";
@@ -86,4 +86,19 @@ test("an update says of whom it is, not of all pods", () => {
     "10.244.1.2",
     "10.244.1.3",
   ]);
+});
+
+test("several updates change what each of them does", () => {
+  const none = { isComplete: false, set: [], removed: [], withheld: [], lifted: [] };
+  const pods = directoryOf(aPod("web", "10.244.1.1"));
+  const change = pods.applyAll([
+    { ...none, set: [aPod("a", "10.244.1.2")], lifted: [ip("10.244.1.2")] },
+    { ...none, set: [aPod("b", "10.244.1.3")], withheld: [ip("10.244.1.2")] },
+    { ...none, withheldNetworks: [cidr("10.9.0.0/16")] },
+  ]);
+  expect([...change.askers]).toEqual(["10.244.1.2", "10.244.1.3"]);
+  expect(change.addresses).toEqual(["10.244.1.2"]);
+  expect(change.networks).toEqual(["10.9.0.0/16"]);
+  expect(find(pods, "b.fairlead")).toEqual(["10.244.1.3"]);
+  expect(pods.isWithheld(ip("10.244.1.2"))).toBe(true);
 });

@@ -60,7 +60,16 @@ export class PodDirectory {
     this.#domain = foldName(domain);
   }
 
-  /** It costs what has changed, however many pods there are. */
+  /** In their order. It costs what has changed, however many pods there are. */
+  applyAll(updates: readonly PodsUpdate[]): PodsChange {
+    const changes = updates.map((update) => this.apply(update));
+    return {
+      addresses: [...new Set(changes.flatMap(({ addresses }) => addresses))],
+      networks: changes.flatMap(({ networks }) => networks),
+      askers: new Set(changes.flatMap(({ askers }) => [...askers])),
+    };
+  }
+
   apply(update: PodsUpdate): PodsChange {
     const changed = new Set([...update.withheld, ...update.lifted]);
     const askers = (this.#askers = new Set());
