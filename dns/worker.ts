@@ -17,6 +17,7 @@ import { giveBackHeapAtRest } from "../kernel/memory-at-rest.ts";
 import { assemble, type Parts } from "./assembly.ts";
 import { clientFilter } from "./clients/client-filter.ts";
 import { ClientRate } from "./clients/client-rate.ts";
+import { ownAddresses } from "./clients/own-addresses.ts";
 import { PodDirectory } from "./cluster/pod-directory.ts";
 import { PodTurns } from "./cluster/pod-turns.ts";
 import { Zone } from "./cluster/zone.ts";
@@ -69,7 +70,8 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   };
   let resolver = assemble(parts, start.upstreams);
   const resolve: Resolve = (query) => resolver(query);
-  const isAllowed = clientFilter(start.clients);
+  const [isClient, isOwn] = [clientFilter(start.clients), ownAddresses(clock)];
+  const isAllowed = (address: string): boolean => isClient(address) || isOwn(address);
   const descriptors = new SharedDescriptors(start.descriptors);
   await using udp = await openUdpTransport({ start, domain, counters, descriptors, log });
   const turns = new PodTurns(start.podTurns);

@@ -4,7 +4,7 @@ import { familyOf, type Ip } from "../core/address.ts";
 import { checked } from "./errno.ts";
 import { addressFamily } from "./family.ts";
 import { messageCalls, systemCalls } from "./ffi.ts";
-import { addressFrom, socketAddress } from "./udp-socket.ts";
+import { addressFrom, ownIpv6, socketAddress } from "./udp-socket.ts";
 
 // <sys/socket.h>, <asm-generic/socket.h>, <netinet/in.h>, <asm-generic/ioctls.h>.
 const sockStream = 1;
@@ -15,8 +15,6 @@ const solSocket = 1;
 const soReuseaddr = 2;
 const soType = 3;
 const soAcceptconn = 30;
-const ipprotoIpv6 = 41;
-const ipv6V6only = 26;
 const fioclex = 0x5451;
 const ipv4Octets = 16;
 const ipv6Octets = 28;
@@ -33,7 +31,7 @@ export function listenTcpAt(address: Ip, port: number): number {
   try {
     const yes = new Uint8Array(Int32Array.of(1).buffer);
     checked(systemCalls.setsockopt(fd, solSocket, soReuseaddr, yes), `reuse ${what}`);
-    if (family === 6) checked(systemCalls.setsockopt(fd, ipprotoIpv6, ipv6V6only, yes), what);
+    if (family === 6) ownIpv6(fd);
     checked(systemCalls.bind(fd, socketAddress(address, port)), `bind ${what}`);
     checked(systemCalls.listen(fd, backlog), `listen at ${what}`);
     return fd;

@@ -13,6 +13,7 @@ const soRcvbuf = 8;
 const soRcvbufforce = 33;
 const ipprotoIpv6 = 41;
 const ipv6V6only = 26;
+const ipv6Freebind = 78;
 const msgDontwait = 0x40;
 
 /**
@@ -28,7 +29,7 @@ export function bindUdp(address: Ip, port: number, receiveBufferOctets: number):
     `open a UDP socket for ${what}`,
   );
   try {
-    if (family === 6) setOption(fd, ipprotoIpv6, ipv6V6only, 1);
+    if (family === 6) ownIpv6(fd);
     growReceiveBuffer(fd, receiveBufferOctets);
     checked(systemCalls.bind(fd, socketAddress(address, port)), `bind ${what}`);
     return fd;
@@ -43,6 +44,15 @@ function growReceiveBuffer(fd: number, octets: number): void {
   const value = new Uint8Array(Int32Array.of(octets).buffer);
   const forced = systemCalls.setsockopt(fd, solSocket, soRcvbufforce, value);
   if (forced < 0) setOption(fd, solSocket, soRcvbuf, octets);
+}
+
+/**
+ * What a socket needs before it is bound to an IPv6 address alone, which only a route makes local: unlike those of
+ * IPv4, the kernel takes it for nobody's unless an interface has it. Throws KernelError.
+ */
+export function ownIpv6(fd: number): void {
+  setOption(fd, ipprotoIpv6, ipv6V6only, 1);
+  setOption(fd, ipprotoIpv6, ipv6Freebind, 1);
 }
 
 function setOption(fd: number, level: number, option: number, value: number): void {

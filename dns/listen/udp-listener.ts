@@ -33,6 +33,7 @@ export const receiveBufferOctets = 4 << 20;
 export async function listenUdp(options: ListenOptions): Promise<Listener> {
   const { address, port, respond, counters } = options;
   const family = familyOf(address) === 4 ? 4 : 6;
+  const fd = options.fd ?? (family === 6 ? await tryBind(address, port) : undefined);
   const socket = createSocket({
     type: family === 4 ? "udp4" : "udp6",
     ipv6Only: family === 6,
@@ -41,7 +42,7 @@ export async function listenUdp(options: ListenOptions): Promise<Listener> {
   });
   // Waited for from before: with an immediate lookup, bind tells its outcome before it returns.
   const listening = once(socket, "listening");
-  socket.bind(options.fd === undefined ? { address, port, exclusive: true } : { fd: options.fd });
+  socket.bind(fd === undefined ? { address, port, exclusive: true } : { fd });
   try {
     await listening;
   } catch (thrown) {
@@ -73,6 +74,14 @@ export async function listenUdp(options: ListenOptions): Promise<Listener> {
     },
   };
 }
+
+// Undefined where there is no koffi: Node binds what an interface has, and of IPv6 nothing else.
+async function tryBind(address: Ip, port: number): Promise<number | undefined> {
+  const { bindUdp } = await import("../../kernel/udp-socket.ts").catch(() => noSockets);
+  return bindUdp?.(address, port, receiveBufferOctets);
+}
+
+const noSockets = { bindUdp: undefined };
 
 // A forwarded answer may come after the socket was closed, and a datagram may name port 0.
 function trySend(

@@ -1,5 +1,6 @@
 // The resolver with the cases' cluster as a process, so that a test can put it into a namespace:
 // node serve.ts ADDRESS CLIENT-CIDR UPSTREAM-PORT [POD-ADDRESS]. Prints "ready", and its counters for each line read.
+// FAIRLEAD_TEST_UDP: batched or plain.
 import { createInterface } from "node:readline";
 import { silentLog } from "../../core/log.ts";
 import { PodBook } from "../../dns/cluster/pod-book.ts";
@@ -20,6 +21,7 @@ await using server = await startDns({
   upstreams: [{ address: ip("127.0.0.1"), port: Number(upstreamPort) }],
   clients: [cidr(clients)],
   podBook,
+  ...(process.env["FAIRLEAD_TEST_UDP"] === "plain" && { udp: "plain" }),
   log: silentLog,
 });
 server.publish(fixtureSnapshot());
