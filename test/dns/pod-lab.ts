@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { createNamespace, type TestNamespace } from "../support/netns.ts";
 
 export const resolverAddress = "10.96.0.10";
@@ -78,6 +79,8 @@ export async function startPodLab(options: { readonly isKnownPod: boolean }): Pr
       return pod.run("sh", "-c", script).trim().split("\n");
     },
     counters: async () => {
+      // A thread tells what it has counted a moment after its answers.
+      await delay(200);
       server.stdin!.write("\n");
       const [line] = (await once(server.stdout!, "data")) as [Buffer];
       return JSON.parse(String(line)) as LabCounters;
