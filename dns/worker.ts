@@ -73,7 +73,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   const [isClient, isOwn] = [clientFilter(start.clients), ownAddresses(clock)];
   const isAllowed = (address: string): boolean => isClient(address) || isOwn(address);
   const descriptors = new SharedDescriptors(start.descriptors);
-  await using udp = await openUdpTransport({ start, domain, counters, descriptors, log });
+  await using udp = await openUdpTransport({ start, domain, clock, counters, descriptors, log });
   const turns = new PodTurns(start.podTurns);
   const answer = { resolve, isAllowed, counters, log, ...udp.observer };
   const answering = openResponder(start, answer, post);

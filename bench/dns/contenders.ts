@@ -6,16 +6,24 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { TestNamespace } from "../../test/support/netns.ts";
 import { fullName, type Load, type NamedService } from "./cluster.ts";
+import { corefile, hasCoreDns, hasRead, startApi } from "./coredns.ts";
 
 export const names = {
   echo: "C echo",
   knot: "knot",
   unbound: "unbound",
   dnsmasq: "dnsmasq",
+  coredns: "CoreDNS",
   ours: "fairlead",
   plain: "fairlead, plain",
 } as const;
 export type Name = (typeof names)[keyof typeof names];
+
+/** CoreDNS where there is one. */
+export const present = (): readonly Name[] => {
+  const isThere = hasCoreDns();
+  return Object.values(names).filter((name) => name !== names.coredns || isThere);
+};
 
 /** knot has no cache, an echo no names. */
 export const answers = (name: Name, load: Load): boolean =>
@@ -47,6 +55,8 @@ const root = join(import.meta.dirname, "../..");
 
 export async function start(name: Name, port: number, setting: Setting): Promise<Contender> {
   const { namespace, directory } = setting;
+  await using stack = new AsyncDisposableStack();
+  if (name === names.coredns) stack.use(await startApi(setting));
   const words = commandOf(name, port, setting);
   const pinned = ["netns", "exec", namespace.name, "taskset", "-c", processor, ...words];
   const child = spawn("ip", pinned, { cwd: directory, stdio: ["pipe", "pipe", "inherit"] });
@@ -54,7 +64,10 @@ export async function start(name: Name, port: number, setting: Setting): Promise
   const next = async (): Promise<string> => ((await once(lines, "line")) as [string])[0];
   if (name === names.ours || name === names.plain) await next();
   else lines.resume();
+  stack.defer(() => ended(child));
   await isServing(child, port, namespace);
+  if (name === names.coredns) await hasRead(port, setting);
+  const held = stack.move();
   return {
     name,
     port,
@@ -66,12 +79,15 @@ export async function start(name: Name, port: number, setting: Setting): Promise
       child.stdin.write(`${line}\n`);
       return JSON.parse(await answer);
     },
-    [Symbol.asyncDispose]: async () => {
-      const ended = once(child, "exit");
-      child.kill("SIGKILL");
-      await ended;
-    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, "exit");
+  child.kill("SIGKILL");
+  await exit;
 }
 
 function commandOf(name: Name, port: number, setting: Setting): string[] {
@@ -98,6 +114,8 @@ function commandOf(name: Name, port: number, setting: Setting): string[] {
       const files = [`--addn-hosts=${file("hosts", hosts)}`, `--pid-file=${file("pid", "")}`];
       return ["dnsmasq", ...fixed.split(" "), ...more.split(" "), ...own, upstream, ...files];
     }
+    case names.coredns:
+      return ["coredns", "-conf", file("Corefile", corefile(port, setting))];
     case names.ours:
     case names.plain: {
       const count = String(services.length);

@@ -67,6 +67,7 @@ export class PacketListeners implements AsyncDisposable {
   /** Who waits for which turn of "watch". */
   readonly #watching = new Map<number, () => void>();
   #turn = 0;
+  #hasEnded = false;
 
   constructor(options: PacketOptions) {
     const { counters, descriptors } = options;
@@ -96,6 +97,10 @@ export class PacketListeners implements AsyncDisposable {
     });
     this.ready = once(this.#worker, "message");
     this.#ended = new Promise((resolve) => this.#worker.once("exit", resolve));
+    void this.#ended.then(() => {
+      this.#hasEnded = true;
+      this.#watched(Infinity);
+    });
     this.#worker.on("message", (message: FromPackets) => this.#receive(message));
     // Without it nothing is answered: this thread ends too, and both are started again.
     this.#worker.on("error", (thrown) => {
@@ -105,6 +110,11 @@ export class PacketListeners implements AsyncDisposable {
 
   publish(update: WireUpdate): void {
     this.#send({ kind: "update", update });
+  }
+
+  /** Resolves when the thread has come by between two rounds. */
+  alive(): Promise<void> {
+    return this.#watch();
   }
 
   /** Answers on one more address. Rejects when it cannot be bound. A given socket becomes its own. */
@@ -145,6 +155,7 @@ export class PacketListeners implements AsyncDisposable {
   }
 
   async #watch(): Promise<void> {
+    if (this.#hasEnded) return;
     const turn = ++this.#turn;
     const watching = new Promise<void>((resolve) => this.#watching.set(turn, resolve));
     this.#send({
@@ -153,7 +164,7 @@ export class PacketListeners implements AsyncDisposable {
       fds: [...this.#responders.keys()].filter((fd) => !this.#paused.has(fd)),
     });
     this.#waker.wake();
-    await Promise.race([watching, this.#ended]);
+    await watching;
   }
 
   #watched(turn: number): void {

@@ -1,7 +1,7 @@
 import type { Ip } from "../../core/address.ts";
 import type { PodDirectory, PodsChange } from "../cluster/pod-directory.ts";
 import type { ZoneUpdate } from "../cluster/zone-feed.ts";
-import type { AnswerObserver, Responder } from "../respond/responder.ts";
+import type { Responder, ResponderOptions } from "../respond/responder.ts";
 import type { Listener } from "./udp-listener.ts";
 
 export interface UdpListenOptions {
@@ -16,11 +16,13 @@ export interface UdpListenOptions {
 export interface UdpTransport extends AsyncDisposable {
   /** Answers on one address. Rejects when it cannot be bound. */
   listen(options: UdpListenOptions): Promise<Listener>;
+  /** Resolves when who takes the datagrams has come by: it may hang while this thread does not. */
+  alive(): Promise<void>;
   /** The zone has the update: what it makes void is not given any more from here on. */
   zoneChanged(update: ZoneUpdate): void;
   upstreamsChanged(): void;
   /** Services of these keys have other answers, or other pods ask. */
   podsChanged(services: ReadonlySet<string>, pods: PodDirectory, change: PodsChange): void;
-  /** What the responder's options need to tell it of answers. */
-  readonly observer?: { readonly onAnswer: AnswerObserver };
+  /** What the responder's options need to tell it of answers, and to give them again. */
+  readonly observer?: Pick<ResponderOptions, "onAnswer" | "known">;
 }

@@ -159,5 +159,7 @@ export const idOf = (packet: Uint8Array): number => ((packet[0] ?? 0) << 8) | (p
 export const isResponse = (packet: Uint8Array): boolean => ((packet[2] ?? 0) & 0x80) !== 0;
 export const isTruncated = (packet: Uint8Array): boolean => ((packet[2] ?? 0) & 0x02) !== 0;
 export const opcodeOf = (packet: Uint8Array): number => ((packet[2] ?? 0) >> 3) & 0x0f;
+/** Without its upper octet, which an OPT record has. */
+export const rcodeOf = (packet: Uint8Array): number => (packet[3] ?? 0) & 0x0f;
 export const questionCountOf = (packet: Uint8Array): number =>
   ((packet[4] ?? 0) << 8) | (packet[5] ?? 0);

@@ -47,6 +47,8 @@ export interface ResponderOptions {
   readonly onAnswer?: AnswerObserver;
   /** Default: of options only extended errors are sent. */
   readonly replyToEdns?: EdnsReply;
+  /** Asked first about a datagram that is to be answered: octets that were given before, if they are the same. */
+  readonly known?: (packet: Uint8Array, address: string) => Uint8Array | undefined;
   /** What becomes of a datagram; default: it is answered. */
   readonly judgeRate?: (address: string) => RateVerdict;
 }
@@ -59,7 +61,7 @@ export type AnswerObserver = (packet: Uint8Array, answer: Answer, octets: Uint8A
  * well-formed, is it a kind that is answered here.
  */
 export function createResponder(options: ResponderOptions): Responder {
-  const { resolve, isAllowed, counters, log, onAnswer } = options;
+  const { resolve, isAllowed, counters, log, onAnswer, known } = options;
   const { replyToEdns = () => [], judgeRate = () => "answer" } = options;
   const finish = (query: Message, answer: Answer, client: Client): Uint8Array => {
     counters.addResponse(answer.rcode);
@@ -93,6 +95,8 @@ export function createResponder(options: ResponderOptions): Responder {
       counters.add("limited");
       return verdict === "drop" ? undefined : truncation(packet, counters);
     }
+    const given = client.transport === "udp" ? known?.(packet, client.address) : undefined;
+    if (given !== undefined) return given;
     const query = parse(packet);
     if (typeof query === "number") {
       const lone = query === Rcode.FORMERR ? cookieQuery(packet) : undefined;

@@ -35,13 +35,20 @@ const expectedIn = (pods: PodNames, { id, expect }: DataCase): DataCase["expect"
   return missing ? { ...expect, rc: "NXDOMAIN", an: [], ns: "SOA" } : expect;
 };
 
-describe.each<PodNames>(["insecure", "verified", "disabled"])("with %s pod names", (pods) => {
+const settings: readonly (readonly [PodNames, "batched" | "plain"])[] = [
+  ["insecure", "batched"],
+  ["insecure", "plain"],
+  ["verified", "batched"],
+  ["disabled", "batched"],
+];
+
+describe.each(settings)("with %s pod names, %s", (pods, udp) => {
   let upstream: ScriptedUpstream;
   let server: DnsServer;
 
   beforeAll(async () => {
     upstream = await startUpstream(exampleWorld);
-    server = await startTestDns({ pods, upstreams: [upstream.upstream] });
+    server = await startTestDns({ pods, udp, upstreams: [upstream.upstream] });
     server.publish(fixtureSnapshot());
     await askUntil("web.prod.svc.cluster.local", "A", ({ rcode }) => rcode === "NOERROR");
   });
@@ -53,13 +60,16 @@ describe.each<PodNames>(["insecure", "verified", "disabled"])("with %s pod names
   test.each(cases.data)("$id $name $type", async (row) => {
     const expected = expectedIn(pods, row);
     const query = queryOctets(row.name, row.type, { class: row.class });
-    const octets = await sendUdp(testTarget, query);
-    if (octets === undefined) throw new Error("no answer");
-    expect(octets.length).toBeLessThanOrEqual(512);
-    // The question comes back byte for byte, as does the id.
-    expect(octets.subarray(12, query.length)).toEqual(query.subarray(12));
-    expect(octets.subarray(0, 2)).toEqual(query.subarray(0, 2));
-    expectAnswer(judged(octets), expected, expected.rc);
+    // As it is worked out, and as it is given again.
+    for (let turn = 0; turn < 2; turn++) {
+      const octets = await sendUdp(testTarget, query);
+      if (octets === undefined) throw new Error("no answer");
+      expect(octets.length).toBeLessThanOrEqual(512);
+      // The question comes back byte for byte, as does the id.
+      expect(octets.subarray(12, query.length)).toEqual(query.subarray(12));
+      expect(octets.subarray(0, 2)).toEqual(query.subarray(0, 2));
+      expectAnswer(judged(octets), expected, expected.rc);
+    }
     // The other transport says the same, and all of it.
     const { answers } = await sendTcp(testTarget, [framed(query)]);
     expect(answers).toHaveLength(1);
