@@ -80,6 +80,11 @@ const report: StatusReport = {
     addresses: [ip("10.96.0.10")],
     domain: "cluster.local",
     upstreams: ["203.0.113.10#53"],
+    ahead: {
+      addresses: [ip("10.96.0.10")],
+      since: "2026-11-20T10:00:00.000Z",
+      others: [{ service: "kube-system/kube-dns", readyEndpoints: 2 }],
+    },
     counters: {
       cacheEntries: 12,
       cacheBytes: 314_573,
@@ -105,6 +110,7 @@ test("formatStatus() shows node, peers and problems", () => {
     attachments  2
     forgotten    1 freed, the last at 2026-11-20T10:59:00.000Z: 10.244.1.9 (of an earlier boot)
     dns          cluster.local on 10.96.0.10, upstreams 203.0.113.10#53
+    dns ahead    10.96.0.10 answered here since 2026-11-20T10:00:00.000Z, else by kube-system/kube-dns (2 endpoints)
     dns cache    12 answers, 0.3 MiB, 75 % hits, 2 stale
 
     PEER    POD CIDRS      ADDRESSES    PATH
@@ -120,6 +126,14 @@ test("formatStatus() shows node, peers and problems", () => {
     problem: cluster: node-x has no InternalIP address
     "
   `);
+});
+
+test("formatStatus() says when queries are left to another DNS, and why", () => {
+  const since = "2026-11-20T10:00:00.000Z";
+  const ahead = { addresses: [], since, problem: "it hangs", others: [] };
+  expect(formatStatus({ ...report, dns: { ...report.dns, ahead } })).toContain(
+    `dns ahead    FAILS OPEN to nobody that the cluster knows since ${since}: it hangs\n`,
+  );
 });
 
 test("formatStatus() of a daemon that knows nothing yet names what is missing", () => {

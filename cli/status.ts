@@ -2,7 +2,7 @@ import { createConnection } from "node:net";
 import { text } from "node:stream/consumers";
 import { hasErrno } from "../core/error.ts";
 import { paths } from "../core/paths.ts";
-import type { PoolStatus, StatusReport, SweepStatus } from "../core/status.ts";
+import type { DnsStatus, PoolStatus, StatusReport, SweepStatus } from "../core/status.ts";
 import { type CliContext, exitStatus, SilentFailure } from "./context.ts";
 import { requireRoot } from "./root.ts";
 import { formatTable, type Rows } from "./table.ts";
@@ -78,6 +78,7 @@ export function formatStatus(report: StatusReport): string {
         ? `${dns.domain} on ${listOr(dns.addresses, "no address")}, upstreams ${listOr(dns.upstreams, "none")}`
         : "off",
     ],
+    ...formatAhead(dns.ahead),
     ...formatCache(dns.counters),
   ];
   const peers: Rows = [
@@ -102,6 +103,24 @@ export function formatStatus(report: StatusReport): string {
     report.repairs.length === 0 ? "" : `\n${formatTable(repairs)}`,
     problems.length === 0 ? "" : `\n${problems.join("")}`,
   ].join("");
+}
+
+function formatAhead(ahead: DnsStatus["ahead"]): Rows {
+  if (ahead === undefined) return [];
+  const { addresses, since, problem, others } = ahead;
+  const named = others.map(
+    ({ service, readyEndpoints }) => `${service} (${readyEndpoints} endpoints)`,
+  );
+  const who = listOr(named, "nobody that the cluster knows");
+  const why = problem === undefined ? "" : `: ${problem}`;
+  return [
+    [
+      "dns ahead",
+      addresses.length > 0
+        ? `${listOr(addresses, "")} answered here since ${since}, else by ${who}${why}`
+        : `FAILS OPEN to ${who} since ${since}${why}`,
+    ],
+  ];
 }
 
 function formatCache({

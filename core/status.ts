@@ -136,5 +136,24 @@ export interface DnsStatus {
   readonly domain: string;
   /** `address#port`, as used. */
   readonly upstreams: readonly string[];
+  /** Absent where queries are not kept from others' rules. */
+  readonly ahead?: DnsAheadStatus;
   readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface DnsAheadStatus {
+  /** Queries to these come to this resolver whatever rules others have; of all others, theirs decide. */
+  readonly addresses: readonly Ip[];
+  /** RFC 3339: since when. */
+  readonly since: string;
+  /** Why not all addresses are there. */
+  readonly problem?: string;
+  /** Services that have one of the addresses: who answers where this resolver does not. */
+  readonly others: readonly OtherDnsStatus[];
+}
+
+export interface OtherDnsStatus {
+  /** `namespace/name`. */
+  readonly service: string;
+  readonly readyEndpoints: number;
 }

@@ -34,8 +34,8 @@ export interface DnsServer extends AsyncDisposable {
   /** Asks these from now on; questions on their way are still answered by those before. */
   useUpstreams(upstreams: readonly Upstream[]): void;
   /**
-   * Where the answer to a question comes from. Rejects where the name is none, and when the thread does not
-   * answer, or has too many such questions.
+   * Where the answer to a question comes from. Rejects where the name is none, and when one of the threads does
+   * not answer, or has too many such questions.
    */
   explain(request: ExplainRequest): Promise<Explanation>;
   counters(): DnsCounters;
@@ -81,7 +81,7 @@ const explainMs = 10_000;
 const maxExplaining = 16;
 const notAnswered: ExplainOutcome = {
   kind: "failed",
-  problem: "The resolver's thread does not answer: see the daemon's log",
+  problem: "The resolver's threads do not answer: see the daemon's log",
 };
 /** For closing sockets; then the thread is ended. */
 const stopMs = 2_000;

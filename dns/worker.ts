@@ -28,6 +28,7 @@ import { ttlLookup } from "./handlers/zone-ttl.ts";
 import { PendingAnswers } from "./listen/pending-answers.ts";
 import { SharedDescriptors } from "./listen/shared-descriptors.ts";
 import { serveAddress, type ServeOptions } from "./listen/socket.ts";
+import type { UdpTransport } from "./listen/transport.ts";
 import { defaultTcpLimits } from "./listen/tcp-listener.ts";
 import { type Name, parseName } from "./message/name.ts";
 import { SharedCounters } from "./observe/counters.ts";
@@ -70,8 +71,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   };
   let resolver = assemble(parts, start.upstreams);
   const resolve: Resolve = (query) => resolver(query);
-  const [isClient, isOwn] = [clientFilter(start.clients), ownAddresses(clock)];
-  const isAllowed = (address: string): boolean => isClient(address) || isOwn(address);
+  const isAllowed = either(clientFilter(start.clients), ownAddresses(clock));
   const descriptors = new SharedDescriptors(start.descriptors);
   await using udp = await openUdpTransport({ start, domain, clock, counters, descriptors, log });
   const turns = new PodTurns(start.podTurns);
@@ -102,7 +102,7 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
       return;
     }
     if (message.kind === "explain") {
-      void explainTo(message, { resolve, isAllowed, clock }, post);
+      void explainTo(message, { resolve, isAllowed, clock, udp }, post);
       return;
     }
     zone.apply(message.update);
@@ -122,10 +122,12 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
 
 async function explainTo(
   { request, turn }: Extract<ToWorker, { kind: "explain" }>,
-  explaining: Explaining,
+  { udp, ...explaining }: Explaining & { readonly udp: UdpTransport },
   post: (message: FromWorker) => void,
 ): Promise<void> {
-  post({ kind: "explained", turn, outcome: await explainOutcome(request, explaining) });
+  // Nobody gets an answer while the thread hangs that takes the datagrams.
+  const [outcome] = await Promise.all([explainOutcome(request, explaining), udp.alive()]);
+  post({ kind: "explained", turn, outcome });
 }
 
 function takeWaiting(port: MessagePort, take: (message: ToWorker) => void): void {
@@ -135,6 +137,11 @@ function takeWaiting(port: MessagePort, take: (message: ToWorker) => void): void
     take(received.message);
   }
 }
+
+const either =
+  (one: (address: string) => boolean, other: (address: string) => boolean) =>
+  (address: string): boolean =>
+    one(address) || other(address);
 
 /** The answer engine as it is configured, and watched. */
 function openResponder(

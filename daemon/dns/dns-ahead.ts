@@ -2,12 +2,14 @@
 // has: only for as long as it answers. A daemon that dies, hangs, or whose resolver does, keeps nothing.
 import { isDeepStrictEqual } from "node:util";
 import type { Ip } from "../../core/address.ts";
+import type { Clock } from "../../core/clock.ts";
 import { dnsAheadElements, dnsAheadMs, dnsAheadPart } from "../../core/desired/dns-ahead.ts";
 import { describeError } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
 import { nftTableName } from "../../core/names.ts";
 import type { DnsServer } from "../../dns/server.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
+import type { AheadState } from "../status/ahead-status.ts";
 
 export interface DnsAheadOptions {
   /** All that the resolver is configured with; those that it has bound are kept. */
@@ -16,6 +18,7 @@ export interface DnsAheadOptions {
   readonly domain: string;
   readonly server: Pick<DnsServer, "explain" | "listening">;
   readonly kernel: Pick<Kernel, "putNftElements" | "removeNftElements">;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -28,6 +31,9 @@ export class DnsAhead implements Disposable {
   readonly #timer: NodeJS.Timeout;
   /** The addresses for which queries come here, as far as is known. */
   #kept: readonly Ip[] = [];
+  /** When the kernel was told last. */
+  #keptAtMs = -Infinity;
+  #sinceMs: number;
   #problem = "";
   #isAsking = false;
   #isOpen = true;
@@ -35,6 +41,7 @@ export class DnsAhead implements Disposable {
 
   constructor(options: DnsAheadOptions) {
     this.#options = options;
+    this.#sinceMs = options.clock.nowMs();
     this.#timer = setInterval(() => void this.keep(), everyMs);
     void this.keep();
   }
@@ -42,6 +49,18 @@ export class DnsAhead implements Disposable {
   /** Another daemon answers at the same sockets: disposed, queries go on to come. */
   noteSuccessor(): void {
     this.#hasSuccessor = true;
+  }
+
+  /** What was told ends by itself, as it does here, when the resolver is silent or the kernel refuses. */
+  state(): AheadState {
+    const { clock } = this.#options;
+    const overMs = clock.monotonicMs() - this.#keptAtMs - dnsAheadMs;
+    const isOver = this.#kept.length > 0 && overMs >= 0;
+    const sinceMs = isOver ? clock.nowMs() - overMs : this.#sinceMs;
+    const forMs = clock.nowMs() - sinceMs;
+    if (!isOver) return { addresses: this.#kept, sinceMs, forMs, problem: this.#problem };
+    const problem = this.#problem === "" ? "The resolver's threads do not answer" : this.#problem;
+    return { addresses: [], sinceMs, forMs, problem };
   }
 
   /** Asks the resolver, and says where queries shall go. One question is on its way at a time. */
@@ -76,14 +95,18 @@ export class DnsAhead implements Disposable {
   }
 
   #settle(answered: readonly Ip[], problem: string): void {
-    const { kernel, log } = this.#options;
+    const { kernel, clock, log } = this.#options;
+    const before = this.state();
     const lost = this.#kept.filter((address) => !answered.includes(address));
     if (lost.length > 0) kernel.removeNftElements(nftTableName, dnsAheadElements(lost));
     if (answered.length > 0) {
       kernel.putNftElements(dnsAheadPart(answered));
+      this.#keptAtMs = clock.monotonicMs();
     }
-    if (!isDeepStrictEqual(answered, this.#kept)) {
+    this.#sinceMs = before.sinceMs;
+    if (!isDeepStrictEqual(answered, before.addresses)) {
       log.info({ addresses: answered }, "queries to these addresses come to the resolver");
+      this.#sinceMs = clock.nowMs();
     }
     this.#kept = answered;
     this.#note(problem);

@@ -95,6 +95,7 @@ export async function openDns(
     counters: server.counters(),
     listening: server.listening(),
     upstreams: upstreams.upstreams,
+    ...(ahead && { ahead: ahead.state() }),
     warnings: [...upstreams.warnings, ...silentUpstreams(server, usedUpstreams())],
   });
   const noteSuccessor = (): void => {
@@ -142,10 +143,13 @@ const clientsOf = ({ dns, network }: Config): readonly Cidr[] => [
   ...dns.clients,
 ];
 
-function keepAhead({ config, kernel, log }: DnsContext, server: DnsServer): DnsAhead | undefined {
+function keepAhead(
+  { config, kernel, clock, log }: DnsContext,
+  server: DnsServer,
+): DnsAhead | undefined {
   const { isAhead, addresses, domain } = config.dns;
   if (!isAhead || addresses.length === 0) return undefined;
-  return new DnsAhead({ addresses, domain, server, kernel, log });
+  return new DnsAhead({ addresses, domain, server, kernel, clock, log });
 }
 
 const noAttachments: NonNullable<Snapshot["attachments"]> = new Map();

@@ -103,6 +103,26 @@ export const dnsMetrics: readonly Metric[] = [
     labels: ["to"],
     read: ofUpstreams(({ connections }) => [{ value: connections.opened }]),
   },
+  {
+    name: "fairlead_dns_ahead",
+    help: "1 while queries to the address come here whatever rules others have, 0 while these decide.",
+    kind: "gauge",
+    labels: ["address"],
+    read: ({ report: { dns } }) =>
+      dns.ahead === undefined
+        ? []
+        : dns.addresses.map((address) => ({
+            value: Number(dns.ahead?.addresses.includes(address)),
+            labels: { address },
+          })),
+  },
+  {
+    name: "fairlead_dns_ahead_changed_timestamp_seconds",
+    help: "When fairlead_dns_ahead last changed, since 1970.",
+    kind: "gauge",
+    read: ({ report: { dns } }) =>
+      dns.ahead === undefined ? [] : [{ value: Date.parse(dns.ahead.since) / 1000 }],
+  },
   one("counter", "autopath_success_total", "searchWalks", "Search lists walked for a pod."),
   one("counter", "refused_total", "refused", "Queries from outside the networks that may ask."),
   one("counter", "dropped_total", "dropped", "Messages left without an answer."),

@@ -177,6 +177,46 @@ describe("buildReport()", () => {
   });
 });
 
+describe("queries that are kept from others", () => {
+  const ahead = {
+    addresses: [ip("10.96.0.10")],
+    sinceMs: Date.UTC(2026, 0, 30),
+    forMs: 1e6,
+    problem: "",
+  };
+  const reportOf = (state: typeof ahead) => {
+    const { dns } = input();
+    return buildReport(input({ dns: { ...dns!, ahead: state } }));
+  };
+  const metricsOf = async (state: typeof ahead) => {
+    const facts = { reconcile: counters, fileRepairs: 0, residentBytes: 1, cpuSeconds: 1 };
+    return (await formatMetrics({ ...facts, report: reportOf(state) })).split("\n");
+  };
+
+  test("are in status and metrics", async () => {
+    const { dns, problems } = reportOf(ahead);
+    expect(problems).toEqual([]);
+    expect(dns.ahead).toEqual({
+      addresses: ["10.96.0.10"],
+      since: "2026-01-30T00:00:00.000Z",
+      others: [],
+    });
+    expect(await metricsOf(ahead)).toEqual(
+      expect.arrayContaining([
+        'fairlead_dns_ahead{address="10.96.0.10"} 1',
+        "fairlead_dns_ahead_changed_timestamp_seconds 1769731200",
+      ]),
+    );
+  });
+
+  test("and left to them are a problem", async () => {
+    const open = { ...ahead, addresses: [], problem: "it hangs" };
+    const { problems } = reportOf(open);
+    expect(problems).toMatchObject([{ area: "dns", message: expect.stringContaining("it hangs") }]);
+    expect(await metricsOf(open)).toContain('fairlead_dns_ahead{address="10.96.0.10"} 0');
+  });
+});
+
 test("formatMetrics() has the resolver's histograms, and each upstream for itself", async () => {
   const upstreams = new SharedUpstreamStats();
   upstreams.of("192.0.2.53:53").countRequest();

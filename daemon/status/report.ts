@@ -8,6 +8,7 @@ import type { Config } from "../config/config.ts";
 import type { NodeState } from "../reconcile/node-state.ts";
 import type { ReconcileCounters } from "../reconcile/reconcile.ts";
 import type { Source } from "../source/source.ts";
+import { aheadStatus, type AheadState, failedOpen } from "./ahead-status.ts";
 
 export interface ReportInput {
   readonly config: Config;
@@ -26,6 +27,8 @@ export interface ReportInput {
         readonly counters: DnsCounters;
         readonly listening: readonly Ip[];
         readonly upstreams: readonly Upstream[];
+        /** Absent: queries are not kept from others. */
+        readonly ahead?: AheadState;
         readonly warnings: readonly string[];
       }
     | undefined;
@@ -98,6 +101,7 @@ function problemsOf(input: ReportInput): readonly StatusProblem[] {
     ...files.problems,
     ...addresses.problems,
     ...(dns?.warnings ?? []).map(inArea("dns")),
+    ...(dns?.ahead ? failedOpen(dns.ahead) : []).map(inArea("dns")),
     ...(config.dns.isEnabled
       ? silent.map((address) => inArea("dns")(`Cannot answer on ${address} yet: it is not bound`))
       : []),
@@ -118,7 +122,7 @@ function nodeStatus({ nodeName, network }: Config, state: NodeState | undefined)
   };
 }
 
-function dnsStatus({ config, dns }: ReportInput): StatusReport["dns"] {
+function dnsStatus({ config, source, dns }: ReportInput): StatusReport["dns"] {
   const { isEnabled, addresses, domain } = config.dns;
   return {
     isEnabled,
@@ -129,6 +133,7 @@ function dnsStatus({ config, dns }: ReportInput): StatusReport["dns"] {
         ? `${upstream.address}#${upstream.port}`
         : formatUpstream(upstream),
     ),
+    ...(dns?.ahead && { ahead: aheadStatus(dns.ahead, source.state().snapshot, addresses) }),
     counters: dns === undefined ? {} : flatten(dns.counters),
   };
 }
