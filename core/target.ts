@@ -1,11 +1,12 @@
 // What one node's kernel is to hold, kept from plan to plan, and which of it is not there: known from
 // what changes between two plans and from what notifications tell, without reading the kernel.
 import { assertNever } from "./assert.ts";
-import type { DesiredNode, DesiredVxlan } from "./desired/node-state.ts";
+import { type DesiredNode, type DesiredVxlan, isNodeRoute } from "./desired/node-state.ts";
 import type { PeerDifference, PeerPlan } from "./desired/overlay.ts";
 import type { NodePlan } from "./desired/plan.ts";
 import type { KeyedNode } from "./diff.ts";
 import type { Finding } from "./finding.ts";
+import { vxlanDevice } from "./names.ts";
 import type { ObjectChange } from "./network-change.ts";
 import type { Change, FdbEntry, InterfaceAddress, Neighbor, Route } from "./network.ts";
 import { addressKind, fdbKind, neighborKind, type ObjectKind, routeKind } from "./object-kind.ts";
@@ -92,6 +93,13 @@ export class Target implements KeyedNode {
    */
   get isUnclear(): boolean {
     return this.#all.some(({ unclear }) => unclear.size > 0);
+  }
+
+  /** About the node's own objects: not about pods', nor about anybody else's. */
+  concerns(change: ObjectChange): boolean {
+    return change.kind === "route" || change.kind === "route-gone"
+      ? isNodeRoute(change.item) || this.routes.has(routeKind.keyOf(change.item))
+      : change.item.device === vxlanDevice;
   }
 
   /** Of several about one object, in their order, the last one counts. */

@@ -8,6 +8,7 @@ export const delegateTo = (namespace: NetworkNamespace): NetworkNamespace => ({
   isRunning: (device) => namespace.isRunning(device),
   addresses: (device) => namespace.addresses(device),
   routes: (filter) => namespace.routes(filter),
+  isRouted: (address, index) => namespace.isRouted(address, index),
   neighbors: (device) => namespace.neighbors(device),
   fdb: (device) => namespace.fdb(device),
   shaping: (device) => namespace.shaping(device),

@@ -119,6 +119,13 @@ export class FakeNamespace implements NetworkNamespace {
     );
   }
 
+  /** Addresses that no route leads to; to all others one does. */
+  readonly unrouted = new Set<Ip>();
+
+  isRouted(address: Ip): boolean {
+    return !this.unrouted.has(address);
+  }
+
   neighbors(device: IfName): readonly Neighbor[] {
     return this.#neighbors.filter((neighbor) => neighbor.device === device);
   }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Mac } from "../core/address.ts";
+import type { Ip, Mac } from "../core/address.ts";
 import { KernelError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
@@ -19,6 +19,8 @@ export interface FakeKernel extends Kernel {
   addDevice(link: Partial<Link> & { readonly name: IfName; readonly mac: Mac }): Link;
   /** What connection tracking knows, for nothing is sent in a fake. */
   addUdpFlow(flow: UdpFlow): void;
+  /** What the machine has no route to. */
+  readonly unrouted: Set<Ip>;
   /** The next change that matches fails so, in this namespace or a sandbox. */
   failNext(matches: (change: Change) => boolean, errno: string, kernelMessage?: string): void;
   /** Sandboxes opened and not yet disposed: 0 when nothing leaks. */
@@ -73,6 +75,7 @@ export function createFakeKernel(): FakeKernel {
     identity: node.identity,
     ...delegateTo(node),
     applyOffLoop: async (changes) => node.apply(changes),
+    unrouted: node.unrouted,
     addSandbox: (path) => void sandboxes.set(path, newNamespace()),
     removeSandbox: (path) => {
       sandboxes.get(path)?.destroy();

@@ -38,6 +38,8 @@ export interface NetworkNamespace {
   addresses(device: IfName): readonly InterfaceAddress[];
   /** Each as `normalRoute` has it. Left out: multipath, multicast and broadcast routes, cache entries. */
   routes(filter: RouteFilter): readonly Route[];
+  /** Whether a route leads to the address by this interface, of the main table or wherever rules look. */
+  isRouted(address: Ip, index: number): boolean;
   /** Entries with a MAC that may be used; not the kernel's own for multicast. */
   neighbors(device: IfName): readonly Neighbor[];
   fdb(device: IfName): readonly FdbEntry[];

@@ -1,5 +1,5 @@
 // One network namespace through its netlink socket: changes out, objects in.
-import type { Family } from "../core/address.ts";
+import type { Family, Ip } from "../core/address.ts";
 import { hasErrno } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import type {
@@ -21,9 +21,16 @@ import type { Message } from "./received.ts";
 import { decodeNeighbor, writeGetNeighbors } from "./neighbor.ts";
 import type { NetlinkSocket } from "./netlink.ts";
 import { decodeShaping, writeGetQdisc } from "./qdisc.ts";
-import { type DecodedRoute, decodeRoute, deviceOfDiscarding, writeGetRoutes } from "./route.ts";
+import {
+  type DecodedRoute,
+  decodeRoute,
+  deviceOfDiscarding,
+  writeFindRoute,
+  writeGetRoutes,
+} from "./route.ts";
 
 const anyFamily = 0;
+const noRoute = ["ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL"] as const;
 const families: readonly Family[] = [4, 6];
 
 export class LinuxNamespace implements NetworkNamespace {
@@ -82,6 +89,17 @@ export class LinuxNamespace implements NetworkNamespace {
         return device === undefined ? [] : [route.toRoute(device)];
       })
       .filter((route) => isWanted(route, filter));
+  }
+
+  isRouted(address: Ip, index: number): boolean {
+    const request = batchOf((batch) => writeFindRoute(batch, address, index));
+    try {
+      return this.#socket.get(request, () => true) ?? false;
+    } catch (thrown) {
+      // What the kernel answers is the route's type: unreachable, prohibit, blackhole.
+      if (noRoute.some((errno) => hasErrno(thrown, errno))) return false;
+      throw thrown;
+    }
   }
 
   neighbors(device: IfName): readonly Neighbor[] {

@@ -69,6 +69,9 @@ const scopesByNumber = new Map<number, RouteScope>([
   [KernelScope.HOST, "host"],
 ]);
 
+/** RTM_F_FIB_MATCH of <linux/rtnetlink.h>. */
+const flagFibMatch = 0x2000;
+
 /** add fails with EEXIST where there is one of the same destination, table and metric. */
 export function writeAddRoute(
   batch: MessageBatch,
@@ -110,6 +113,23 @@ export function writeGetRoutes(
       .u32(0);
     if (filter.table !== undefined) batch.attributeU32(rta.table, filter.table);
     if (index !== undefined) batch.attributeU32(rta.outputInterface, index);
+  });
+}
+
+/**
+ * The one by which the address is reached over the interface. By its entry in the table: without one the kernel
+ * would take what it sends over an interface to be on the link.
+ */
+export function writeFindRoute(batch: MessageBatch, address: Ip, index: number): void {
+  const family = familyOf(address);
+  batch.message(MessageType.GETROUTE, 0, () => {
+    batch
+      .u8(addressFamily(family))
+      .u8(family === 4 ? 32 : 128)
+      .u8(0)
+      .u8(0);
+    batch.u8(0).u8(0).u8(0).u8(0).u32(flagFibMatch);
+    batch.attributeIp(rta.destination, address).attributeU32(rta.outputInterface, index);
   });
 }
 

@@ -27,6 +27,25 @@ describe("Reconciler", () => {
     expect(Object.values(reconciler.counters.repairs)).toEqual([0, 0, 0, 0, 0, 0, 0]);
   });
 
+  test("tells of nodes that the machine has no way to, until it has one, and removes nothing", async () => {
+    const { source, programmed, kernel, reaches, has } = scene();
+    for (const { addresses } of [nodeB, nodeC]) kernel.unrouted.add(addresses[0]!);
+    source.setNodes(nodeA, nodeB, nodeC);
+    await programmed();
+    const state = await reaches(({ unrouted }) => unrouted.size > 0);
+    // The other one is on the link.
+    expect([...state.unrouted]).toEqual(["node-c"]);
+    expect(problemsOf(state)).toEqual([
+      'node: Cannot reach 172.30.2.13 of Node node-c: no route of this machine leads there by "eth0"; expected one, such as a default route',
+    ]);
+    await has("10.244.3.0/24");
+    kernel.unrouted.clear();
+    const other = { device: ifName("eth0"), metric: 0, table: 254, type: "unicast" } as const;
+    const route = { ...other, destination: cidr("172.30.2.0/24"), scope: "link" } as const;
+    kernel.apply([{ kind: "add-route", route: { ...route, protocol: 4 } }]);
+    expect(problemsOf(await reaches(({ unrouted }) => unrouted.size === 0))).toEqual([]);
+  });
+
   test("follows the cluster, in steps and back", async () => {
     const { source, has, lacks, programmed } = scene();
     source.setNodes(nodeA);

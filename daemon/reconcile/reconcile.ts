@@ -2,14 +2,11 @@
 // diff → apply, woken by the source, by the kernel and by time.
 import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
-import { isNodeRoute } from "../../core/desired/node-state.ts";
 import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
 import { describeError } from "../../core/error.ts";
 import type { Finding } from "../../core/finding.ts";
 import type { Log } from "../../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../../core/names.ts";
-import type { ObjectChange } from "../../core/network-change.ts";
-import { routeKind } from "../../core/object-kind.ts";
 import { RemovalGuard } from "../../core/removal-guard.ts";
 import type { RepairKind, RepairLedger } from "../../core/repair-ledger.ts";
 import { Target } from "../../core/target.ts";
@@ -36,6 +33,7 @@ import { countPeers, observeUnderlay } from "./observe.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
 import { joinWritten, Slices } from "./slices.ts";
 import { type ReconcileTiming, usualTiming } from "./timing.ts";
+import { UnroutedPeers } from "./unrouted-peers.ts";
 
 export interface ReconcileCounters {
   passes: number;
@@ -88,6 +86,7 @@ export class Reconciler implements Disposable {
   #state: NodeState | undefined;
   #warnings: readonly string[] = [];
   readonly #guard: RemovalGuard;
+  readonly #unrouted: UnroutedPeers;
   /** What the guard holds back, as a sentence. */
   #held: string | undefined;
   /** Links or addresses may be others than at the last look. */
@@ -117,6 +116,7 @@ export class Reconciler implements Disposable {
     this.#planner = new Planner(options);
     this.#guard = new RemovalGuard(options.removalGraceMs);
     const { source, kernel, clock } = options;
+    this.#unrouted = new UnroutedPeers(kernel, clock);
     const pass = (reason: LoopReason): LoopOutcome => this.#pass(reason);
     this.#loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
     this.#resources.use(source.subscribe(() => this.#loop.request("news")));
@@ -151,6 +151,7 @@ export class Reconciler implements Disposable {
     const { objects, changes, devices, lossy, overflow } = event;
     const target = this.#target;
     this.#options.onElsewhere?.(event);
+    this.#unrouted.notice(event);
     if (overflow) this.counters.losses++;
     const underlay = target.plan?.local?.underlay.device;
     this.#mustLook ||= overflow || devices.size > 0;
@@ -161,7 +162,7 @@ export class Reconciler implements Disposable {
       [...lossy].some((device) => device === vxlanDevice || device === underlay);
     this.#mustFit ||= devices.has(vxlanDevice);
     if (changes !== "many" && !this.#mustCompare) {
-      for (const change of changes) if (isOwn(change, target)) target.notice(change);
+      for (const change of changes) if (target.concerns(change)) target.notice(change);
     }
     const isNews =
       this.#mustCompare || this.#mustLook || this.#mustFit || this.#mustSet || target.isDifferent;
@@ -227,6 +228,7 @@ export class Reconciler implements Disposable {
     if (mustCompare && !this.#slices.isEmpty) return this.#slices.ended();
     // Some options of a device notify of nothing.
     this.#mustFit ||= reason === "resync";
+    if (reason === "resync") this.#unrouted.look(plan);
     const fitted = mustCompare ? undefined : this.#fit(mayRemove);
     if (fitted === undefined) this.#results.push(this.#compare(plan, mayRemove));
     else this.#results.push(...this.#orAnew([...fitted, ...this.#apply(plan)], plan, mayRemove));
@@ -274,7 +276,8 @@ export class Reconciler implements Disposable {
       this.#options.log.error({ failures }, "cannot bring the plan into the kernel");
     }
     const held = this.#held === undefined ? [] : [this.#held];
-    this.#state = stateOf(snapshot, plan, { held, failures, warnings: this.#warnings });
+    const found = { held, failures, warnings: this.#warnings, unrouted: this.#unrouted };
+    this.#state = stateOf(snapshot, plan, found);
     this.#options.onPass(this.#state);
     return failures.length === 0 ? "done" : "failed";
   }
@@ -387,9 +390,3 @@ interface Ending {
   readonly plan: NodePlan;
   readonly mayRemove: boolean;
 }
-
-/** Not changes of the plan or of the pods, but what somebody else has done to the node's own objects. */
-const isOwn = (change: ObjectChange, target: Target): boolean =>
-  change.kind === "route" || change.kind === "route-gone"
-    ? isNodeRoute(change.item) || target.routes.has(routeKind.keyOf(change.item))
-    : change.item.device === vxlanDevice;

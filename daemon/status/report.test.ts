@@ -71,7 +71,13 @@ function input(more: Partial<ReportInput> = {}): ReportInput {
     configProblems: [],
     untold: [],
     source,
-    state: { snapshot, plan, isProgrammed: true, problems: plan.problems },
+    state: {
+      snapshot,
+      plan,
+      isProgrammed: true,
+      problems: plan.problems,
+      unrouted: new Set<string>(),
+    },
     counters,
     ledger: new RepairLedger(),
     files: { isPublished: true, problems: [] },
@@ -153,10 +159,19 @@ describe("buildReport()", () => {
   });
 
   test("is not ready before the plan is in the kernel and the conflist in its place", () => {
-    const half = { snapshot, plan, isProgrammed: false, problems: [] };
+    const half = { snapshot, plan, isProgrammed: false, problems: [], unrouted: new Set<string>() };
     expect(buildReport(input({ state: half })).isReady).toBe(false);
     const files = { isPublished: false, problems: [] };
     expect(buildReport(input({ files })).isReady).toBe(false);
+  });
+
+  test("says of a node that the machine has no way to that its pods are not reached", () => {
+    const of = buildReport(input()).peers.map(({ name }) => name);
+    const unrouted = new Set(of.slice(0, 1));
+    const state = { snapshot, plan, isProgrammed: true, problems: [], unrouted };
+    const [first, ...others] = buildReport(input({ state })).peers;
+    expect(first?.path).toBe("none");
+    expect(others).toEqual(buildReport(input()).peers.slice(1));
   });
 
   test("says what it waits for before the source's first list", () => {

@@ -52,7 +52,12 @@ export function buildReport(input: ReportInput): StatusReport {
     node: nodeStatus(config, state),
     peers: Array.from(
       state?.plan.peers.values() ?? [],
-      ({ node: { name, podCidrs, addresses }, path }) => ({ name, podCidrs, addresses, path }),
+      ({ node: { name, podCidrs, addresses }, path }) => ({
+        name,
+        podCidrs,
+        addresses,
+        path: state?.unrouted.has(name) === true ? ("none" as const) : path,
+      }),
     ),
     source: {
       kind: source.kind,

@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { Protocol } from "netlink/dist/constants.js";
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { NftTable } from "../../core/nft.ts";
 import { tryLock } from "../../kernel/flock.ts";
 import type { KernelEvent } from "../../kernel/kernel.ts";
@@ -23,101 +23,12 @@ import { openKernel } from "../../kernel/linux.ts";
 import { systemCalls } from "../../kernel/ffi.ts";
 import { openNetlink } from "../../kernel/open-netlink.ts";
 import { openNamespace, runInNamespace } from "../../kernel/netns.ts";
-import { ifName, ip, mac } from "../support/builders.ts";
+import { ifName, ip } from "../support/builders.ts";
 import { createNamespace } from "../support/netns.ts";
 import { type Scene, aRoute, failureOf, kernels, overlay, overlayChanges } from "./kernels.ts";
 
 const ownNamespace = (): string => readlinkSync("/proc/thread-self/ns/net");
 const [, openScene] = kernels[1]!;
-
-describe("options of a VXLAN device", () => {
-  let scene: Scene;
-  const underlay = ifName("u0");
-  beforeEach(() => {
-    scene = openScene();
-    scene.addUnderlay(underlay);
-    scene.kernel.apply(overlayChanges);
-  });
-  afterEach(() => scene[Symbol.dispose]());
-
-  const putRight = (): void => {
-    const options = scene.kernel
-      .link(overlay)
-      ?.altered?.map((one) => ({ ...one, value: one.usual }));
-    scene.kernel.apply([{ kind: "set-link", device: overlay, settings: { options: options! } }]);
-  };
-
-  test("are none on one that the kernel has just made", () => {
-    expect(scene.kernel.link(overlay)?.altered).toBeUndefined();
-    const six = ifName("six");
-    const vxlan = { vni: 8, port: 4790, local: ip("2001:db8::1"), learning: false };
-    scene.kernel.apply([
-      { kind: "add-vxlan", name: six, mac: mac("02:00:00:00:01:02"), mtu: 1430, vxlan },
-    ]);
-    expect(scene.kernel.link(six)?.altered).toBeUndefined();
-  });
-
-  test.each([
-    ["txqueuelen 500", "txqueuelen", 500],
-    ["arp off", "arp", 0],
-    ["multicast off", "multicast", 0],
-    ["allmulticast on", "allmulticast", 1],
-    ["promisc on", "promisc", 1],
-    ["protodown on", "protodown", 1],
-    ["gso_max_size 20000", "gso_max_size", 20_000],
-    ["gso_max_segs 10", "gso_max_segs", 10],
-    ["gro_max_size 20000", "gro_max_size", 20_000],
-    ["type vxlan id 7 ttl 5", "ttl", 5],
-    ["type vxlan id 7 tos 8", "tos", 8],
-    ["type vxlan id 7 ageing 100", "ageing", 100],
-    ["type vxlan id 7 df set", "df", 1],
-    ["type vxlan id 7 remote 192.0.2.9", "remote", 1],
-  ])("are told and put right in place: %s", (words, word, value) => {
-    const { kernel, run } = scene;
-    const before = kernel.link(overlay);
-    run!("ip", "link", "set", "dev", overlay, ...words.split(" "));
-    expect(kernel.link(overlay)?.altered).toContainEqual(
-      expect.objectContaining({ word, value, isFixed: false }),
-    );
-    putRight();
-    expect(kernel.link(overlay)).toEqual(before);
-  });
-
-  test("are told of a device that is another one's port, which is let go", () => {
-    const { kernel, run } = scene;
-    const before = kernel.link(overlay);
-    run!("ip", "link", "add", "br7", "type", "bridge");
-    run!("ip", "link", "set", overlay, "master", "br7");
-    expect(kernel.link(overlay)?.altered?.map(({ word }) => word)).toEqual(["master"]);
-    putRight();
-    expect(kernel.link(overlay)).toEqual(before);
-  });
-
-  test.each(["proxy", "l2miss", "rsc", "noudpcsum", "udp6zerocsumtx", "gbp", "maxaddress 9"])(
-    "are told of one that was made with %s, which the kernel does not change",
-    (words) => {
-      const made = `link add x7 type vxlan id 9 dstport 4799 local 192.0.2.1 nolearning ${words}`;
-      scene.run!("ip", ...made.split(" "));
-      const [option, ...others] = scene.kernel.link(ifName("x7"))?.altered ?? [];
-      expect(others).toEqual([]);
-      expect(option).toMatchObject({ word: words.replace(/^no| .*$/g, ""), isFixed: true });
-    },
-  );
-
-  test("leave the rest as it is when source, underlay and learning are changed in place", () => {
-    const { kernel } = scene;
-    const before = kernel.link(overlay)!;
-    const vxlan = {
-      ...before.vxlan!,
-      local: ip("192.0.2.2"),
-      underlayIndex: kernel.link(underlay)!.index,
-      learning: true,
-    };
-    kernel.apply([{ kind: "set-link", device: overlay, settings: { vxlan } }]);
-    const { underlayIndex } = vxlan;
-    expect(kernel.link(overlay)).toEqual({ ...before, vxlan, linkIndex: underlayIndex });
-  });
-});
 
 describe("entering a namespace", () => {
   test("ends where it began, also when the work throws", () => {

@@ -258,6 +258,26 @@ describe("three nodes", () => {
     expect(changes.split("\n").filter((line) => /fl-vxlan|proto 76/.test(line))).toEqual([]);
   });
 
+  test("say so when the machine has no way to a node, and carry again when it has", async () => {
+    const { "node-a": a } = running;
+    const node = lab.nodes["node-a"];
+    const found = () => ({
+      unrouted: [...(a.reconciler.state()?.unrouted ?? [])],
+      problems: a.reconciler.state()?.problems.map(({ message }) => message),
+    });
+    const before = stateOf(node);
+    node.run("ip", "link", "set", "eth0", "down");
+    node.run("ip", "link", "set", "eth0", "up");
+    await vi.waitFor(() => expect(found().unrouted).toEqual(["node-c"]), waiting);
+    await vi.waitFor(() => expect(stateOf(node)).toBe(before), waiting);
+    expect(found().problems?.join()).toMatch(/^Cannot reach 172.30.2.13 of Node node-c: no route/);
+    expect(ping(pods["10.244.1.2"]!, "10.244.2.2")).toContain("1 received");
+    expect(() => ping(pods["10.244.1.2"]!, "10.244.3.2")).toThrow("Command failed");
+    node.run("ip", "route", "add", "default", "via", "172.30.1.1");
+    await vi.waitFor(() => expect(found()).toEqual({ unrouted: [], problems: [] }), waiting);
+    expect(ping(pods["10.244.1.2"]!, "10.244.3.2")).toContain("1 received");
+  });
+
   test("keep carrying when most nodes vanish from the manifests together", async () => {
     const { "node-a": a } = running;
     const problems = (): readonly string[] =>
