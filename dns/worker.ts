@@ -28,8 +28,8 @@ import { ttlLookup } from "./handlers/zone-ttl.ts";
 import { PendingAnswers } from "./listen/pending-answers.ts";
 import { SharedDescriptors } from "./listen/shared-descriptors.ts";
 import { serveAddress, type ServeOptions } from "./listen/socket.ts";
-import type { UdpTransport } from "./listen/transport.ts";
 import { defaultTcpLimits } from "./listen/tcp-listener.ts";
+import type { UdpTransport } from "./listen/transport.ts";
 import { type Name, parseName } from "./message/name.ts";
 import { SharedCounters } from "./observe/counters.ts";
 import { SharedTraffic } from "./observe/traffic.ts";
@@ -57,7 +57,9 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
 
   const counters = new SharedCounters(start.counters);
   const pods = new PodDirectory(domain);
-  const zone = zoneOf(start, domain, pods);
+  const descriptors = new SharedDescriptors(start.descriptors);
+  await using udp = await openUdpTransport({ start, domain, clock, counters, descriptors, log });
+  const zone = zoneOf(start, domain, pods, udp);
   const parts: Parts = {
     options: start,
     pods,
@@ -72,8 +74,6 @@ async function run(port: MessagePort, start: WorkerStart): Promise<void> {
   let resolver = assemble(parts, start.upstreams);
   const resolve: Resolve = (query) => resolver(query);
   const isAllowed = either(clientFilter(start.clients), ownAddresses(clock));
-  const descriptors = new SharedDescriptors(start.descriptors);
-  await using udp = await openUdpTransport({ start, domain, clock, counters, descriptors, log });
   const turns = new PodTurns(start.podTurns);
   const answer = { resolve, isAllowed, counters, log, ...udp.observer };
   const answering = openResponder(start, answer, post);
@@ -167,9 +167,13 @@ function openResponder(
   });
 }
 
-const zoneOf = (start: WorkerStart, domain: Name, pods: PodDirectory): Zone =>
+/** What is asked again over UDP needs the zone no more, where a thread in front keeps the answers. */
+const mostRecords = 1024;
+
+const zoneOf = (start: WorkerStart, domain: Name, pods: PodDirectory, udp: UdpTransport): Zone =>
   new Zone({
     domain,
+    ...(udp.observer && { mostRecords }),
     ttl: start.ttl,
     ttlOf: ttlLookup(start.site?.ttls ?? []),
     pods: start.pods,

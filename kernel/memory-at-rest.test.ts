@@ -2,7 +2,8 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { whenAtRest } from "./memory-at-rest.ts";
 
 const worthwhile = 10;
-const lookMs = 10_000;
+const lookMs = 5_000;
+const minuteMs = 60_000;
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -28,7 +29,7 @@ test("whenAtRest() gives back once after the start", () => {
   const { program, care } = aProgram();
   using _care = care;
   expect(program.times).toBe(0);
-  vi.advanceTimersByTime(6 * lookMs);
+  vi.advanceTimersByTime(minuteMs);
   expect(program).toMatchObject({ held: 60, times: 1 });
 });
 
@@ -36,7 +37,7 @@ test("whenAtRest() leaves a thread alone that is at work", () => {
   const { program, care } = aProgram();
   using _care = care;
   program.busyShare = 0.5;
-  vi.advanceTimersByTime(6 * lookMs);
+  vi.advanceTimersByTime(minuteMs);
   expect(program.times).toBe(0);
   program.busyShare = 0.01;
   vi.advanceTimersByTime(lookMs);
@@ -48,24 +49,35 @@ test("whenAtRest() gives back again what came since, when it is worth it", () =>
   using _care = care;
   vi.advanceTimersByTime(lookMs);
   program.held = 60 + worthwhile - 1;
-  vi.advanceTimersByTime(6 * lookMs);
+  vi.advanceTimersByTime(minuteMs);
   expect(program.times).toBe(1);
   program.held = 60 + worthwhile;
-  vi.advanceTimersByTime(6 * lookMs);
+  vi.advanceTimersByTime(minuteMs);
   expect(program).toMatchObject({ held: 60, times: 2 });
+});
+
+test("whenAtRest() gives back once a minute at the most", () => {
+  const { program, care } = aProgram();
+  using _care = care;
+  vi.advanceTimersByTime(lookMs);
+  program.held = 100;
+  vi.advanceTimersByTime(minuteMs - lookMs);
+  expect(program.times).toBe(1);
+  vi.advanceTimersByTime(lookMs);
+  expect(program.times).toBe(2);
 });
 
 test("whenAtRest() does not try again and again what is needed", () => {
   const { program, care } = aProgram();
   using _care = care;
   program.needed = 100;
-  vi.advanceTimersByTime(6 * lookMs);
+  vi.advanceTimersByTime(minuteMs);
   expect(program.times).toBe(1);
 });
 
 test("whenAtRest() ends when it is disposed", () => {
   const { program, care } = aProgram();
   care[Symbol.dispose]();
-  vi.advanceTimersByTime(6 * lookMs);
+  vi.advanceTimersByTime(minuteMs);
   expect(program.times).toBe(0);
 });

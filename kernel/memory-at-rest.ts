@@ -12,10 +12,12 @@ export interface MemoryCare {
 }
 
 /** Less than this more than after the last time is not worth it. Octets. */
-const worthwhile = { process: 16 << 20, thread: 4 << 20 };
-const lookEveryMs = 10_000;
+const worthwhile = { process: 8 << 20, thread: 4 << 20 };
+const lookEveryMs = 5_000;
+/** Looks, from one time to the next: whatever comes and goes that fast is better left. */
+const leastLooks = 12;
 /** More: somebody would wait. */
-const restingShare = 0.05;
+const restingShare = 0.025;
 
 /**
  * Of the whole process, from its main thread: this heap's, and malloc's of all threads. Without V8's
@@ -26,7 +28,7 @@ export function giveBackProcessAtRest(trimMalloc: () => void): Disposable {
     {
       held: () => process.memoryUsage.rss(),
       giveBack: () => {
-        collect();
+        giveBackHeap();
         trimMalloc();
       },
       busyShare: shareAtWork(),
@@ -38,7 +40,7 @@ export function giveBackProcessAtRest(trimMalloc: () => void): Disposable {
 /** Of this thread's own heap. Without V8's `--expose-gc` it does nothing. */
 export function giveBackHeapAtRest(): Disposable {
   const held = (): number => getHeapStatistics().total_heap_size;
-  return whenAtRest({ held, giveBack: collect, busyShare: shareAtWork() }, worthwhile.thread);
+  return whenAtRest({ held, giveBack: giveBackHeap, busyShare: shareAtWork() }, worthwhile.thread);
 }
 
 /** Once after the start, and then whenever `worthwhile` octets more are held than after the last time. */
@@ -46,17 +48,19 @@ export function whenAtRest(
   { held, giveBack, busyShare }: MemoryCare,
   worthwhile: number,
 ): Disposable {
-  let least = 0;
+  let [least, looks] = [0, leastLooks];
   const timer = setInterval(() => {
-    if (busyShare() > restingShare || held() - least < worthwhile) return;
+    looks++;
+    if (busyShare() > restingShare || looks < leastLooks || held() - least < worthwhile) return;
     giveBack();
-    least = held();
+    [least, looks] = [held(), 0];
   }, lookEveryMs).unref();
   return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
-// Of V8's collections the only one that empties pages which are nearly so, and lets go of them.
-function collect(): void {
+/** Of this thread's heap, at once. Without V8's `--expose-gc` nothing. */
+export function giveBackHeap(): void {
+  // Of V8's collections the only one that empties pages which are nearly so, and lets go of them.
   globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
 }
 

@@ -12,41 +12,73 @@ import {
 /** Whether no answer may name the address: it is a pod's that packets do not reach. */
 export type IsWithheld = (address: Ip) => boolean;
 
-/** A service under its name in the zone. Records are made when first asked for, and kept. */
+/** Records of services that were asked for. Who was made longest ago leaves first. */
+class KeptRecords {
+  readonly #most: number;
+  readonly #records = new Map<IndexedService, ServiceRecords>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  get(service: IndexedService, make: () => ServiceRecords): ServiceRecords {
+    const kept = this.#records.get(service);
+    if (kept !== undefined) return kept;
+    const [oldest] = this.#records.keys();
+    if (oldest !== undefined && this.#records.size >= this.#most) this.#records.delete(oldest);
+    const made = make();
+    this.#records.set(service, made);
+    return made;
+  }
+
+  forget(service: IndexedService): void {
+    this.#records.delete(service);
+  }
+
+  clear(): void {
+    this.#records.clear();
+  }
+}
+
+/** A service under its name in the zone. Records are made when first asked for. */
 export class IndexedService {
-  readonly source: ZoneService;
   readonly name: Name;
+  readonly isHeadless: boolean;
+  /** JSON: as objects it takes three times the memory, for each service of the cluster. */
+  readonly #source: string;
   readonly #isWithheld: IsWithheld;
-  #records: ServiceRecords | undefined;
+  readonly #kept: KeptRecords;
 
-  constructor(source: ZoneService, name: Name, isWithheld: IsWithheld) {
-    this.source = source;
+  constructor(source: ZoneService, name: Name, isWithheld: IsWithheld, kept: KeptRecords) {
+    this.#source = JSON.stringify(source);
     this.name = name;
+    this.isHeadless = source.service.isHeadless;
     this.#isWithheld = isWithheld;
+    this.#kept = kept;
   }
 
-  get isHeadless(): boolean {
-    return this.source.service.isHeadless;
+  get source(): ZoneService {
+    return JSON.parse(this.#source);
   }
 
-  /** Of 10,000 services, the pods of one node ask for few. */
   get records(): ServiceRecords {
-    return (this.#records ??= serviceRecords(this.#withoutWithheld(), this.name));
+    return this.#kept.get(this, () => serviceRecords(this.#withoutWithheld(), this.name));
   }
 
   /** Other endpoints are withheld now. */
   forgetRecords(): void {
-    this.#records = undefined;
+    this.#kept.forget(this);
   }
 
   // As endpoints that are not ready.
   #withoutWithheld(): ZoneService {
-    const { service, slices } = this.source;
+    const { source } = this;
+    const { service, slices } = source;
     const isNamed = (address: Ip): boolean => !this.#isWithheld(address);
     const isAsItIs = slices.every(({ endpoints }) =>
       endpoints.every(({ addresses }) => addresses.every(isNamed)),
     );
-    if (isAsItIs) return this.source;
+    if (isAsItIs) return source;
     return {
       service,
       slices: slices.map(({ ports, endpoints }) => ({
@@ -64,12 +96,15 @@ export class ServiceIndex {
   readonly #domain: Name;
   readonly #isWithheld: IsWithheld;
   readonly #services = new Map<string, IndexedService>();
-  /** Address → keys of the services that have it, as cluster IP or as endpoint. */
+  /** By address the keys of the services that have it, as cluster IP or as endpoint. */
   readonly #byAddress = new Map<Ip, readonly string[]>();
+  readonly #kept: KeptRecords;
 
-  constructor(domain: Name, isWithheld: IsWithheld) {
+  /** `mostRecords`: of how many services the records are kept. */
+  constructor(domain: Name, isWithheld: IsWithheld, mostRecords: number) {
     this.#domain = domain;
     this.#isWithheld = isWithheld;
+    this.#kept = new KeptRecords(mostRecords);
   }
 
   get(namespace: string, name: string): IndexedService | undefined {
@@ -109,7 +144,7 @@ export class ServiceIndex {
     this.remove(key);
     const wire = joinName([name, namespace, "svc"], this.#domain);
     if (wire === undefined) return;
-    this.#services.set(key, new IndexedService(source, wire, this.#isWithheld));
+    this.#services.set(key, new IndexedService(source, wire, this.#isWithheld, this.#kept));
     for (const address of addressesOf(source)) {
       this.#byAddress.set(address, [...(this.#byAddress.get(address) ?? []), key]);
     }
@@ -119,6 +154,7 @@ export class ServiceIndex {
     const service = this.#services.get(key);
     if (service === undefined) return;
     this.#services.delete(key);
+    service.forgetRecords();
     for (const address of addressesOf(service.source)) {
       const others = (this.#byAddress.get(address) ?? []).filter((other) => other !== key);
       if (others.length === 0) this.#byAddress.delete(address);
@@ -129,6 +165,7 @@ export class ServiceIndex {
   clear(): void {
     this.#services.clear();
     this.#byAddress.clear();
+    this.#kept.clear();
   }
 }
 

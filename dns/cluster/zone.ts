@@ -29,6 +29,8 @@ export interface ZoneOptions {
   readonly nameservers: readonly Ip[];
   /** Endpoints at these addresses count as not ready; default: none. */
   readonly isWithheld?: IsWithheld;
+  /** Of how many services the records are kept that were made for a question; default: of all. */
+  readonly mostRecords?: number;
 }
 
 export type ZoneAnswer =
@@ -70,7 +72,8 @@ export class Zone {
   constructor(options: ZoneOptions) {
     this.#options = options;
     this.#domain = foldName(options.domain);
-    this.#services = new ServiceIndex(this.#domain, options.isWithheld ?? (() => false));
+    const { isWithheld = () => false, mostRecords = Infinity } = options;
+    this.#services = new ServiceIndex(this.#domain, isWithheld, mostRecords);
     this.#nameserver = joinName(["ns", "dns"], this.#domain) ?? this.#domain;
     this.#mailbox = joinName(["hostmaster"], this.#domain) ?? this.#domain;
   }
