@@ -11,9 +11,8 @@ import { specialNetworks } from "../../core/special-networks.ts";
 import type { Problem } from "../files/validate.ts";
 import { formatPath, formatValue, type Path, type YamlDocument } from "../files/yaml-file.ts";
 import type { ConfigFile } from "./config-schema.ts";
+import { checkDns, type Report } from "./dns-contradictions.ts";
 import type { ReadablePart } from "./readable-part.ts";
-
-type Report = (path: Path, value: unknown, expected: string) => void;
 
 /** Networks that pods have addresses of, and the key that says so. */
 interface PodNetwork {
@@ -52,7 +51,12 @@ export function contradictionsInPart(
         ipv6: isLeftOut(["network", "nodePrefixLength", "ipv6"]) ? 128 : lengths.ipv6,
       },
     },
-    dns: { ...dns, domain: isLeftOut(["dns", "domain"]) ? noDomain : dns.domain },
+    dns: {
+      ...dns,
+      domain: isLeftOut(["dns", "domain"]) ? noDomain : dns.domain,
+      // What cannot be read may be the upstream that it is for.
+      forward: { ...dns.forward, ca: undefined },
+    },
   };
   const problems: Problem[] = [];
   findContradictions(known, (path, found, expected) => {
@@ -94,24 +98,7 @@ function findContradictions(file: ConfigFile, report: Report): void {
     if (around === undefined) return;
     report(["dns", "addresses", i], address, `an address outside ${around.key} ${around.cidr}`);
   });
-  checkSiteNames(dns, report);
-}
-
-// The cluster's names come first: what else is said of them would never be heard.
-function checkSiteNames(
-  { domain, stubs, hosts, rewrite }: ConfigFile["dns"],
-  report: Report,
-): void {
-  for (const [key, names] of Object.entries({ stubs, hosts })) {
-    for (const name of Object.keys(names).filter((name) => `.${name}`.endsWith(`.${domain}`))) {
-      report(["dns", key, name], name, `a name outside dns.domain ${domain}`);
-    }
-  }
-  for (const [from, to] of Object.entries(rewrite)) {
-    if (from.startsWith("*.") === to.startsWith("*.")) continue;
-    const expected = from.startsWith("*.") ? "*. and a domain, as before it" : "a name without *.";
-    report(["dns", "rewrite", from], to, expected);
-  }
+  checkDns(dns, report);
 }
 
 const podNetworksOf = ({ podCIDRs, pools }: ConfigFile["network"]): readonly PodNetwork[] => [

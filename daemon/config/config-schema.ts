@@ -211,6 +211,13 @@ const rewriteEnd = parsed(
   "a name, or *. and a domain",
 );
 
+/** A list would be one with numbers as its keys. */
+const mapping = <S extends v.GenericSchema>(schema: S) =>
+  v.pipe(
+    v.custom<v.InferInput<S>>((value) => !Array.isArray(value), "a mapping"),
+    schema,
+  );
+
 const shareForms = "a number from 0 to 1";
 
 const dnsCache = v.object({
@@ -259,10 +266,10 @@ const dns = v.object({
   forward: v.optional(dnsForward, {}),
   log: v.optional(dnsLog, {}),
   cache: v.optional(dnsCache, {}),
-  stubs: v.optional(v.record(dnsNameSchema, upstreamsOfStub, "a mapping"), {}),
-  hosts: v.optional(v.record(dnsNameSchema, addressesOfHost, "a mapping"), {}),
-  ttls: v.optional(v.record(dnsNameSchema, wholeNumber(0, 86_400), "a mapping"), {}),
-  rewrite: v.optional(v.record(rewriteEnd, rewriteEnd, "a mapping"), {}),
+  stubs: v.optional(mapping(v.record(dnsNameSchema, upstreamsOfStub, "a mapping")), {}),
+  hosts: v.optional(mapping(v.record(dnsNameSchema, addressesOfHost, "a mapping")), {}),
+  ttls: v.optional(mapping(v.record(dnsNameSchema, wholeNumber(0, 86_400), "a mapping")), {}),
+  rewrite: v.optional(mapping(v.record(rewriteEnd, rewriteEnd, "a mapping")), {}),
 });
 
 export const configSchema = v.object({

@@ -121,6 +121,8 @@ export const formatPath = (path: Path): string =>
 
 /** A value in a message: as JSON, cut off where it gets long. */
 export function formatValue(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
+  const isNumber = typeof value === "number";
+  // JSON has neither .inf nor .nan.
+  const text = isNumber ? String(value) : (JSON.stringify(value) ?? "nothing");
   return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
 }
