@@ -104,11 +104,11 @@ function tellingTo(
   return {
     zoneChanged: (update) => publisher.applyZone(update),
     upstreamsChanged: () => publisher.forgetOutside(),
-    podsChanged: (services, pods, { askers }) => {
+    podsChanged: (services, pods, { askers, hasNewNames }) => {
       publisher.refreshServices(services);
       const walked = autopath ? [...askers] : [];
       const paths = walked.map((address) => [address, pods.searchPathOf(address)] as const);
-      publisher.changePods(pods.trees(), paths);
+      publisher.changePods(pods.trees(), paths, hasNewNames);
     },
     observer: {
       onAnswer: (packet, answer, octets) => publisher.answered(packet, answer, octets),

@@ -6,6 +6,8 @@ export interface SearchingClient {
   readonly address: Uint8Array;
   /** The first domain of its list, folded, in wire form: names below it are looked for elsewhere too. */
   readonly domain: Uint8Array;
+  /** From 1 on, the same for all with the same list. */
+  readonly path: number;
 }
 
 /** The pods with a search list, by the struct sockaddr that their queries come with. */

@@ -41,6 +41,23 @@ test("of pods of one name the asker's namespace has its own, others have all", (
   expect(find(pods, "web.fairlead", "10.9.9.9")).toEqual(["10.244.1.1", "10.244.1.2"]);
 });
 
+test("tells when a network may have names that it did not have", () => {
+  const pods = directoryOf(aPod("web", "10.244.1.1"));
+  const none = { isComplete: false, set: [], removed: [], withheld: [], lifted: [] };
+  const change = (...updates: readonly Partial<PodsUpdate>[]): boolean =>
+    pods.applyAll(updates.map((update) => ({ ...none, ...update }))).hasNewNames;
+  const another = aPod("another", "10.244.1.2");
+  expect(change({ set: [another] }, {})).toBe(true);
+  expect(change({ set: [{ ...another, id: "a third", addresses: [ip("10.244.1.3")] }] })).toBe(
+    false,
+  );
+  expect(change({ removed: [another.id] }, { withheld: [ip("10.244.1.1")] })).toBe(false);
+  const { pod: _, ...nameless } = aPod("x", "10.9.0.1", { network: "lab" });
+  expect(change({ set: [nameless] })).toBe(true);
+  // Another network's names may have been hidden behind it.
+  expect(change({ removed: ["id of x"] })).toBe(true);
+});
+
 test("a network called like a part of the cluster's domain has no names", () => {
   const pods = directoryOf(aPod("web", "10.244.1.1", { network: "svc" }));
   expect(find(pods, "web.svc")).toBeUndefined();

@@ -39,6 +39,8 @@ export interface WithheldChange {
 export interface PodsChange extends WithheldChange {
   /** Where another pod may ask from now, or none, or one with another search list. */
   readonly askers: ReadonlySet<string>;
+  /** Networks have names that they did not have before, or may have. */
+  readonly hasNewNames: boolean;
 }
 
 /** Names of the cluster's domain that are no network's. */
@@ -53,6 +55,7 @@ export class PodDirectory {
   #withheldNetworks: readonly Cidr[] = [];
   /** Of the update that is being applied. */
   #askers = new Set<string>();
+  #hasNewNames = false;
   /** By their text: pods of one namespace have the same. */
   readonly #paths = new Map<string, SearchPath | undefined>();
 
@@ -67,12 +70,14 @@ export class PodDirectory {
       addresses: [...new Set(changes.flatMap(({ addresses }) => addresses))],
       networks: changes.flatMap(({ networks }) => networks),
       askers: new Set(changes.flatMap(({ askers }) => [...askers])),
+      hasNewNames: changes.some(({ hasNewNames }) => hasNewNames),
     };
   }
 
   apply(update: PodsUpdate): PodsChange {
     const changed = new Set([...update.withheld, ...update.lifted]);
     const askers = (this.#askers = new Set());
+    this.#hasNewNames = false;
     if (update.isComplete) {
       for (const address of this.#withheld) changed.add(address);
       for (const address of this.#byAddress.keys()) askers.add(address);
@@ -84,7 +89,7 @@ export class PodDirectory {
     for (const address of update.lifted) this.#withheld.delete(address);
     for (const address of update.withheld) this.#withheld.add(address);
     const networks = this.#replaceNetworks(update.withheldNetworks);
-    return { addresses: [...changed], networks, askers };
+    return { addresses: [...changed], networks, askers, hasNewNames: this.#hasNewNames };
   }
 
   #replaceNetworks(now: readonly Cidr[] | undefined): readonly Cidr[] {
@@ -163,8 +168,9 @@ export class PodDirectory {
     }
     const network = this.#networkOf(entry.network);
     for (const name of network === undefined ? [] : namesOf(entry)) {
-      const others = network?.pods.get(name) ?? [];
-      network?.pods.set(name, [...others, entry]);
+      const others = network?.pods.get(name);
+      if (others === undefined) this.#hasNewNames = true;
+      network?.pods.set(name, [...(others ?? []), entry]);
     }
   }
 
@@ -186,7 +192,10 @@ export class PodDirectory {
       if (others.length > 0) network.pods.set(name, others);
       else network.pods.delete(name);
     }
-    if (network.pods.size === 0) this.#networks.delete(entry.network);
+    if (network.pods.size > 0) return;
+    this.#networks.delete(entry.network);
+    // Another network may have had them, behind the domain of this one.
+    this.#hasNewNames = true;
   }
 
   #networkOf(network: string): Network | undefined {
@@ -199,6 +208,7 @@ export class PodDirectory {
     if (zone === undefined || otherTrees.has(labels.at(-1) ?? "")) return undefined;
     const made: Network = { zone, pods: new Map() };
     this.#networks.set(network, made);
+    this.#hasNewNames = true;
     return made;
   }
 

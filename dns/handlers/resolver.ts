@@ -1,4 +1,5 @@
 import type { Random } from "../../core/clock.ts";
+import type { SearchPath } from "../cluster/pod-directory.ts";
 import type { Zone, ZoneAnswer } from "../cluster/zone.ts";
 import {
   ExtendedError,
@@ -46,7 +47,7 @@ export interface Answer {
 export type Reuse =
   /** Until the service changes. */
   | { readonly kind: "service"; readonly name: Name; readonly service: Name }
-  /** The zone's answer to names that are missing. */
+  /** The zone's answer to names that are missing: until the cluster has a name more. */
   | { readonly kind: "absent"; readonly name: Name }
   /** Milliseconds of the monotonic clock: until then, and when its TTL ends. */
   | {
@@ -54,6 +55,16 @@ export type Reuse =
       readonly name: Name;
       readonly untilMs: number;
       readonly endMs: number;
+    }
+  /** To whoever has this search list: as long as what was found may be, and until what was not is there. */
+  | {
+      readonly kind: "walked";
+      readonly name: Name;
+      readonly path: SearchPath;
+      /** Absent: there is no such name below any domain of the list. */
+      readonly found?: Extract<Reuse, { kind: "service" | "cached" }>;
+      /** As of "cached", of all steps. */
+      readonly untilMs: number;
     };
 
 /** At once where nothing has to be waited for: most answers cost no turn of the event loop. */

@@ -10,7 +10,7 @@ import {
   nameOfLabels,
 } from "../message/name.ts";
 import type { SharedCounters } from "../observe/counters.ts";
-import { type Answer, type Handler, type Query, type Resolve } from "./resolver.ts";
+import type { Answer, Handler, Query, Resolve, Reuse } from "./resolver.ts";
 
 export interface SearchWalkOptions {
   readonly pods: Pick<PodDirectory, "searchPathOf">;
@@ -36,21 +36,25 @@ export function searchWalkHandler(options: SearchWalkOptions): Handler {
     if (type !== RecordType.A && type !== RecordType.AAAA) return next(query);
     const path = query.recursionDesired ? pods.searchPathOf(query.client.address) : undefined;
     if (path === undefined) return next(query);
-    const go = (first: Answer): Answer | Promise<Answer> => {
+    const go = (first: Answer, untilMs: number): Answer | Promise<Answer> => {
       if (!isAbsent(first)) return first;
       const candidates = candidatesOf(name, path);
       if (candidates.length === 0) return first;
-      const found = walk(query, candidates, next);
-      if (!(found instanceof Promise)) return settle(found, first);
-      return within(found, waitMs).then((settled) => settle(settled, first));
+      const end = walk(query, { candidates, untilMs }, next);
+      if (!(end instanceof Promise)) return settle(end, first);
+      return within(end, waitMs).then((settled) => settle(settled, first));
     };
-    const settle = (found: Found | undefined, first: Answer): Answer => {
-      if (found === undefined) return first;
-      counters.add("searchWalks");
-      return aliasTo(query, found, options.ttl);
+    const settle = (end: End | undefined, first: Answer): Answer => {
+      if (end === undefined) return first;
+      const answer = end.found === undefined ? first : aliasTo(query, end.found, options.ttl);
+      if (end.found !== undefined) counters.add("searchWalks");
+      const reuse = reuseOf(name, path, end);
+      return reuse === undefined ? answer : { ...answer, reuse };
     };
     const first = next(query);
-    return first instanceof Promise ? first.then(go) : go(first);
+    // What had to be waited for rests on what was true before.
+    if (first instanceof Promise) return first.then((settled) => go(settled, never));
+    return go(first, untilOf(first, name));
   };
 }
 
@@ -58,6 +62,22 @@ interface Found {
   readonly name: Name;
   readonly answer: Answer;
 }
+
+/** Up to when, by the monotonic clock, all that was asked has the same answers: {@link never} if unknown. */
+interface Known {
+  readonly untilMs: number;
+}
+
+interface Way extends Known {
+  readonly candidates: readonly Name[];
+}
+
+/** Of a walk; nothing found: the name exists nowhere. */
+interface End extends Known {
+  readonly found?: Found;
+}
+
+const never = -Infinity;
 
 /** Of our own zone: whoever follows an ExternalName there has found something. */
 const isAbsent = ({ rcode, authoritative, answers }: Answer): boolean =>
@@ -75,29 +95,51 @@ export function candidatesOf(name: Name, { domains, ndots }: SearchPath): readon
   return itself === undefined ? below : [...below, itself];
 }
 
-// The first that exists, of whatever type, so that A and AAAA lead to the same. Undefined: there is
-// none, or it cannot be known.
-function walk(
-  query: Query,
-  candidates: readonly Name[],
-  next: Resolve,
-): Found | undefined | Promise<Found | undefined> {
-  for (const [i, name] of candidates.entries()) {
+// The first that exists, of whatever type, so that A and AAAA lead to the same. Undefined: it cannot be
+// known.
+function walk(query: Query, way: Way, next: Resolve): End | undefined | Promise<End | undefined> {
+  let { untilMs } = way;
+  for (const [i, name] of way.candidates.entries()) {
     const answer = next({ ...query, question: { ...query.question, name } });
     if (answer instanceof Promise) {
+      const candidates = way.candidates.slice(i + 1);
       return answer.then((settled) =>
         settled.rcode === Rcode.NXDOMAIN
-          ? walk(query, candidates.slice(i + 1), next)
-          : foundIn(name, settled),
+          ? walk(query, { candidates, untilMs: never }, next)
+          : foundIn(name, settled, never),
       );
     }
-    if (answer.rcode !== Rcode.NXDOMAIN) return foundIn(name, answer);
+    untilMs = Math.min(untilMs, untilOf(answer, name));
+    if (answer.rcode !== Rcode.NXDOMAIN) return foundIn(name, answer, untilMs);
   }
-  return undefined;
+  return { untilMs };
 }
 
-const foundIn = (name: Name, answer: Answer): Found | undefined =>
-  answer.rcode === Rcode.NOERROR ? { name, answer } : undefined;
+const foundIn = (name: Name, answer: Answer, untilMs: number): End | undefined =>
+  answer.rcode === Rcode.NOERROR ? { found: { name, answer }, untilMs } : undefined;
+
+// Not known of an answer on behalf of another question, and of a name that is missing below a service: one
+// that is found may rest on a service, and the others on none.
+function untilOf({ reuse, rcode }: Answer, name: Name): number {
+  if (reuse === undefined || foldName(reuse.name) !== foldName(name)) return never;
+  switch (reuse.kind) {
+    case "absent":
+      return Infinity;
+    case "service":
+      return rcode === Rcode.NOERROR ? Infinity : never;
+    default:
+      return reuse.untilMs;
+  }
+}
+
+function reuseOf(name: Name, path: SearchPath, { found, untilMs }: End): Reuse | undefined {
+  if (untilMs === never) return undefined;
+  if (found === undefined) return { kind: "walked", name, path, untilMs };
+  const { reuse } = found.answer;
+  return reuse?.kind === "service" || reuse?.kind === "cached"
+    ? { kind: "walked", name, path, found: reuse, untilMs }
+    : undefined;
+}
 
 async function within<T>(work: Promise<T>, waitMs: number): Promise<T | undefined> {
   const waited = new AbortController();
@@ -118,5 +160,6 @@ function aliasTo({ question }: Query, { name, answer }: Found, ttl: number): Ans
     ttl,
     data: { kind: "name", name },
   };
-  return { ...answer, authoritative: true, answers: [alias, ...answer.answers] };
+  const { reuse: _ofAnotherName, ...found } = answer;
+  return { ...found, authoritative: true, answers: [alias, ...answer.answers] };
 }

@@ -65,7 +65,8 @@ export class PacketCounts {
     this.#add("dropped", this.#dropped);
     this.#add("errors", this.#failed);
     this.#add("cacheHits", this.#answers.cacheHits);
-    this.#answers.cacheHits = 0;
+    this.#add("searchWalks", this.#answers.searchWalks);
+    this.#answers.cacheHits = this.#answers.searchWalks = 0;
     this.#answered = this.#dropped = this.#failed = this.#limited = this.#silenced = 0;
     for (const [rcode, count] of this.#answers.byRcode.entries()) {
       this.#add(rcodeCounter(rcode), count);

@@ -90,7 +90,7 @@ test("who has a search list is left to the responder where a name is missing", a
   const path = { domains: [parseName("prod.svc.cluster.local")!], ndots: 5 };
   for (const address of ["10.244.1.8", "fd00::8"]) {
     expect(known.find(query, address)).toBeDefined();
-    publisher.changePods(new Set(), [[address, path]]);
+    publisher.changePods(new Set(), [[address, path]], false);
     expect(known.find(query, address)).toBeUndefined();
   }
   expect(known.find(query, client.address)).toBeDefined();

@@ -65,7 +65,8 @@ export class KnownAnswers {
     this.#counters.addResponse(rcodeOf(answer));
     const { counts } = this.#responder;
     if (counts.cacheHits > 0) this.#counters.add("cacheHits");
-    counts.cacheHits = 0;
+    if (counts.searchWalks > 0) this.#counters.add("searchWalks");
+    counts.cacheHits = counts.searchWalks = 0;
   }
 
   #sourceOf(address: string): Uint8Array {

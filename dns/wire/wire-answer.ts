@@ -3,10 +3,12 @@ import { headerOctets, RecordType } from "../message/message.ts";
 import { foldedOctet } from "../message/wire-hash.ts";
 
 /**
- * What stands in front of an answer's kept octets, one octet each, two where it says so:
+ * What stands in front of an answer's kept octets, one octet each, two or four where it says so:
  * name length, type (2), variant, flags (2), answer, authority and additional counts (2 each), octets
  * behind the question (2), records that may be turned, octets of one of them, where the zone's serial
- * stands (2, 0: nowhere), how many TTLs. Then the places of the TTLs (2 each), the name, the octets.
+ * stands (2, 0: nowhere), how many TTLs, where the records start that may be turned (2), where the name's
+ * first labels are repeated (2) and how many octets of them, the hash of the service that it rests on (4).
+ * Then the places of the TTLs (2 each), the name, the octets.
  */
 export const kept = {
   nameLength: 0,
@@ -19,7 +21,11 @@ export const kept = {
   recordOctets: 15,
   serialAt: 16,
   ttls: 18,
-  octets: 19,
+  turnsAt: 19,
+  spelledAt: 21,
+  spelled: 23,
+  service: 24,
+  octets: 28,
 } as const;
 
 export interface AnswerParts {
@@ -30,6 +36,13 @@ export interface AnswerParts {
   readonly mayTurn: boolean;
   /** The TTLs run down. */
   readonly ages: boolean;
+  /**
+   * An alias stands in front, with a TTL of its own, to a name that begins with so many octets of the one
+   * asked, in the asker's spelling. 0: none.
+   */
+  readonly aliasFront?: number;
+  /** The hash of the service that it rests on. */
+  readonly service?: number;
 }
 
 /** Undefined for an answer that this form cannot hold. */
@@ -38,14 +51,19 @@ export function keptAnswer({
   variant,
   mayTurn,
   ages,
+  aliasFront = 0,
+  service = 0,
 }: AnswerParts): Uint8Array | undefined {
   const layout = layoutOf(octets);
   if (layout === undefined) return undefined;
   const { questionEnd, records } = layout;
-  const answerCount = u16(octets, 6);
-  const turning = mayTurn && answerCount > 1 ? turningRecords(octets, layout) : undefined;
-  if (mayTurn && answerCount > 1 && turning === undefined) return undefined;
-  const aged = ages ? records.filter(({ type }) => type !== RecordType.OPT) : [];
+  const aliases = aliasFront > 0 ? 1 : 0;
+  const found = records.slice(aliases);
+  const answers = found.slice(0, u16(octets, 6) - aliases);
+  const isSet = mayTurn && answers.length > 1;
+  const turning = isSet ? turningRecords(octets, answers) : undefined;
+  if (isSet && turning === undefined) return undefined;
+  const aged = ages ? found.filter(({ type }) => type !== RecordType.OPT) : [];
   const soa = ages ? undefined : records.find(({ type }) => type === RecordType.SOA);
   const name = octets
     .subarray(headerOctets, questionEnd - 4)
@@ -61,6 +79,13 @@ export function keptAnswer({
   // The serial is the first of five numbers that end the SOA.
   result.writeUInt16BE(soa === undefined ? 0 : soa.end - 20 - questionEnd, kept.serialAt);
   result[kept.ttls] = aged.length;
+  result.writeUInt16BE(turning === undefined ? 0 : turning.start - questionEnd, kept.turnsAt);
+  if (aliases > 0) {
+    const target = (records[0]?.ttlAt ?? 0) + 6;
+    result.writeUInt16BE(target - questionEnd, kept.spelledAt);
+    result[kept.spelled] = Math.min(aliasFront, labelsEnd(octets, target) - target);
+  }
+  result.writeInt32BE(service, kept.service);
   aged.forEach(({ ttlAt }, i) => result.writeUInt16BE(ttlAt - questionEnd, kept.octets + 2 * i));
   result.set(name, kept.octets + 2 * aged.length);
   result.set(tail, kept.octets + 2 * aged.length + name.length);
@@ -95,34 +120,41 @@ export function layoutOf(octets: Uint8Array): MessageLayout | undefined {
   return { questionEnd, records };
 }
 
-// Addresses of one family at the name asked: records of one size, which point to nothing but the name.
+// Addresses of one family at one name: records of one size, which point to nothing but the name.
 function turningRecords(
   octets: Uint8Array,
-  { records }: MessageLayout,
-): { readonly count: number; readonly octets: number } | undefined {
-  const count = u16(octets, 6);
-  const answers = records.slice(0, count);
+  answers: readonly RecordPlace[],
+): { readonly count: number; readonly octets: number; readonly start: number } | undefined {
   const [first] = answers;
-  if (first === undefined || count > 255) return undefined;
+  if (first === undefined || answers.length > 255) return undefined;
   const size = first.end - first.start;
+  const owner = u16(octets, first.start);
   const isTurning = answers.every(
     ({ type, start, end }) =>
       (type === RecordType.A || type === RecordType.AAAA) &&
       type === first.type &&
       end - start === size &&
-      u16(octets, start) === (0xc000 | headerOctets),
+      u16(octets, start) === owner,
   );
-  return isTurning ? { count, octets: size } : undefined;
+  return owner >= 0xc000 && isTurning
+    ? { count: answers.length, octets: size, start: first.start }
+    : undefined;
 }
 
 /** Behind a name: its labels, up to the root or to a pointer. */
 export function nameEnd(octets: Uint8Array, start: number): number {
+  const end = labelsEnd(octets, start);
+  return (octets[end] ?? 0) === 0 ? end + 1 : end + 2;
+}
+
+// Where the root, or a pointer, is.
+function labelsEnd(octets: Uint8Array, start: number): number {
   let at = start;
   for (let length = octets[at] ?? 0; length !== 0; length = octets[at] ?? 0) {
-    if (length >= 0xc0) return at + 2;
+    if (length >= 0xc0) return at;
     at += 1 + length;
   }
-  return at + 1;
+  return at;
 }
 
 const u16 = (octets: Uint8Array, at: number): number =>

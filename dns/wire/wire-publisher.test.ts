@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { clusterParts } from "../../test/dns/fixture.ts";
+import type { ZoneUpdate } from "../cluster/zone-feed.ts";
 import { brandName } from "../message/name.ts";
 import type { SearchPath } from "../cluster/pod-directory.ts";
 import { WirePublisher } from "./wire-publisher.ts";
@@ -16,9 +18,14 @@ function told() {
     site: { rewrites: [], ttls: [] },
     publish: (update) => updates.push(update),
   });
+  const showZone = (update: Partial<ZoneUpdate>): unknown => {
+    publisher.applyZone({ ...sameZone, ...update });
+    const last = updates.at(-1);
+    return last?.kind === "zone" && last.hasNewNames;
+  };
   const change = (trees: string[], paths: Record<string, SearchPath | undefined>): unknown => {
     updates.length = 0;
-    publisher.changePods(new Set(trees), Object.entries(paths));
+    publisher.changePods(new Set(trees), Object.entries(paths), false);
     return updates.map((update) => {
       if (update.kind !== "pods") throw new Error("Something else is told");
       const { trees, searching, gone } = update;
@@ -30,11 +37,20 @@ function told() {
       };
     });
   };
-  return change;
+  return { change, showZone };
 }
 
+const sameZone: ZoneUpdate = {
+  revision: 1,
+  isInSync: true,
+  isComplete: false,
+  namespaces: ["prod"],
+  services: [],
+  removed: [],
+};
+
 test("tells of the pods that came, went or have another list", () => {
-  const change = told();
+  const { change } = told();
   expect(change(["fairlead"], { "10.244.1.2": prod, "10.244.1.3": prod })).toEqual([
     { trees: 1, new: [2, 3], gone: [] },
   ]);
@@ -45,10 +61,26 @@ test("tells of the pods that came, went or have another list", () => {
 });
 
 test("tells of other networks, and of nothing where nothing has changed", () => {
-  const change = told();
+  const { change } = told();
   expect(change([], { "10.244.1.2": undefined })).toEqual([]);
   expect(change(["fairlead"], { "10.244.1.2": prod })).toHaveLength(1);
   expect(change(["fairlead"], { "10.244.1.2": prod })).toEqual([]);
   expect(change(["lab"], {})).toEqual([{ trees: 1, new: [], gone: [] }]);
   expect(change([], {})).toEqual([{ trees: 0, new: [], gone: [] }]);
+});
+
+test("tells when there may be names that were not there before", () => {
+  const { showZone } = told();
+  const services = clusterParts.services
+    .filter(({ namespace }) => namespace === "prod")
+    .map((service) => ({ service, slices: [] }));
+  expect(showZone({ services })).toBe(true);
+  // Changed, or gone.
+  expect(showZone({ services: services.slice(1) })).toBe(false);
+  expect(showZone({ removed: [`prod/${services[0]!.service.name}`] })).toBe(false);
+  expect(showZone({ services })).toBe(true);
+  expect(showZone({ namespaces: ["dev", "prod"] })).toBe(true);
+  expect(showZone({ namespaces: ["prod"] })).toBe(false);
+  // Those of pods have no marks.
+  expect(showZone({ pods: ["prod/10.244.1.7"] })).toBe(true);
 });

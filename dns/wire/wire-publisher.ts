@@ -3,7 +3,7 @@ import { objectKey } from "../../core/cluster/model.ts";
 import type { SearchingClient } from "../clients/searching-clients.ts";
 import type { SearchPath } from "../cluster/pod-directory.ts";
 import type { ZoneUpdate } from "../cluster/zone-feed.ts";
-import type { Answer } from "../handlers/resolver.ts";
+import type { Answer, Reuse } from "../handlers/resolver.ts";
 import type { SiteNames } from "../handlers/site-names.ts";
 import { isTruncated } from "../message/message.ts";
 import { foldName, labelsOf, labelsWithin, type Name, nameOfLabels } from "../message/name.ts";
@@ -36,8 +36,12 @@ export class WirePublisher {
   /** How many names there are of each hash, and its mark. */
   readonly #hashes = new Map<number, { names: number; mark: number }>();
   readonly #knownDenials = new Set<number>();
-  /** The first domain of each list that is walked, by the pod's address. */
-  readonly #searching = new Map<string, Name>();
+  /** Lists that are walked, by the pod's address, and the number of each: pods of a namespace share one. */
+  readonly #searching = new Map<string, SearchPath>();
+  readonly #paths = new WeakMap<SearchPath, number>();
+  #lastPath = 0;
+  /** A name has come, or may have, since it was last told. */
+  #hasNewNames = false;
   #trees: ReadonlySet<string> = new Set();
   #lastMark = 0;
   #serial = 0;
@@ -67,6 +71,8 @@ export class WirePublisher {
       changed.add(hash);
     }
     this.#setNamespaces(update.namespaces, changed);
+    // Names of pods have no marks.
+    if (update.pods !== undefined) this.#hasNewNames = true;
     this.#serial = update.revision >>> 0;
     this.#isInSync = update.isInSync;
     this.#publishZone(update.isComplete, changed);
@@ -80,7 +86,9 @@ export class WirePublisher {
       serial: this.#serial,
       isInSync: this.#isInSync,
       mayDeny: this.#isDenialSafe,
+      hasNewNames: this.#hasNewNames,
     });
+    this.#hasNewNames = false;
   }
 
   /** The answers of these services changed, though the services did not. */
@@ -92,32 +100,39 @@ export class WirePublisher {
 
   /**
    * Below which labels networks have names, and of these addresses, which may be other pods' by now, the
-   * search lists that are walked.
+   * search lists that are walked; whether networks have names that they did not have.
    */
   changePods(
     trees: ReadonlySet<string>,
     askers: Iterable<readonly [string, SearchPath | undefined]>,
+    hasNewNames: boolean,
   ): void {
     const searching: SearchingClient[] = [];
     const gone: Uint8Array[] = [];
     for (const [text, path] of askers) {
-      const domain = path?.domains[0];
-      const address = domain === this.#searching.get(text) ? undefined : addressOctets(text);
+      const address = path === this.#searching.get(text) ? undefined : addressOctets(text);
       if (address === undefined) continue;
-      if (domain === undefined) {
+      if (path === undefined) {
         this.#searching.delete(text);
         gone.push(address);
       } else {
-        this.#searching.set(text, domain);
-        searching.push({ address, domain: Uint8Array.from(Buffer.from(domain, "latin1")) });
+        this.#searching.set(text, path);
+        const domain = Uint8Array.from(Buffer.from(path.domains[0] ?? "", "latin1"));
+        searching.push({ address, domain, path: this.#numberOf(path) });
       }
     }
     const areSame = trees.size === this.#trees.size && trees.isSubsetOf(this.#trees);
     // To tell of nothing would wake a thread.
-    if (areSame && searching.length + gone.length === 0) return;
+    if (areSame && searching.length + gone.length === 0 && !hasNewNames) return;
     this.#trees = trees;
     const labels = Int32Array.from([...trees].flatMap((label) => this.#hashOf([label]) ?? []));
-    this.#publish({ kind: "pods", trees: labels, searching, gone });
+    this.#publish({ kind: "pods", trees: labels, searching, gone, hasNewNames });
+  }
+
+  #numberOf(path: SearchPath): number {
+    const known = this.#paths.get(path) ?? ++this.#lastPath;
+    this.#paths.set(path, known);
+    return known;
   }
 
   /** Other upstreams are asked from now on. */
@@ -145,19 +160,50 @@ export class WirePublisher {
         if (record === undefined) return;
         const { untilMs, endMs } = reuse;
         const stored = { octets: record, mark: 0, untilMs, endMs };
-        this.#publish({ kind: "answer", isOutside: true, answer: stored });
+        return this.#publish({ kind: "answer", of: "outside", answer: stored });
       }
+      case "walked":
+        return this.#keepWalked(reuse, octets, variant);
     }
   }
 
   #keepServices(service: Name, octets: Uint8Array, variant: number): void {
+    const known = this.#markOf(service);
+    const record = keptAnswer({ octets, variant, mayTurn: true, ages: false });
+    if (known === undefined || record === undefined) return;
+    const answer = { octets: record, mark: known.mark, untilMs: Infinity, endMs: Infinity };
+    this.#publish({ kind: "answer", of: "cluster", answer });
+  }
+
+  #keepWalked(
+    { path, found, untilMs }: Extract<Reuse, { kind: "walked" }>,
+    octets: Uint8Array,
+    variant: number,
+  ): void {
+    // What is found nowhere is denied as for everybody.
+    if (found === undefined) this.#keepDenial(octets, variant);
+    const ages = found?.kind === "cached";
+    const known = found?.kind === "service" ? this.#markOf(found.service) : nowhere;
+    const front = this.#question.nameLength - (path.domains[0]?.length ?? 0);
+    const record = keptAnswer({
+      octets,
+      variant,
+      mayTurn: !ages,
+      ages,
+      aliasFront: found === undefined ? 0 : front,
+      ...(known && { service: known.hash }),
+    });
+    if (known === undefined || record === undefined) return;
+    const endMs = ages ? found.endMs : Infinity;
+    const walked = { octets: record, mark: known.mark, path: this.#numberOf(path), untilMs, endMs };
+    this.#publish({ kind: "answer", of: "walked", answer: walked });
+  }
+
+  #markOf(service: Name): { readonly hash: number; readonly mark: number } | undefined {
     const labels = labelsWithin(foldName(service), this.#domain) ?? [];
     const hash = this.#hashOf(labels.slice(0, -1));
     const mark = hash === undefined ? undefined : this.#hashes.get(hash)?.mark;
-    const record = keptAnswer({ octets, variant, mayTurn: true, ages: false });
-    if (mark === undefined || record === undefined) return;
-    const answer = { octets: record, mark, untilMs: Infinity, endMs: Infinity };
-    this.#publish({ kind: "answer", isOutside: false, answer });
+    return hash === undefined || mark === undefined ? undefined : { hash, mark };
   }
 
   #keepDenial(octets: Uint8Array, variant: number): void {
@@ -209,6 +255,7 @@ export class WirePublisher {
   }
 
   #add(hash: number): void {
+    this.#hasNewNames = true;
     const known = this.#hashes.get(hash);
     if (known === undefined) this.#hashes.set(hash, { names: 1, mark: 0 });
     else known.names++;
@@ -236,6 +283,9 @@ export class WirePublisher {
     return this.#lastMark;
   }
 }
+
+/** What does not rest on a service. */
+const nowhere = { hash: 0, mark: 0 };
 
 // Nothing was cut off for a client that takes little.
 function isWhole({ additionals }: Answer, octets: Uint8Array, variant: number): boolean {

@@ -7,7 +7,7 @@ import { ServiceMarks } from "./service-marks.ts";
 import { kept } from "./wire-answer.ts";
 import { WireQuestion } from "./wire-question.ts";
 import { type StoreSize, WireStore } from "./wire-store.ts";
-import type { Denial, WireUpdate } from "./wire-update.ts";
+import type { AnswerOrigin, Denial, WireUpdate } from "./wire-update.ts";
 
 export interface WireResponderOptions {
   /** The cluster's domain, folded. */
@@ -18,14 +18,12 @@ export interface WireResponderOptions {
 }
 
 /** Each bounds what is kept of one origin. */
-export interface WireSize {
-  readonly cluster: StoreSize;
-  readonly outside: StoreSize;
-}
+export type WireSize = Readonly<Record<AnswerOrigin, StoreSize>>;
 
 export const defaultWireSize: WireSize = {
   cluster: { octets: 8 << 20, answers: 1 << 16 },
   outside: { octets: 4 << 20, answers: 1 << 14 },
+  walked: { octets: 2 << 20, answers: 1 << 13 },
 };
 
 const svc = Uint8Array.from(Buffer.from("\x03svc", "latin1"));
@@ -46,10 +44,18 @@ export interface QueryPlace {
   readonly sourceLength: number;
 }
 
-/** Answers given since they were last asked for, by rcode; of these from the cache. */
+/** Where an answer goes, and when. */
+interface Giving {
+  readonly memory: Uint8Array;
+  readonly at: number;
+  readonly nowMs: number;
+}
+
+/** Answers given since they were last asked for, by rcode; of these from the cache, and with a walk's end. */
 export interface WireCounts {
   readonly byRcode: Float64Array;
   cacheHits: number;
+  searchWalks: number;
 }
 
 /**
@@ -58,15 +64,14 @@ export interface WireCounts {
  * was told by the responder's side, in {@link WireUpdate}s; what it does not know is left to that.
  */
 export class WireResponder {
-  readonly counts: WireCounts = { byRcode: new Float64Array(16), cacheHits: 0 };
+  readonly counts: WireCounts = { byRcode: new Float64Array(16), cacheHits: 0, searchWalks: 0 };
   readonly #question: WireQuestion;
   readonly #domain: Uint8Array;
   readonly #domainLabels: number;
   readonly #seed: number;
   readonly #random: Random;
   readonly #marks = new ServiceMarks();
-  readonly #cluster: WireStore;
-  readonly #outside: WireStore;
+  readonly #stores: Readonly<Record<AnswerOrigin, WireStore>>;
   readonly #trees = new Set<number>();
   readonly #searching = new SearchingClients();
   readonly #denials: (Denial | undefined)[] = [undefined, undefined, undefined];
@@ -83,8 +88,11 @@ export class WireResponder {
     this.#seed = seed;
     this.#random = random;
     this.#question = new WireQuestion(seed);
-    this.#cluster = new WireStore(seed, size.cluster);
-    this.#outside = new WireStore(seed, size.outside);
+    this.#stores = {
+      cluster: new WireStore(seed, size.cluster),
+      outside: new WireStore(seed, size.outside),
+      walked: new WireStore(seed, size.walked),
+    };
   }
 
   apply(update: WireUpdate): void {
@@ -97,21 +105,24 @@ export class WireResponder {
         this.#serial = update.serial;
         this.#isInSync = update.isInSync;
         this.#mayDeny = update.mayDeny;
+        if (update.hasNewNames) this.#stores.walked.clear();
         return;
       case "pods":
         this.#trees.clear();
         for (const hash of update.trees) this.#trees.add(hash);
         for (const address of update.gone) this.#searching.remove(address);
         for (const client of update.searching) this.#searching.set(client);
+        if (update.hasNewNames) this.#stores.walked.clear();
         return;
       case "answer":
-        (update.isOutside ? this.#outside : this.#cluster).put(update.answer);
+        this.#stores[update.of].put(update.answer);
         return;
       case "denial":
         this.#denials[update.denial.variant] = update.denial;
         return;
       case "forget-outside":
-        this.#outside.clear();
+        this.#stores.outside.clear();
+        this.#stores.walked.clear();
     }
   }
 
@@ -126,7 +137,7 @@ export class WireResponder {
     const inFront = this.#labelsInFront();
     if (inFront < 0) return this.#answerOutside(memory, at, nowMs);
     if (inFront === 0 || !this.#isInSync) return 0;
-    return this.#answerCluster(memory, query, inFront);
+    return this.#answerCluster(memory, query, inFront, nowMs);
   }
 
   /** Says where the query lies that its answer is to be had over TCP. Otherwise as {@link respond}. */
@@ -150,12 +161,18 @@ export class WireResponder {
   }
 
   #answerOutside(memory: Uint8Array, at: number, nowMs: number): number {
-    const store = this.#outside;
+    const store = this.#stores.outside;
     const place = store.find(this.#question);
-    if (place < 0 || nowMs >= store.untilMs(place)) return 0;
+    return place < 0 ? 0 : this.#giveAged(store, place, { memory, at, nowMs });
+  }
+
+  // Until its time is over, with the TTLs that are left.
+  #giveAged(store: WireStore, place: number, { memory, at, nowMs }: Giving): number {
+    const untilMs = store.untilMs(place);
+    if (nowMs >= untilMs) return 0;
     const octets = this.#give(store, place, memory, at);
     if (octets === 0) return 0;
-    this.counts.cacheHits++;
+    if (untilMs !== Infinity) this.counts.cacheHits++;
     const from = store.at(place);
     // Rounded up while it lives, as the cache itself has it.
     const ttl = Math.ceil((store.endMs(place) - nowMs) / 1000);
@@ -166,34 +183,53 @@ export class WireResponder {
     return octets;
   }
 
-  #answerCluster(memory: Uint8Array, query: QueryPlace, inFront: number): number {
+  #answerCluster(memory: Uint8Array, query: QueryPlace, inFront: number, nowMs: number): number {
     const { name, nameLength, labelAt } = this.#question;
     const { at } = query;
     const tree = labelAt[inFront - 1] ?? 0;
     if (!startsWith(name, tree, svc)) {
       const domain = nameLength - this.#domain.length;
       const isOthers = this.#trees.has(hashOctets(this.#seed, name, tree, domain));
-      return isOthers || this.#isOwnTree(tree) ? 0 : this.#deny(memory, query);
+      return isOthers || this.#isOwnTree(tree) ? 0 : this.#answerMissing(memory, query, nowMs);
     }
     // [..., service, namespace, svc]
     if (inFront === 1) return 0;
     const first = labelAt[Math.max(0, inFront - 3)] ?? 0;
     const mark = this.#marks.get(hashOctets(this.#seed, name, first, tree));
-    if (mark === 0) return this.#deny(memory, query);
-    const place = this.#cluster.find(this.#question);
-    if (place < 0 || this.#cluster.mark(place) !== mark) return 0;
-    if (this.#cluster.rcode(place) === Rcode.NXDOMAIN && this.#isSearched(memory, query)) return 0;
-    return this.#give(this.#cluster, place, memory, at);
+    if (mark === 0) return this.#answerMissing(memory, query, nowMs);
+    const store = this.#stores.cluster;
+    const place = store.find(this.#question);
+    if (place < 0 || store.mark(place) !== mark) return 0;
+    if (store.rcode(place) === Rcode.NXDOMAIN && this.#pathOf(memory, query) > 0) return 0;
+    return this.#give(store, place, memory, at);
   }
 
-  // Missing here, but its asker has a search list, and means what is found below another domain.
-  #isSearched(memory: Uint8Array, { sourceAt, sourceLength }: QueryPlace): boolean {
+  #answerMissing(memory: Uint8Array, query: QueryPlace, nowMs: number): number {
+    const path = this.#pathOf(memory, query);
+    if (path === 0) return this.#deny(memory, query.at);
+    return this.#answerWalked(path, { memory, at: query.at, nowMs });
+  }
+
+  // Missing here, but its asker has this search list, and means what is found below another domain.
+  #pathOf(memory: Uint8Array, { sourceAt, sourceLength }: QueryPlace): number {
     const { name, nameLength, type } = this.#question;
-    if (type !== RecordType.A && type !== RecordType.AAAA) return false;
+    if (type !== RecordType.A && type !== RecordType.AAAA) return 0;
     const client = this.#searching.find(memory, sourceAt, sourceLength);
-    if (client === undefined) return false;
+    if (client === undefined) return 0;
     const start = nameLength - client.domain.length;
-    return start > 0 && startsWith(name, start, client.domain);
+    return start > 0 && startsWith(name, start, client.domain) ? client.path : 0;
+  }
+
+  #answerWalked(path: number, giving: Giving): number {
+    const store = this.#stores.walked;
+    const place = store.find(this.#question, path);
+    if (place < 0) return 0;
+    const service = readI32(store.octets, store.at(place) + kept.service);
+    const mark = store.mark(place);
+    if (mark > 0 && this.#marks.get(service) !== mark) return 0;
+    const octets = this.#giveAged(store, place, giving);
+    if (octets > 0 && store.rcode(place) === Rcode.NOERROR) this.counts.searchWalks++;
+    return octets;
   }
 
   #isOwnTree(tree: number): boolean {
@@ -213,22 +249,25 @@ export class WireResponder {
     const turns = octets[from + kept.turns] ?? 0;
     const turned = turns * (octets[from + kept.recordOctets] ?? 0);
     const start = turns > 1 ? this.#random.below(turns) * (turned / turns) : 0;
-    // The set from where it starts, from its beginning, and what stands behind it.
-    this.#append(octets, tail + start, turned - start);
-    this.#append(octets, tail, start);
-    this.#append(octets, tail + turned, tailLength - turned);
+    const turnsAt = readU16(octets, from + kept.turnsAt);
+    const set = tail + turnsAt;
+    // What stands in front of the set, the set from where it starts, from its beginning, and what is behind.
+    this.#append(octets, tail, turnsAt);
+    this.#append(octets, set + start, turned - start);
+    this.#append(octets, set, start);
+    this.#append(octets, set + turned, tailLength - turnsAt - turned);
+    this.#at = at + end + readU16(octets, from + kept.spelledAt);
+    this.#append(memory, at + headerOctets, octets[from + kept.spelled] ?? 0);
     const serialAt = readU16(octets, from + kept.serialAt);
     if (serialAt > 0) writeU32(memory, at + end + serialAt, this.#serial);
     return end + tailLength;
   }
 
   // The zone's own answer to a name that is missing: all have the same, but where the domain stands.
-  #deny(memory: Uint8Array, query: QueryPlace): number {
-    const { at } = query;
+  #deny(memory: Uint8Array, at: number): number {
     const { end, limit, variant, nameLength } = this.#question;
     const denial = this.#mayDeny ? this.#denials[variant] : undefined;
     if (denial === undefined || end + denial.tail.length > limit) return 0;
-    if (this.#isSearched(memory, query)) return 0;
     this.#startAnswer(memory, at, denial.header, 0);
     const to = at + end;
     this.#at = to;
@@ -270,6 +309,9 @@ function startsWith(octets: Uint8Array, at: number, wanted: Uint8Array): boolean
 
 const readU16 = (octets: Uint8Array, at: number): number =>
   ((octets[at] ?? 0) << 8) | (octets[at + 1] ?? 0);
+
+const readI32 = (octets: Uint8Array, at: number): number =>
+  (readU16(octets, at) << 16) | readU16(octets, at + 2);
 
 function writeU32(octets: Uint8Array, at: number, value: number): void {
   octets[at] = value >>> 24;

@@ -4,8 +4,9 @@ import type { WireQuestion } from "./wire-question.ts";
 
 /** Places that a hash leads to: so many answers can meet before one of them has to leave. */
 const ways = 8;
-/** Of a place: the hash, the mark, and where in the ring the answer is, in granules ever written. */
-const place = { words: 4, hash: 0, mark: 1, position: 2 } as const;
+/** Of a place: the hash, the mark, where in the ring the answer is, in granules ever written, and for whom. */
+const place = { words: 4, hash: 0, mark: 1, position: 2, path: 3 } as const;
+const everybody = 0;
 /** An answer in the ring begins at a multiple of this, with its two times as 64-bit numbers. */
 const granule = 16;
 /** Positions are kept in 32 bits: before they come round, all is forgotten, each 16 GiB. */
@@ -23,6 +24,8 @@ export interface StoredAnswer {
   readonly octets: Uint8Array;
   /** What it rests on had this mark; see ServiceMarks. */
   readonly mark: number;
+  /** Only for who has this search list; see SearchingClient. Absent: for everybody. */
+  readonly path?: number;
   /** Milliseconds of the monotonic clock: not given after `untilMs`, its TTL ends at `endMs`. */
   readonly untilMs: number;
   readonly endMs: number;
@@ -44,6 +47,7 @@ export class WireStore {
   readonly #granules: number;
   /** Granules, from 1: a position of 0 is nowhere. */
   #written: number;
+  #isEmpty = true;
 
   constructor(seed: number, { octets, answers }: StoreSize) {
     const memory = new ArrayBuffer(octets);
@@ -56,14 +60,14 @@ export class WireStore {
     this.#written = this.#granules + 1;
   }
 
-  /** The place of the answer, or -1. */
-  find(question: WireQuestion): number {
-    const { hash } = question;
+  /** The place of the answer, for who has this search list or for everybody, or -1. */
+  find(question: WireQuestion, path = everybody): number {
+    const hash = hashFor(question.hash, path);
     const places = this.#places;
     const first = (hash & (this.#buckets - 1)) * ways * place.words;
     const least = this.#written - this.#granules;
     for (let at = first; at < first + ways * place.words; at += place.words) {
-      if (places[at] !== hash) continue;
+      if (places[at] !== hash || places[at + place.path] !== path) continue;
       if ((places[at + place.position] ?? 0) >= least && this.#isFor(question, this.at(at))) {
         return at;
       }
@@ -112,16 +116,18 @@ export class WireStore {
   }
 
   /** Keeps the answer, in place of an older one to the same question. */
-  put({ octets, mark, untilMs, endMs }: StoredAnswer): void {
+  put({ octets, mark, path = everybody, untilMs, endMs }: StoredAnswer): void {
     const needed = 1 + Math.ceil(octets.length / granule);
     if (needed > this.#granules) return;
     if (this.#written + this.#granules > mostWritten) this.#startAgain();
-    const hash = this.#hashOf(octets);
+    const hash = hashFor(this.#hashOf(octets), path);
     const at = this.#placeFor(hash);
     const position = this.#claim(needed);
+    this.#isEmpty = false;
     this.#places[at + place.hash] = hash;
     this.#places[at + place.mark] = mark;
     this.#places[at + place.position] = position;
+    this.#places[at + place.path] = path;
     const start = this.at(at);
     this.#times[start / 8 - 2] = untilMs;
     this.#times[start / 8 - 1] = endMs;
@@ -129,7 +135,9 @@ export class WireStore {
   }
 
   clear(): void {
-    this.#places.fill(0);
+    // Where nothing was put, the kernel need not give memory to write nothing to.
+    if (!this.#isEmpty) this.#places.fill(0);
+    this.#isEmpty = true;
   }
 
   #startAgain(): void {
@@ -172,3 +180,6 @@ export class WireStore {
     return position;
   }
 }
+
+// Of one question, the answers for several search lists lie apart.
+const hashFor = (hash: number, path: number): number => hash ^ Math.imul(path, 0x9e37_79b1);

@@ -17,6 +17,8 @@ export type WireUpdate =
       readonly isInSync: boolean;
       /** What has no mark does not exist. */
       readonly mayDeny: boolean;
+      /** Walks may end elsewhere. */
+      readonly hasNewNames: boolean;
     }
   | {
       readonly kind: "pods";
@@ -26,11 +28,16 @@ export type WireUpdate =
       readonly searching: readonly SearchingClient[];
       /** Addresses whose lists are not walked any more: 4 or 16 octets each. */
       readonly gone: readonly Uint8Array[];
+      /** As of the zone. */
+      readonly hasNewNames: boolean;
     }
-  | { readonly kind: "answer"; readonly isOutside: boolean; readonly answer: StoredAnswer }
+  | { readonly kind: "answer"; readonly of: AnswerOrigin; readonly answer: StoredAnswer }
   | { readonly kind: "denial"; readonly denial: Denial }
   /** Other upstreams may know better. */
   | { readonly kind: "forget-outside" };
+
+/** Of the zone, of the cache, or of a search list and of either of them. */
+export type AnswerOrigin = "cluster" | "outside" | "walked";
 
 /** How the zone says that a name does not exist. */
 export interface Denial {
