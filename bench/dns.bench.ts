@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { formatTable } from "../cli/table.ts";
 import { type Goal, formatGoals } from "./goals.ts";
 import { createNamespace } from "../test/support/netns.ts";
-import { type Load, loads, queriesOf, servicesOf } from "./dns/cluster.ts";
+import { type Load, loads, queriesOf, searchingAddress, servicesOf } from "./dns/cluster.ts";
 import {
   answers,
   compileEcho,
@@ -108,10 +108,11 @@ function measureLoad(servers: readonly Contender[], setting: Setting, load: Load
   const all = join(setting.directory, "all.queries");
   const distinct = [...new Set(queriesOf(load, setting.services, 100_000))].slice(0, 20_000);
   writeFileSync(all, `${[...distinct, ...distinct].join("\n")}\n`);
-  for (const server of able) ask(server, setting, all);
+  const from = load === "search" ? searchingAddress : undefined;
+  for (const server of able) ask(server, setting, { queries: all, from });
   for (let round = 0; round < rounds; round++) {
     for (const [server, list] of runs) {
-      list.push(measureThroughput(server, setting, { queries, seconds }));
+      list.push(measureThroughput(server, setting, { queries, seconds, from }));
     }
   }
   const services = setting.services.length;
@@ -228,7 +229,7 @@ function goalsOf(all: Measured): Goal[] {
       least: 1.4,
       value: of(names.ours, "outside") / of(names.unbound, "outside"),
     },
-    ...(["nodata", "nxdomain", "walk"] as const).map((load) => ({
+    ...(["nodata", "nxdomain", "walk", "search"] as const).map((load) => ({
       what: `${load}, of a hit's rate`,
       least: 0.9,
       value: of(names.ours, load) / of(names.ours),

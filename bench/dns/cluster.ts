@@ -32,13 +32,21 @@ export function snapshotOf(services: readonly NamedService[], revision = 1): Sna
 }
 
 /** What a load asks, one query a line, as dnsperf reads it. */
-export const loads = ["hit", "nodata", "nxdomain", "walk", "outside"] as const;
+export const loads = ["hit", "nodata", "nxdomain", "walk", "outside", "search"] as const;
 export type Load = (typeof loads)[number];
 
 export const outsideNames: readonly string[] = Array.from(
   { length: 200 },
   (_, i) => `www-${i}.example.org`,
 );
+
+/** Where {@link Load} "search" comes from, and its resolv.conf. */
+export const searchingAddress = "127.0.0.2";
+export const searchDomains: readonly string[] = [
+  "ns-000.svc.cluster.local",
+  "svc.cluster.local",
+  "cluster.local",
+];
 
 /** `count` queries in an order that is random, and always the same. */
 export function queriesOf(load: Load, services: readonly NamedService[], count: number): string[] {
@@ -63,6 +71,8 @@ export function queriesOf(load: Load, services: readonly NamedService[], count: 
     nxdomain: () => `no-${below(1_000_000)}.${service().namespace}.svc.cluster.local A`,
     walk,
     outside: () => `${outsideNames[below(outsideNames.length)]} A`,
+    // Of one pod: what it asks first, of its whole walk.
+    search: () => `${outsideNames[below(outsideNames.length)]}.${searchDomains[0]} A`,
   };
   return Array.from({ length: count }, lines[load]);
 }

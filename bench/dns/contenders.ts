@@ -25,9 +25,11 @@ export const present = (): readonly Name[] => {
   return Object.values(names).filter((name) => name !== names.coredns || isThere);
 };
 
-/** knot has no cache, an echo no names. */
+/** knot has no cache, an echo no names, and nobody else here walks search lists. */
 export const answers = (name: Name, load: Load): boolean =>
-  load !== "outside" || (name !== names.knot && name !== names.echo);
+  load === "search"
+    ? name === names.ours || name === names.plain
+    : load !== "outside" || (name !== names.knot && name !== names.echo);
 
 export interface Setting {
   readonly directory: string;

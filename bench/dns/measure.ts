@@ -31,14 +31,35 @@ function dnsperf({ namespace }: Setting, port: number, options: readonly string[
 
 const lostOf = (said: string): number => Number(/Queries lost:\s+(\d+)/.exec(said)?.[1]);
 
+export interface Asking {
+  /** A file, one query a line. */
+  readonly queries: string;
+  readonly seconds: number;
+  /** Default: any of the machine's addresses. */
+  readonly from?: string | undefined;
+}
+
+const fromWords = (from: string | undefined): readonly string[] =>
+  from === undefined ? [] : ["-a", from];
+
 /** As fast as both can, 200 questions under way. */
 export function measureThroughput(
   server: Contender,
   setting: Setting,
-  { queries, seconds }: { readonly queries: string; readonly seconds: number },
+  { queries, seconds, from }: Asking,
 ): Throughput {
   const before = server.cpu();
-  const options = ["-d", queries, "-l", String(seconds), "-c", "8", "-q", "200"];
+  const options = [
+    "-d",
+    queries,
+    "-l",
+    String(seconds),
+    "-c",
+    "8",
+    "-q",
+    "200",
+    ...fromWords(from),
+  ];
   const said = dnsperf(setting, server.port, options);
   const cpu = server.cpu() - before;
   const completed = Number(/Queries completed:\s+(\d+)/.exec(said)?.[1]);
@@ -50,15 +71,20 @@ export function measureThroughput(
 }
 
 /** All of the file, once. */
-export function ask(server: Contender, setting: Setting, queries: string): void {
-  dnsperf(setting, server.port, ["-d", queries, "-n", "1", "-c", "8", "-q", "200"]);
+export function ask(
+  server: Contender,
+  setting: Setting,
+  { queries, from }: Omit<Asking, "seconds">,
+): void {
+  const options = ["-d", queries, "-n", "1", "-c", "8", "-q", "200", ...fromWords(from)];
+  dnsperf(setting, server.port, options);
 }
 
 /** At 10,000 questions a second. */
 export function measureLatency(
   server: Contender,
   setting: Setting,
-  { queries, seconds }: { readonly queries: string; readonly seconds: number },
+  { queries, seconds }: Asking,
 ): Latency {
   const options = ["-d", queries, "-l", String(seconds), "-c", "8", "-Q", "10000", "-v"];
   const said = dnsperf(setting, server.port, options);

@@ -4,16 +4,25 @@ import { createSocket } from "node:dgram";
 import { createInterface } from "node:readline";
 import { once } from "node:events";
 import { silentLog } from "../../core/log.ts";
+import { PodBook } from "../../dns/cluster/pod-book.ts";
 import { startDns } from "../../dns/server.ts";
 import { trimMalloc } from "../../kernel/ffi.ts";
 import { giveBackHeap } from "../../kernel/memory-at-rest.ts";
 import { cidr, ip } from "../../test/support/builders.ts";
 import { queryOctets } from "../../test/dns/wire-client.ts";
-import { fullName, servicesOf, snapshotOf } from "./cluster.ts";
+import { fullName, searchDomains, searchingAddress, servicesOf, snapshotOf } from "./cluster.ts";
 
 const [address = "", port = "", count = "", upstreamPort = "", udp = ""] = process.argv.slice(2);
 const services = servicesOf(Number(count));
 let snapshot = snapshotOf(services);
+const podBook = new PodBook();
+void podBook.announce({
+  id: "searching",
+  network: "bench",
+  addresses: [ip(searchingAddress)],
+  aliases: [],
+  search: { domains: searchDomains, ndots: 5 },
+});
 const residentBefore = residentAtRest();
 await using server = await startDns({
   addresses: [ip(address)],
@@ -21,6 +30,7 @@ await using server = await startDns({
   domain: "cluster.local",
   ttl: 5,
   pods: "insecure",
+  podBook,
   upstreams: [{ address: ip(address), port: Number(upstreamPort) }],
   clients: [cidr("127.0.0.0/8"), cidr("10.244.0.0/16"), cidr("10.245.0.0/16")],
   // Counted, and never reached: dnsperf is one client.
