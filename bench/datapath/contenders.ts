@@ -60,8 +60,13 @@ export async function makeContenders(stack: AsyncDisposableStack): Promise<Conte
     },
     { name: names.cutVxlan, ...cross, ...cutVxlan.crossNode },
   ];
+  for (const { client } of all) forgetConnections(client);
   return { all, trackedTunnels: overVxlan.trackedTunnels };
 }
+
+/** One connection's loss is not the next one's start. */
+const forgetConnections = (client: TestNamespace): void =>
+  void client.run("sysctl", "-qw", "net.ipv4.tcp_no_metrics_save=1");
 
 function vethPair(stack: AsyncDisposableStack): Pick<Contender, "client" | "server" | "address"> {
   const client = stack.use(createNamespace());

@@ -4,13 +4,19 @@
 //   traffic serve PORT CPU                             answers one connection after the other
 //   traffic rr|crr|stream ADDRESS PORT CPU MS SERVER   SERVER: pid of `serve`, for its CPU time
 //
-// Prints: operations (stream: octets), elapsed ns, CPU ns of both ends and of the processor's softirq
-// thread, median ns, 99th percentile ns of one operation (stream: 0).
+// A stream is sent in blocks, the next one when all of the one before has arrived. Without a pause the rate
+// is that of how the two ends take turns on their processor, and of how much lies between them: by chance a
+// megabyte that fell out of the processor's cache, or a piece that did not, twice as quick over the same way.
+// In blocks everybody has the same number of packets, acknowledgements and turns.
+//
+// Prints: operations, octets of all, CPU ns of both ends and of the processor's softirq thread, median ns,
+// 99th percentile ns of one operation: a request, a connection, a block.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -21,9 +27,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { max_samples = 1 << 20, chunk = 128 << 10, warm_up = 100, waiting = 4 * chunk };
+// A block fits into a processor's second cache, as it lies in both ends' buffers and on its way.
+enum { max_samples = 1 << 20, block = 256 << 10, warm_up = 100, waiting = 4 * block, patience_s = 5 };
 
-static char buffer[chunk];
+static char buffer[block];
 static uint32_t samples[max_samples];
 
 static void fail(const char *what) {
@@ -81,21 +88,34 @@ static void prepare(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
-// What waits on the way is bounded, the same for everyone, and set before the first packet says how much
-// may come: the kernel's own growing buffers let a sender on one processor run megabytes ahead of what is
-// received, until a queue overflows, and the rate is that of the repetitions.
-static void bound(int fd) {
+// Room for a block, the same for everyone, and before the first packet says how much may come.
+static void make_room(int fd) {
   // The kernel doubles it, for what packets take beside their octets.
   int octets = waiting;
   if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &octets, sizeof octets) != 0) fail("SO_SNDBUFFORCE");
   if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &octets, sizeof octets) != 0) fail("SO_RCVBUFFORCE");
 }
 
+// As soon as so many octets are there, and not for fewer: one turn a block. False at the end. (A read
+// that waits by itself would sleep on where the rest is less than what wakes it.)
+static int receive(int fd, size_t octets) {
+  struct pollfd wait = {.fd = fd, .events = POLLIN};
+  for (size_t missing = octets; missing > 0;) {
+    int least = (int)missing;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least) != 0) fail("SO_RCVLOWAT");
+    if (poll(&wait, 1, -1) < 0) fail("poll");
+    ssize_t n = recv(fd, buffer, missing, 0);
+    if (n <= 0) return 0;
+    missing -= (size_t)n;
+  }
+  return 1;
+}
+
 static void serve(int port) {
   int one = 1, listener = socket(AF_INET, SOCK_STREAM, 0);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-  bound(listener);
+  make_room(listener);
   if (bind(listener, (void *)&address, sizeof address) != 0) fail("bind");
   if (listen(listener, 64) != 0) fail("listen");
   puts("ready");
@@ -104,9 +124,13 @@ static void serve(int port) {
     int fd = accept(listener, NULL, NULL);
     if (fd < 0) continue;
     prepare(fd);
-    // Requests are answered, a stream is not: it starts with an S.
-    for (ssize_t n; (n = recv(fd, buffer, sizeof buffer, 0)) > 0;) {
-      if (buffer[0] != 'S' && send(fd, buffer, (size_t)n, MSG_NOSIGNAL) < 0) break;
+    // A request is answered by its octet; an S says that blocks follow, each answered by one.
+    char octet = 0;
+    while (octet != 'S' && recv(fd, &octet, 1, 0) == 1) {
+      if (send(fd, &octet, 1, MSG_NOSIGNAL) < 0) break;
+    }
+    while (octet == 'S' && receive(fd, block)) {
+      if (send(fd, &octet, 1, MSG_NOSIGNAL) < 0) break;
     }
     close(fd);
   }
@@ -114,14 +138,17 @@ static void serve(int port) {
 
 static int connected(const struct sockaddr_in *to) {
   int fd = socket(AF_INET, SOCK_STREAM, 0);
-  if (fd >= 0) bound(fd);
+  if (fd >= 0) make_room(fd);
+  struct timeval patience = {.tv_sec = patience_s};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   if (fd < 0 || connect(fd, (const void *)to, sizeof *to) != 0) fail("connect");
   return fd;
 }
 
-static void request(int fd) {
-  char octet = 'R';
-  if (send(fd, &octet, 1, MSG_NOSIGNAL) != 1 || recv(fd, &octet, 1, 0) != 1) fail("request");
+static void request(int fd, size_t octets) {
+  char answer;
+  if (send(fd, buffer, octets, MSG_NOSIGNAL) != (ssize_t)octets) fail("send");
+  if (recv(fd, &answer, 1, 0) != 1) fail("recv");
 }
 
 static int ascending(const void *a, const void *b) {
@@ -144,28 +171,26 @@ int main(int count, char **words) {
   uint64_t duration = strtoull(words[5], NULL, 10) * 1000000u;
   long pids[] = {atol(words[6]), softirq_thread(cpu), getpid()};
   pin(cpu);
-  memset(buffer, 'S', sizeof buffer);
+  memset(buffer, isStream ? 'S' : 'R', sizeof buffer);
+  size_t octets = isStream ? block : 1;
 
   int fd = isConnecting ? -1 : connected(&to);
   if (fd >= 0) prepare(fd);
-  uint64_t operations = 0, ran = 0, octets = 0;
-  uint64_t start = 0, last = 0, until = UINT64_MAX;
+  if (isStream) request(fd, 1);
+  uint64_t operations = 0, ran = 0;
+  uint64_t last = 0, until = UINT64_MAX;
   for (uint64_t i = 0; last < until && operations < max_samples; i++) {
     if (i == warm_up) {
       for (int p = 0; p < 3; p++) ran -= cpu_of(pids[p]);
-      start = last = now();
-      until = start + duration;
+      last = now();
+      until = last + duration;
     }
-    if (isStream) {
-      ssize_t sent = send(fd, buffer, sizeof buffer, 0);
-      if (sent < 0) fail("send");
-      if (i >= warm_up) octets += (uint64_t)sent;
-    } else if (isConnecting) {
+    if (isConnecting) {
       fd = connected(&to);
-      request(fd);
+      request(fd, octets);
       close(fd);
     } else {
-      request(fd);
+      request(fd, octets);
     }
     if (i < warm_up) continue;
     uint64_t t = now();
@@ -174,10 +199,8 @@ int main(int count, char **words) {
   }
   for (int p = 0; p < 3; p++) ran += cpu_of(pids[p]);
   qsort(samples, operations, sizeof samples[0], ascending);
-  uint64_t p50 = isStream ? 0 : samples[operations / 2];
-  uint64_t p99 = isStream ? 0 : samples[operations * 99 / 100];
-  printf("%llu %llu %llu %llu %llu\n", (unsigned long long)(isStream ? octets : operations),
-         (unsigned long long)(last - start), (unsigned long long)ran, (unsigned long long)p50,
-         (unsigned long long)p99);
+  printf("%llu %llu %llu %u %u\n", (unsigned long long)operations,
+         (unsigned long long)(operations * octets), (unsigned long long)ran,
+         samples[operations / 2], samples[operations * 99 / 100]);
   return 0;
 }

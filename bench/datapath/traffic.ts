@@ -5,17 +5,18 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { TestNamespace } from "../../test/support/netns.ts";
 
-/** Requests on one connection; a connection for each request; octets one way. */
+/** Requests on one connection; a connection for each request; blocks one way, each awaited. */
 export type TrafficKind = "rr" | "crr" | "stream";
 
+/** Of one operation: a request, a connection, a block. */
 export interface Traffic {
-  /** A second: requests, connections, octets. */
-  readonly rate: number;
-  /** Of both ends, in nanoseconds for one operation or octet. */
-  readonly cpu: number;
-  /** Microseconds, of one request or connection; of octets 0. */
+  /** Microseconds. */
   readonly p50: number;
   readonly p99: number;
+  /** Of both ends, in nanoseconds. */
+  readonly cpu: number;
+  /** One way. */
+  readonly octets: number;
 }
 
 export interface TrafficServer extends Disposable {
@@ -51,11 +52,11 @@ export async function serveTraffic(
 }
 
 function parseTraffic(line: string): Traffic {
-  const [operations = 0, elapsed = 0, cpu = 0, p50 = 0, p99 = 0] = line.split(" ").map(Number);
+  const [operations = 0, octets = 0, cpu = 0, p50 = 0, p99 = 0] = line.split(" ").map(Number);
   return {
-    rate: operations / (elapsed / 1e9),
-    cpu: cpu / operations,
     p50: p50 / 1000,
     p99: p99 / 1000,
+    cpu: cpu / operations,
+    octets: octets / operations,
   };
 }
