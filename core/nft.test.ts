@@ -2,7 +2,15 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { cidr, ip } from "../test/support/builders.ts";
 import { type Cidr, cidrContains, cidrOf, ipFromBigInt } from "./address.ts";
-import { type NftTable, asObserved, formatNftTable, normalElements, nftRuleDigest } from "./nft.ts";
+import {
+  type NftChain,
+  type NftTable,
+  asObserved,
+  formatNftTable,
+  joinTables,
+  normalElements,
+  nftRuleDigest,
+} from "./nft.ts";
 
 const table: NftTable = {
   name: "fairlead",
@@ -70,6 +78,22 @@ const table: NftTable = {
           statements: [{ kind: "match-source-translated" }, { kind: "return" }],
           comment: "",
         },
+        {
+          statements: [
+            { kind: "match-port", field: "sport", port: 53 },
+            { kind: "match-interface-index", field: "oif", index: 2, name: "eth0" },
+            { kind: "match-network", field: "daddr", network: cidr("127.0.0.0/8") },
+            { kind: "return" },
+          ],
+          comment: "",
+        },
+        {
+          statements: [
+            { kind: "match-network", field: "saddr", network: cidr("::1/128") },
+            { kind: "return" },
+          ],
+          comment: "",
+        },
       ],
     },
   ],
@@ -112,6 +136,8 @@ test("formatNftTable() prints what nft would", () =>
     	chain untracked {
     		udp dport 4789 notrack
     		ct status snat return
+    		th sport 53 oif "eth0" ip daddr 127.0.0.0/8 return
+    		ip6 saddr ::1 return
     	}
     }
     "
@@ -131,6 +157,29 @@ test("nftRuleDigest() differs when a statement or the comment does", () => {
   expect(nftRuleDigest({ ...rule, statements: rule.statements.slice(1) })).not.toBe(
     nftRuleDigest(rule),
   );
+});
+
+test("nftRuleDigest() differs for another interface of the same name", () => {
+  const digest = (index: number): string => {
+    const device = { kind: "match-interface-index", field: "iif", index, name: "eth0" } as const;
+    return nftRuleDigest({ statements: [device], comment: "" });
+  };
+  expect(digest(3)).not.toBe(digest(2));
+});
+
+test("joinTables() gives a chain that both have the rules of both, after what they jump to", () => {
+  const chain = (name: string, ...comments: readonly string[]): NftChain => ({
+    name,
+    rules: comments.map((comment) => ({ statements: [], comment })),
+  });
+  const of = (...chains: readonly NftChain[]): NftTable => ({
+    name: "fairlead",
+    sets: [],
+    maps: [],
+    chains,
+  });
+  const joined = joinTables(of(chain("b", "2"), chain("a", "1")), of(chain("c"), chain("b", "3")));
+  expect(joined.chains).toEqual([chain("a", "1"), chain("c"), chain("b", "2", "3")]);
 });
 
 const anIpv4Network = fc

@@ -9,6 +9,7 @@ import {
   cidrContains,
   cidrPrefixLength,
   compareIps,
+  familyOf,
   hostCidr,
   isCidr,
 } from "./address.ts";
@@ -46,6 +47,8 @@ export type NftStatement =
       readonly set: string;
       readonly isInverted: boolean;
     }
+  /** `ip daddr 127.0.0.0/8`, `ip6 saddr ::1`: quicker than a set. The prefix is whole octets. */
+  | { readonly kind: "match-network"; readonly field: "saddr" | "daddr"; readonly network: Cidr }
   /** `ip saddr . ip daddr @map`: a map without values, which is a set of such keys. */
   | {
       readonly kind: "match-key";
@@ -64,10 +67,19 @@ export type NftStatement =
       readonly name: string;
       readonly isInverted: boolean;
     }
-  /** `udp dport 4789`, `tcp sport 53`. */
+  /** `iif "eth0"`: the interface that has this index now, quicker than by its name. */
+  | {
+      readonly kind: "match-interface-index";
+      readonly field: "iif" | "oif";
+      readonly index: number;
+      /** As nft has it for the index. */
+      readonly name: string;
+    }
+  /** `udp dport 4789`, `tcp sport 53`, `th dport 53`. */
   | {
       readonly kind: "match-port";
-      readonly protocol: "tcp" | "udp";
+      /** Absent: whichever has ports. */
+      readonly protocol?: "tcp" | "udp";
       /** Absent: the destination's. */
       readonly field?: "sport" | "dport";
       readonly port: number;
@@ -148,8 +160,14 @@ export interface ObservedNftTable {
 }
 
 /** Twelve hex digits that stand for all of the rule: its statements and its comment. */
-export const nftRuleDigest = (rule: NftRule): string =>
-  createHash("sha256").update(formatRule(rule)).digest("hex").slice(0, 12);
+export function nftRuleDigest(rule: NftRule): string {
+  // Two interfaces may have had one name, one after the other.
+  const indexes = rule.statements.flatMap((statement) =>
+    statement.kind === "match-interface-index" ? [` #${statement.index}`] : [],
+  );
+  const text = formatRule(rule) + indexes.join("");
+  return createHash("sha256").update(text).digest("hex").slice(0, 12);
+}
 
 /** The set's networks in order, without those that another one contains: what the kernel holds. */
 export function normalElements(elements: readonly (Ip | Cidr)[]): readonly Cidr[] {
@@ -167,13 +185,26 @@ export function normalElements(elements: readonly (Ip | Cidr)[]): readonly Cidr[
   return kept;
 }
 
-/** The first table with what the other has besides; their names differ. */
-export const joinTables = (table: NftTable, other: NftTable): NftTable => ({
-  name: table.name,
-  sets: [...table.sets, ...other.sets],
-  maps: [...table.maps, ...other.maps],
-  chains: [...table.chains, ...other.chains],
-});
+/**
+ * The first table with what the other has besides. Names of sets and maps differ; a chain that both have gets
+ * the rules of the first, then of the other, and comes after what either jumps to.
+ */
+export function joinTables(table: NftTable, other: NftTable): NftTable {
+  const find = ({ chains }: NftTable, name: string): NftChain | undefined =>
+    chains.find((chain) => chain.name === name);
+  return {
+    name: table.name,
+    sets: [...table.sets, ...other.sets],
+    maps: [...table.maps, ...other.maps],
+    chains: [
+      ...table.chains.filter(({ name }) => find(other, name) === undefined),
+      ...other.chains.map((chain) => ({
+        ...chain,
+        rules: [...(find(table, chain.name)?.rules ?? []), ...chain.rules],
+      })),
+    ],
+  };
+}
 
 /** A map's elements as text, in an order that does not depend on where the kernel has them. */
 export const normalMapElements = (elements: readonly NftMapElement[]): readonly string[] =>
@@ -212,15 +243,16 @@ export function formatNftTable(table: NftTable): string {
 }
 
 function formatSet(set: NftSet): string {
-  const elements = normalElements(set.elements).map((cidr) =>
-    cidr === hostCidr(cidrBase(cidr)) ? cidrBase(cidr) : cidr,
-  );
+  const elements = normalElements(set.elements).map(formatNetwork);
   return block(`set ${set.name}`, [
     `type ipv${set.family}_addr`,
     "flags interval",
     ...(elements.length === 0 ? [] : [`elements = { ${elements.join(", ")} }`]),
   ]);
 }
+
+const formatNetwork = (cidr: Cidr): string =>
+  cidr === hostCidr(cidrBase(cidr)) ? cidrBase(cidr) : cidr;
 
 function formatMap({ name, key, value, elements, timeoutMs }: NftMap): string {
   const type = [key, value].flatMap((types) => (types.length === 0 ? [] : [types.join(" . ")]));
@@ -260,6 +292,8 @@ function formatStatement(statement: NftStatement): string {
       const { family, field, set, isInverted } = statement;
       return `${formatKey(family, [field])} ${not(isInverted)}@${set}`;
     }
+    case "match-network":
+      return `${formatKey(familyOf(statement.network), [statement.field])} ${formatNetwork(statement.network)}`;
     case "match-key":
       return `${formatKey(statement.family, statement.key)} @${statement.map}`;
     case "match-local":
@@ -268,8 +302,10 @@ function formatStatement(statement: NftStatement): string {
       return "ct status snat";
     case "match-interface":
       return `${statement.field} ${not(statement.isInverted)}"${statement.name}"`;
+    case "match-interface-index":
+      return `${statement.field} "${statement.name}"`;
     case "match-port":
-      return `${statement.protocol} ${statement.field ?? "dport"} ${statement.port}`;
+      return `${statement.protocol ?? "th"} ${statement.field ?? "dport"} ${statement.port}`;
     case "masquerade":
       return statement.fullyRandom ? "masquerade fully-random" : "masquerade";
     case "dnat-to-map": {

@@ -1,7 +1,7 @@
 // Statements as nf_tables expressions: a register is loaded, compared, looked up. The sequences are
 // those that nft(8) makes of the same text, so that it can print them back.
-import type { Family } from "../core/address.ts";
-import { assertNever } from "../core/assert.ts";
+import { type Family, cidrBase, cidrPrefixLength, familyOf, ipToBytes } from "../core/address.ts";
+import { assertNever, invariant } from "../core/assert.ts";
 import type { NftKeyField, NftStatement } from "../core/nft.ts";
 import type { MessageBatch } from "./message.ts";
 
@@ -14,7 +14,7 @@ const verdictCode = 1;
 const verdictChain = 2;
 const register1 = 1;
 const verdictRegister = 0;
-const metaKey = { iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const;
+const metaKey = { iif: 4, oif: 5, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const;
 const payloadBase = { network: 1, transport: 2 } as const;
 const compare = { equal: 0, notEqual: 1 } as const;
 const lookupInverted = 1;
@@ -61,6 +61,8 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
         if (isInverted) batch.attributeU32be(5, lookupInverted);
       });
     }
+    case "match-network":
+      return writeNetwork(batch, statement);
     case "match-key":
       writeKey(batch, statement.family, statement.key);
       return writeExpression(batch, "lookup", () =>
@@ -78,9 +80,14 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
       writeMeta(batch, metaKey[statement.field]);
       return writeCompare(batch, interfaceNameOf(statement.name), statement.isInverted);
     }
+    case "match-interface-index":
+      writeMeta(batch, metaKey[statement.field]);
+      return writeCompare(batch, new Uint8Array(Uint32Array.of(statement.index).buffer));
     case "match-port": {
-      writeMeta(batch, metaKey.l4proto);
-      writeCompare(batch, Uint8Array.of(protocolNumber[statement.protocol]));
+      if (statement.protocol !== undefined) {
+        writeMeta(batch, metaKey.l4proto);
+        writeCompare(batch, Uint8Array.of(protocolNumber[statement.protocol]));
+      }
       const at = statement.field === "sport" ? sourcePort : destinationPort;
       writePayload(batch, { base: payloadBase.transport, ...at });
       return writeCompare(batch, Uint8Array.of(statement.port >> 8, statement.port & 0xff));
@@ -101,6 +108,20 @@ function writeStatement(batch: MessageBatch, statement: NftStatement): void {
     default:
       return assertNever(statement);
   }
+}
+
+function writeNetwork(
+  batch: MessageBatch,
+  { field, network }: Extract<NftStatement, { readonly kind: "match-network" }>,
+): void {
+  const prefixLength = cidrPrefixLength(network);
+  invariant(prefixLength > 0 && prefixLength % 8 === 0, `${network} begins with whole octets`);
+  const length = prefixLength / 8;
+  const family = familyOf(network);
+  writeFamily(batch, family);
+  const { [field]: offset } = addressAt[family];
+  writePayload(batch, { base: payloadBase.network, offset, length });
+  writeCompare(batch, ipToBytes(cidrBase(network)).subarray(0, length));
 }
 
 function writeSourceTranslated(batch: MessageBatch): void {
@@ -135,8 +156,7 @@ function interfaceNameOf(name: string): Uint8Array {
  * family alone: where an address is depends on it, and so does what a port's map leads to.
  */
 function writeKey(batch: MessageBatch, family: Family, key: readonly NftKeyField[]): void {
-  writeMeta(batch, metaKey.nfproto);
-  writeCompare(batch, Uint8Array.of(nfproto(family)));
+  writeFamily(batch, family);
   let slot = 0;
   for (const field of key) {
     const register = registerOf(slot);
@@ -171,6 +191,11 @@ function writeDnat(
     batch.attributeU32be(3, register1);
     batch.attributeU32be(5, registerOf(addressAt[family].length / slotOctets));
   });
+}
+
+function writeFamily(batch: MessageBatch, family: Family): void {
+  writeMeta(batch, metaKey.nfproto);
+  writeCompare(batch, Uint8Array.of(nfproto(family)));
 }
 
 const writeMeta = (batch: MessageBatch, key: number, register = register1): void =>

@@ -5,7 +5,7 @@ import { dnsAheadElements, dnsAheadPart, dnsAheadTable, dnsElsewhereTable } from
 
 const services = [ip("10.96.0.10"), ip("fd00::a")];
 
-test("queries over UDP and TCP, from pods and the node, and answers are untracked by address", () => {
+test("queries, from pods and the node, and answers are untracked by address", () => {
   const text = formatNftTable(dnsAheadTable);
   expect(text).toContain(`	set dns-ahead4 {
 		type ipv4_addr
@@ -22,18 +22,15 @@ test("queries over UDP and TCP, from pods and the node, and answers are untracke
 		ip6 saddr @dns-ahead6 notrack comment "answered here"
 	}
 
-	chain dns-in {
+	chain raw-in {
 		type filter hook prerouting priority raw; policy accept;
-		udp dport 53 jump dns-queries
-		tcp dport 53 jump dns-queries
+		th dport 53 jump dns-queries
 	}
 
-	chain dns-out {
+	chain raw-out {
 		type filter hook output priority raw; policy accept;
-		udp dport 53 jump dns-queries
-		tcp dport 53 jump dns-queries
-		udp sport 53 jump dns-answers
-		tcp sport 53 jump dns-answers
+		th dport 53 jump dns-queries
+		th sport 53 jump dns-answers
 	}
 `);
 });

@@ -8,6 +8,7 @@
 import { type Family, type Ip, familyOf } from "../address.ts";
 import { nftTableName } from "../names.ts";
 import type { NftMap, NftRule, NftSet, NftTable } from "../nft.ts";
+import { rawIn, rawOut } from "./raw-chains.ts";
 
 const families: readonly Family[] = [4, 6];
 const dnsPort = 53;
@@ -26,15 +27,15 @@ const aheadMap = (family: Family, addresses: readonly Ip[]): NftMap => ({
   elements: addresses.map((address) => ({ key: [address], value: [] })),
 });
 
-// The port before the address: most packets are of another one, and nothing else of them is looked at.
-const jumpsTo = (chain: string, field: "sport" | "dport"): readonly NftRule[] =>
-  (["udp", "tcp"] as const).map((protocol) => ({
-    statements: [
-      { kind: "match-port", protocol, field, port: dnsPort },
-      { kind: "jump", chain },
-    ],
-    comment: "",
-  }));
+// The port alone, of whatever protocol, for most packets have another one and are looked at no further. What
+// else than a query goes there by chance is left untracked too, as nothing translates it.
+const jumpTo = (chain: string, field: "sport" | "dport"): NftRule => ({
+  statements: [
+    { kind: "match-port", field, port: dnsPort },
+    { kind: "jump", chain },
+  ],
+  comment: "",
+});
 
 const untracked = (field: "saddr" | "daddr"): readonly NftRule[] =>
   families.map((family) => ({
@@ -66,16 +67,8 @@ export const dnsAheadTable: NftTable = {
   chains: [
     { name: "dns-queries", rules: untracked("daddr") },
     { name: "dns-answers", rules: untracked("saddr") },
-    {
-      name: "dns-in",
-      hook: { type: "filter", hook: "prerouting", priority: -300 },
-      rules: jumpsTo("dns-queries", "dport"),
-    },
-    {
-      name: "dns-out",
-      hook: { type: "filter", hook: "output", priority: -300 },
-      rules: [...jumpsTo("dns-queries", "dport"), ...jumpsTo("dns-answers", "sport")],
-    },
+    rawIn([jumpTo("dns-queries", "dport")]),
+    rawOut([jumpTo("dns-queries", "dport"), jumpTo("dns-answers", "sport")]),
   ],
 };
 

@@ -135,22 +135,10 @@ test("hostPortTable() is all that hostPorts need, in a few rules", () => {
   ]);
   expect(formatNftTable(table)).toMatchInlineSnapshot(`
     "table inet fairlead {
-    	set loopback4 {
-    		type ipv4_addr
-    		flags interval
-    		elements = { 127.0.0.0/8 }
-    	}
-
     	set not-node4 {
     		type ipv4_addr
     		flags interval
     		elements = { 10.96.0.10 }
-    	}
-
-    	set loopback6 {
-    		type ipv6_addr
-    		flags interval
-    		elements = { ::1 }
     	}
 
     	set not-node6 {
@@ -199,7 +187,7 @@ test("hostPortTable() is all that hostPorts need, in a few rules", () => {
 
     	chain hostports-in {
     		type nat hook prerouting priority dstnat; policy accept;
-    		iifname "fl*" ip daddr @loopback4 drop comment "no pod reaches the node's loopback addresses"
+    		ip daddr 127.0.0.0/8 iifname "fl*" drop comment "no pod reaches the node's loopback addresses"
     		fib daddr type local jump hostports comment "to the node's addresses"
     	}
 
@@ -211,15 +199,15 @@ test("hostPortTable() is all that hostPorts need, in a few rules", () => {
     	chain hostports-back {
     		type nat hook postrouting priority srcnat; policy accept;
     		ip saddr . ip daddr @hairpin4 masquerade comment "a pod to itself through the node"
-    		oifname "fl*" ip saddr @loopback4 masquerade comment "the node to a pod from its loopback address"
+    		oifname "fl*" ip saddr 127.0.0.0/8 masquerade comment "the node to a pod from its loopback address"
     		ip6 saddr . ip6 daddr @hairpin6 masquerade comment "a pod to itself through the node"
-    		oifname "fl*" ip6 saddr @loopback6 masquerade comment "the node to a pod from its loopback address"
+    		oifname "fl*" ip6 saddr ::1 masquerade comment "the node to a pod from its loopback address"
     	}
 
     	chain hostports-guard {
     		type filter hook input priority filter; policy accept;
-    		iifname "fl*" ip daddr @loopback4 ct status snat return comment "answers to what the node sent from its loopback addresses"
-    		iifname "fl*" ip daddr @loopback4 drop comment "no pod reaches the node's loopback addresses"
+    		ip daddr 127.0.0.0/8 iifname "fl*" ct status snat return comment "answers to what the node sent from its loopback addresses"
+    		ip daddr 127.0.0.0/8 iifname "fl*" drop comment "no pod reaches the node's loopback addresses"
     	}
     }
     "

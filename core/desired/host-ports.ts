@@ -4,7 +4,7 @@
 //   prerouting, output: to an address of the node → hostports: one address, then all of them → dnat
 //   postrouting: what comes back to the pod that sent it, or from 127.0.0.1 or ::1 → masquerade
 //   prerouting, input: no packet from a pod reaches 127.0.0.0/8, which route_localnet would let in
-import { type Family, type Ip, familyOf, parseCidr } from "../address.ts";
+import { type Cidr, type Family, type Ip, familyOf, parseCidr } from "../address.ts";
 import { invariant } from "../assert.ts";
 import { interfacePrefix, nftTableName } from "../names.ts";
 import {
@@ -15,7 +15,6 @@ import {
   type NftMapElement,
   type NftMapType,
   type NftRule,
-  type NftSet,
   type NftStatement,
   type NftTable,
   formatMapElement,
@@ -38,14 +37,11 @@ export interface HostPortHolder {
  */
 export const hostPortTable = (notNode: readonly Ip[]): NftTable => ({
   name: nftTableName,
-  sets: families.flatMap((family) => [
-    loopbackSet(family),
-    {
-      name: notNodeSet(family),
-      family,
-      elements: notNode.filter((address) => familyOf(address) === family),
-    },
-  ]),
+  sets: families.map((family) => ({
+    name: notNodeSet(family),
+    family,
+    elements: notNode.filter((address) => familyOf(address) === family),
+  })),
   maps: families.flatMap((family) => [
     emptyMap(oneAddressMap(family), addressMapType(family)),
     emptyMap(allAddressesMap(family), mapType(family)),
@@ -139,7 +135,6 @@ const distinct = (elements: readonly NftMapElement[]): readonly NftMapElement[] 
 const allAddressesMap = (family: Family): string => `hostports${family}`;
 const oneAddressMap = (family: Family): string => `hostports${family}-at`;
 const hairpinSet = (family: Family): string => `hairpin${family}`;
-const loopbackSetName = (family: Family): string => `loopback${family}`;
 const notNodeSet = (family: Family): string => `not-node${family}`;
 const addressType = (family: Family): "ipv4_addr" | "ipv6_addr" => `ipv${family}_addr`;
 
@@ -157,10 +152,10 @@ const hairpinType = (family: Family): NftMapType => ({
   value: [],
 });
 
-function loopbackSet(family: Family): NftSet {
+function loopbackOf(family: Family): Cidr {
   const network = parseCidr(family === 4 ? "127.0.0.0/8" : "::1/128");
   invariant(network !== undefined, "the loopback network is one");
-  return { name: loopbackSetName(family), family, elements: [network] };
+  return network;
 }
 
 /** Every pod's host interface. */
@@ -201,9 +196,10 @@ const toLookup: NftRule = {
   comment: "to the node's addresses",
 };
 
+// The address first: what comes to the node has seldom this one, and an interface's name takes longer.
 const fromPodToLoopback: readonly NftStatement[] = [
+  { kind: "match-network", field: "daddr", network: loopbackOf(4) },
   { kind: "match-interface", field: "iifname", name: podInterfaces, isInverted: false },
-  { kind: "match-set", field: "daddr", family: 4, set: loopbackSetName(4), isInverted: false },
 ];
 
 const noLoopback: NftRule = {
@@ -236,13 +232,7 @@ const hookChains: readonly NftChain[] = [
       {
         statements: [
           { kind: "match-interface", field: "oifname", name: podInterfaces, isInverted: false },
-          {
-            kind: "match-set",
-            field: "saddr",
-            family,
-            set: loopbackSetName(family),
-            isInverted: false,
-          },
+          { kind: "match-network", field: "saddr", network: loopbackOf(family) },
           { kind: "masquerade", fullyRandom: false },
         ],
         comment: "the node to a pod from its loopback address",

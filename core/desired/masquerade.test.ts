@@ -10,7 +10,7 @@ const table = (more: Partial<MasqueradeInput> = {}): string =>
       clusterCidrs: [cidr("10.244.0.0/16")],
       isEnabled: true,
       except: [],
-      tunnel: { underlay: ifName("eth0"), port: 4789 },
+      tunnel: { underlay: ifName("eth0"), index: 2, port: 4789 },
       ...more,
     }),
   );
@@ -35,14 +35,14 @@ test("desireNftTable() masquerades what leaves the cluster, and does not track t
     		ip saddr @pods4 ip daddr != @inside4 masquerade fully-random comment "pods to the outside of the cluster"
     	}
 
-    	chain tunnel-in {
+    	chain raw-in {
     		type filter hook prerouting priority raw; policy accept;
-    		udp dport 4789 iifname "eth0" notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 iif "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
 
-    	chain tunnel-out {
+    	chain raw-out {
     		type filter hook output priority raw; policy accept;
-    		udp dport 4789 oifname "eth0" notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 oif "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
     }
     "
@@ -87,14 +87,14 @@ test("desireNftTable() has a rule per family, and the exceptions", () => {
     		ip6 saddr @pods6 ip6 daddr != @inside6 masquerade fully-random comment "pods to the outside of the cluster"
     	}
 
-    	chain tunnel-in {
+    	chain raw-in {
     		type filter hook prerouting priority raw; policy accept;
-    		udp dport 4789 iifname "eth0" notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 iif "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
 
-    	chain tunnel-out {
+    	chain raw-out {
     		type filter hook output priority raw; policy accept;
-    		udp dport 4789 oifname "eth0" notrack comment "the tunnel, whose contents are tracked"
+    		udp dport 4789 oif "eth0" notrack comment "the tunnel, whose contents are tracked"
     	}
     }
     "

@@ -4,6 +4,7 @@ import { type Cidr, familyOf, type Family, parseCidr } from "../address.ts";
 import { invariant } from "../assert.ts";
 import { type IfName, nftTableName } from "../names.ts";
 import type { NftChain, NftRule, NftSet, NftTable } from "../nft.ts";
+import { rawIn, rawOut } from "./raw-chains.ts";
 
 export interface MasqueradeInput {
   /** This node's. */
@@ -14,7 +15,15 @@ export interface MasqueradeInput {
   /** `network.masquerade.except`: reached with the pod's own address, like other pods. */
   readonly except: readonly Cidr[];
   /** Absent with backend direct: there is no tunnel. */
-  readonly tunnel?: { readonly underlay: IfName; readonly port: number };
+  readonly tunnel?: Tunnel;
+}
+
+interface Tunnel {
+  /** The device below it, and its index. */
+  readonly underlay: IfName;
+  readonly index: number;
+  /** UDP destination port. */
+  readonly port: number;
 }
 
 const network = (text: string): Cidr => {
@@ -68,26 +77,15 @@ const masqueradeRule = (family: Family): NftRule => ({
   comment: "pods to the outside of the cluster",
 });
 
-function untrackedTunnel({ underlay, port }: NonNullable<MasqueradeInput["tunnel"]>): NftChain[] {
+function untrackedTunnel({ underlay, index, port }: Tunnel): NftChain[] {
   // The port first: of every packet that is no UDP, as most of pods are not, nothing else is looked at.
-  const rule = (field: "iifname" | "oifname"): NftRule => ({
+  const rule = (field: "iif" | "oif"): NftRule => ({
     statements: [
       { kind: "match-port", protocol: "udp", port },
-      { kind: "match-interface", field, name: underlay, isInverted: false },
+      { kind: "match-interface-index", field, index, name: underlay },
       { kind: "notrack" },
     ],
     comment: "the tunnel, whose contents are tracked",
   });
-  return [
-    {
-      name: "tunnel-in",
-      hook: { type: "filter", hook: "prerouting", priority: -300 },
-      rules: [rule("iifname")],
-    },
-    {
-      name: "tunnel-out",
-      hook: { type: "filter", hook: "output", priority: -300 },
-      rules: [rule("oifname")],
-    },
-  ];
+  return [rawIn([rule("iif")]), rawOut([rule("oif")])];
 }

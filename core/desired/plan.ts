@@ -169,7 +169,7 @@ function tableOf(
   underlay: Underlay,
   hasTunnel: boolean,
 ): NftTable {
-  const tunnel = { underlay: underlay.device, port: settings.port };
+  const tunnel = { underlay: underlay.device, index: underlay.index, port: settings.port };
   const masquerade = desireNftTable({
     podCidrs: [...podCidrs, ...strays.map(hostCidr)],
     clusterCidrs: settings.podCidrs,

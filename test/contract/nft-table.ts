@@ -143,6 +143,22 @@ export const table: NftTable = {
           ],
           comment: "outer packets",
         },
+        {
+          statements: [
+            { kind: "match-port", field: "sport", port: 53 },
+            { kind: "match-interface-index", field: "iif", index: 1, name: "lo" },
+            { kind: "match-network", field: "daddr", network: cidr("127.0.0.0/8") },
+            { kind: "return" },
+          ],
+          comment: "",
+        },
+        {
+          statements: [
+            { kind: "match-network", field: "saddr", network: cidr("::1/128") },
+            { kind: "return" },
+          ],
+          comment: "",
+        },
       ],
     },
     {

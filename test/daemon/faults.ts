@@ -64,7 +64,7 @@ const faults: readonly string[] = [
   "nft delete table inet fairlead",
   "nft flush chain inet fairlead postrouting",
   "nft add rule inet fairlead postrouting counter",
-  "nft insert rule inet fairlead tunnel-in drop",
+  "nft insert rule inet fairlead raw-in drop",
   "nft add chain inet fairlead theirs '{ type filter hook forward priority 0; policy drop; }'",
   "nft delete element inet fairlead inside4 '{ 224.0.0.0/4 }'",
   "nft add element inet fairlead inside4 '{ 198.51.100.0/24 }'",

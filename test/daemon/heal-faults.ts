@@ -291,7 +291,7 @@ export class HealFaults implements Disposable {
       pick(
         [
           `add rule ${table} postrouting counter`,
-          `insert rule ${table} tunnel-in drop`,
+          `insert rule ${table} raw-in drop`,
           `delete element ${table} inside4 { 224.0.0.0/4 }`,
           `add element ${table} inside4 { 198.51.100.0/24 }`,
         ],
