@@ -4,6 +4,7 @@ import { createSocket } from "node:dgram";
 import { createInterface } from "node:readline";
 import { once } from "node:events";
 import { silentLog } from "../../core/log.ts";
+import { SnapshotBuilder } from "../../daemon/source/snapshot-builder.ts";
 import { PodBook } from "../../dns/cluster/pod-book.ts";
 import { startDns } from "../../dns/server.ts";
 import { trimMalloc } from "../../kernel/ffi.ts";
@@ -14,7 +15,12 @@ import { fullName, searchDomains, searchingAddress, servicesOf, snapshotOf } fro
 
 const [address = "", port = "", count = "", upstreamPort = "", udp = ""] = process.argv.slice(2);
 const services = servicesOf(Number(count));
-let snapshot = snapshotOf(services);
+// As the daemon makes them.
+const builder = new SnapshotBuilder();
+const firstSnapshot = snapshotOf(services);
+for (const object of firstSnapshot.namespaces.values()) builder.put({ kind: "Namespace", object });
+for (const object of firstSnapshot.services.values()) builder.put({ kind: "Service", object });
+let snapshot = builder.build(1, true);
 const podBook = new PodBook();
 void podBook.announce({
   id: "searching",
@@ -51,8 +57,8 @@ async function change(): Promise<{ publishMs: number; visibleMs: number }> {
   const next = `10.100.${revision >> 8}.${revision & 255}`;
   const key = `${changed.namespace}/${changed.name}`;
   const found = snapshot.services.get(key)!;
-  const all = new Map(snapshot.services).set(key, { ...found, clusterIps: [ip(next)] });
-  snapshot = { ...snapshot, services: all, revision };
+  builder.put({ kind: "Service", object: { ...found, clusterIps: [ip(next)] } });
+  snapshot = builder.build(revision, true);
   const socket = createSocket("udp4");
   socket.connect(Number(port), address);
   await once(socket, "connect");

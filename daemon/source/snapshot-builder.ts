@@ -1,4 +1,5 @@
 // Snapshots one after another: each kind of object is copied only when one of it has changed.
+import { MapLine } from "../../core/cluster/map-line.ts";
 import type { Attachment } from "../../core/cluster/attachment.ts";
 import {
   type EndpointSlice,
@@ -70,19 +71,25 @@ export class SnapshotBuilder {
 
 /** Objects of one kind. What was given out is not changed any more. */
 class Kind<T> {
+  readonly #line = new MapLine();
   #objects = new Map<string, T>();
   #isGivenOut = false;
 
   put(key: string, object: T): void {
-    if (this.#objects.get(key) !== object) this.#own().set(key, object);
+    if (this.#objects.get(key) === object) return;
+    this.#own().set(key, object);
+    this.#line.note(key);
   }
 
   remove(key: string): void {
-    if (this.#objects.has(key)) this.#own().delete(key);
+    if (!this.#objects.has(key)) return;
+    this.#own().delete(key);
+    this.#line.note(key);
   }
 
   all(): ReadonlyMap<string, T> {
     this.#isGivenOut = true;
+    this.#line.mark(this.#objects);
     return this.#objects;
   }
 

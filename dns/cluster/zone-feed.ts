@@ -14,8 +14,8 @@ export interface ZoneUpdate {
   readonly isInSync: boolean;
   /** What the zone held before is void. */
   readonly isComplete: boolean;
-  /** All that exist. */
-  readonly namespaces: readonly string[];
+  /** All that exist, if they changed. */
+  readonly namespaces?: readonly string[];
   /** New or changed. */
   readonly services: readonly ZoneService[];
   /** Keys of services that are gone. */
@@ -25,15 +25,14 @@ export interface ZoneUpdate {
 }
 
 /**
- * Turns snapshots into updates, each against the one before: a source keeps what did not change, so
- * one changed service of 10,000 costs a comparison of references and a message of one service.
+ * Turns snapshots into updates, each against the one before: a source keeps what did not change and
+ * knows what did, so one changed service of 10,000 costs a message of one service.
  */
 export class ZoneFeed {
   readonly #withPods: boolean;
   #sent: Snapshot | undefined;
   /** Keys of the slices of each service. */
   readonly #slices = new Map<string, Set<string>>();
-  #namespaces: readonly string[] = [];
   #sentPods: ReadonlyMap<string, Pod> | undefined;
 
   constructor(withPods: boolean) {
@@ -55,16 +54,14 @@ export class ZoneFeed {
     this.#noteSlices(mapChanges(before.endpointSlices, snapshot.endpointSlices), before, dirty);
     const hasOtherNames =
       services.removed.length > 0 || services.set.some(([key]) => !before.services.has(key));
-    if (isComplete || hasOtherNames || before.namespaces !== snapshot.namespaces) {
-      this.#namespaces = namespacesOf(snapshot);
-    }
+    const mayHaveOthers = isComplete || hasOtherNames || before.namespaces !== snapshot.namespaces;
     const pods = this.#podsOf(snapshot);
     this.#sent = snapshot;
     return {
       revision: snapshot.revision,
       isInSync: snapshot.isInSync,
       isComplete,
-      namespaces: this.#namespaces,
+      ...(mayHaveOthers && { namespaces: namespacesOf(snapshot) }),
       services: [...dirty].flatMap((key) => this.#zoneService(key, snapshot) ?? []),
       removed: services.removed.map(([key]) => key),
       ...(pods && { pods }),

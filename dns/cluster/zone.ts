@@ -83,7 +83,9 @@ export class Zone {
     if (update.isComplete) this.#services.clear();
     for (const key of update.removed) this.#services.remove(key);
     for (const source of update.services) this.#services.set(source);
-    this.#namespaces = new Set(update.namespaces.map((name) => name.toLowerCase()));
+    if (update.namespaces !== undefined) {
+      this.#namespaces = new Set(update.namespaces.map((name) => name.toLowerCase()));
+    }
     if (update.pods !== undefined) this.#pods = new Set(update.pods);
     this.#revision = update.revision;
     this.#isInSync = update.isInSync;

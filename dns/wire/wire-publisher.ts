@@ -70,7 +70,7 @@ export class WirePublisher {
       this.#services.set(key, hash);
       changed.add(hash);
     }
-    this.#setNamespaces(update.namespaces, changed);
+    if (update.namespaces !== undefined) this.#setNamespaces(update.namespaces, changed);
     // Names of pods have no marks.
     if (update.pods !== undefined) this.#hasNewNames = true;
     this.#serial = update.revision >>> 0;
