@@ -52,7 +52,7 @@ export function assemble(parts: Parts, configured: readonly Upstream[]): Resolve
   };
   const cache = cacheHandler({ settings: options.cache ?? defaultCacheSettings, clock, counters });
   const upstreams = usable(parts, configured);
-  const share = clientShareHandler((options.limits ?? defaultClientLimits).pending);
+  const share = clientShareHandler((options.limits ?? defaultClientLimits).pending, counters);
   const shorten = ttlHandler(ttls);
   const routes = stubs.map((stub) => ({
     domain: stub.domain,

@@ -6,6 +6,7 @@ import { anyHandler } from "./handlers/any.ts";
 import { clientShareHandler } from "./handlers/client-share.ts";
 import { type Answer, authoritative, failure, type Query } from "./handlers/resolver.ts";
 import { Rcode, RecordType } from "./message/message.ts";
+import { SharedCounters } from "./observe/counters.ts";
 
 describe("ClientRate", () => {
   test("answers so many a second, then slips one in eight, for each client by itself", () => {
@@ -77,10 +78,12 @@ describe("clientShareHandler()", () => {
     aQuery("a.example", 1, { client: { address, transport: "udp" } });
 
   test("lets a client wait for so many, and others wait as well", async () => {
-    const handler = clientShareHandler(2);
+    const counters = new SharedCounters();
+    const handler = clientShareHandler(2, counters);
     const { promise, resolve } = Promise.withResolvers<Answer>();
     const waiting = [handler(from("a"), () => promise), handler(from("a"), () => promise)];
     expect(handler(from("a"), () => promise)).toMatchObject({ rcode: 2, extendedError: 0 });
+    expect(counters.read().rejected).toBe(1);
     expect(handler(from("b"), () => promise)).toBeInstanceOf(Promise);
     resolve(failure(Rcode.NXDOMAIN));
     for (const one of waiting) expect(await one).toMatchObject({ rcode: 3 });
@@ -88,7 +91,7 @@ describe("clientShareHandler()", () => {
   });
 
   test("however many wait for one question, another has its place", () => {
-    const handler = clientShareHandler(256);
+    const handler = clientShareHandler(256, new SharedCounters());
     const { promise } = Promise.withResolvers<Answer>();
     for (let n = 0; n < 100 * 256; n++) void handler(from(`greedy${n % 100}`), () => promise);
     expect(handler(from("greedy1"), () => promise)).toMatchObject({ rcode: 2 });
@@ -96,7 +99,7 @@ describe("clientShareHandler()", () => {
   });
 
   test("counts nothing that is there at once, and what fails no longer than it waits", async () => {
-    const handler = clientShareHandler(1);
+    const handler = clientShareHandler(1, new SharedCounters());
     for (let i = 0; i < 3; i++) {
       expect(handler(from("a"), () => failure(Rcode.NXDOMAIN))).toMatchObject({ rcode: 3 });
       const failing = handler(from("a"), () => Promise.reject(new Error("bug")));

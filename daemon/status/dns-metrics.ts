@@ -123,6 +123,12 @@ export const dnsMetrics: readonly Metric[] = [
     read: ({ report: { dns } }) =>
       dns.ahead === undefined ? [] : [{ value: Date.parse(dns.ahead.since) / 1000 }],
   },
+  one(
+    "counter",
+    "forward_max_concurrent_rejects_total",
+    "rejected",
+    "Questions for upstreams that had no place.",
+  ),
   one("counter", "autopath_success_total", "searchWalks", "Search lists walked for a pod."),
   one("counter", "refused_total", "refused", "Queries from outside the networks that may ask."),
   one("counter", "dropped_total", "dropped", "Messages left without an answer."),
@@ -130,6 +136,16 @@ export const dnsMetrics: readonly Metric[] = [
   one("counter", "errors_total", "errors", "Answers that could not be made or sent."),
   one("gauge", "news_age_seconds", "newsAge", "Since the cluster's news were last taken in."),
   one("counter", "restarts_total", "restarts", "Times that the resolver's thread started again."),
+  {
+    name: "fairlead_dns_cache_requests_total",
+    help: "Questions that the cache was asked for: hits and misses.",
+    kind: "counter",
+    read: ({ report: { dns } }) => {
+      const { cacheHits, cacheMisses } = dns.counters;
+      if (cacheHits === undefined || cacheMisses === undefined) return [];
+      return [{ value: cacheHits + cacheMisses }];
+    },
+  },
   one("counter", "cache_hits_total", "cacheHits", "Questions answered from the cache."),
   one("counter", "cache_misses_total", "cacheMisses", "Questions that an upstream had to answer."),
   one("counter", "cache_served_stale_total", "cacheStale", "Hits past their TTL."),

@@ -2,6 +2,7 @@ const names = [
   "udp",
   "tcp",
   "forwarded",
+  "rejected",
   "refused",
   "dropped",
   "limited",
@@ -46,6 +47,8 @@ export interface DnsCounters {
   readonly responses: Readonly<Record<string, number>>;
   /** Queries passed to an upstream, after coalescing. */
   readonly forwarded: number;
+  /** Questions for upstreams that had no place: SERVFAIL at once. */
+  readonly rejected: number;
   /** First questions of a pod's search walk that were answered with what it was looking for. */
   readonly searchWalks: number;
   /** Queries refused because of where they came from. */
@@ -109,6 +112,7 @@ export class SharedCounters {
       queries: { udp: value("udp"), tcp: value("tcp") },
       responses: Object.fromEntries(rcodes.map((name) => [name, value(name)])),
       forwarded: value("forwarded"),
+      rejected: value("rejected"),
       searchWalks: value("searchWalks"),
       refused: value("refused"),
       dropped: value("dropped"),

@@ -107,7 +107,10 @@ class Forwarder {
 
   async forward(query: Query): Promise<Answer> {
     const asked = this.#coalesce(query);
-    if (asked === undefined) return failure(Rcode.SERVFAIL, ExtendedError.other);
+    if (asked === undefined) {
+      this.#options.counters.add("rejected");
+      return failure(Rcode.SERVFAIL, ExtendedError.other);
+    }
     const answer = await asked;
     return answer === undefined
       ? failure(Rcode.SERVFAIL, ExtendedError.noReachableAuthority)

@@ -276,12 +276,13 @@ describe("many at once", () => {
   test("K23 with all places taken the next is told so at once", async () => {
     await using upstream = await startUpstream(silent);
     const stop = new AbortController();
-    const { resolve } = forwarder([upstream.upstream], { signal: stop.signal });
+    const { resolve, counters } = forwarder([upstream.upstream], { signal: stop.signal });
     const waiting = Array.from({ length: 1000 }, (_, n) => resolve(query(`n${n}.example`)));
     const [answer, elapsedMs] = await timed(() => resolve(query("one-more.example")));
     expect(answer.rcode).toBe(Rcode.SERVFAIL);
     // Far from any timeout; 5 ms on a quiet machine.
     expect(elapsedMs).toBeLessThan(50);
+    expect(counters.read().rejected).toBeGreaterThan(0);
     stop.abort();
     for (const one of await Promise.all(waiting)) expect(one.rcode).toBe(Rcode.SERVFAIL);
   });
