@@ -1,8 +1,9 @@
 // Changes as messages of one batch.
+import { familyOf } from "../core/address.ts";
 import { assertNever } from "../core/assert.ts";
 import type { KernelError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
-import { type Change, type LinkSettings, isDiscarding } from "../core/network.ts";
+import { type Change, type LinkSettings, type Route, isDiscarding } from "../core/network.ts";
 import { writeAddAddress, writeRemoveAddress } from "./address.ts";
 import { changeError } from "./errno.ts";
 import { writeRemoveFdb, writeReplaceFdb } from "./fdb.ts";
@@ -21,6 +22,9 @@ import { writeRemoveNeighbor, writeReplaceNeighbor } from "./neighbor.ts";
 import type { MessageFailure, NetlinkSocket } from "./netlink.ts";
 import { writeReplaceShaping } from "./qdisc.ts";
 import { writeAddRoute, writeRemoveRoute } from "./route.ts";
+
+/** In the place of an index. */
+const anyDevice = 0;
 
 /** Undefined when there is no link of this name. */
 export const indexOf = (socket: NetlinkSocket, name: string): number | undefined =>
@@ -163,7 +167,20 @@ export class ChangeSender {
     if (index === undefined) return;
     if (kind === "remove-route") writeRemoveRoute(this.#batch, route, index);
     else writeAddRoute(this.#batch, route, index, kind === "replace-route");
-    this.#written(change, tolerated);
+    const isOnlinkIpv6 = route.onlink === true && familyOf(route.destination) === 6;
+    if (kind !== "replace-route" || !isOnlinkIpv6) return this.#written(change, tolerated);
+    this.#written(change, ["EINVAL"], () => this.#writeRouteAnew(change, route, index));
+  }
+
+  /**
+   * IPv6 takes no gateway on a device while a route leads to the gateway by another one, and that may be the
+   * route to be replaced: it goes first, whatever its device.
+   */
+  #writeRouteAnew(change: Change, route: Route, index: number): void {
+    writeRemoveRoute(this.#batch, route, anyDevice);
+    this.#written(change, ["ESRCH"]);
+    writeAddRoute(this.#batch, route, index, true);
+    this.#written(change);
   }
 
   #writeNeighbor(

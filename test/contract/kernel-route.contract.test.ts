@@ -136,6 +136,43 @@ describe.each(kernels)("routes of %s", (_name, openScene) => {
     expect(kernel.routes({ protocol: 76 })).toEqual([other]);
   });
 
+  test("replace leads an IPv6 block by the tunnel that was reached on the link, and back", () => {
+    scene.addUnderlay(underlay);
+    kernel.apply([
+      {
+        kind: "add-address",
+        address: { device: underlay, address: ip("2001:db8::11"), prefixLength: 64 },
+      },
+    ]);
+    scene.run?.("ip", "-6", "route", "replace", "2001:db8::/64", "dev", underlay);
+    const tunnel = aRoute("fd00:2::/64", overlay, {
+      gateway: ip("fd00:2::"),
+      onlink: true,
+      metric: 3,
+      scope: "global",
+    });
+    const { onlink: _, ...rest } = tunnel;
+    const direct = { ...rest, device: underlay, gateway: ip("2001:db8::12") };
+    const first = scene.run === undefined ? { ...direct, onlink: true } : direct;
+    for (const route of [first, tunnel, first, tunnel]) {
+      kernel.apply([{ kind: "replace-route", route }]);
+      expect(kernel.routes({ protocol: 76 })).toEqual([normalRoute(route)]);
+    }
+    // Somebody else's is no way to make room.
+    const foreign = aRoute("fd00:3::/64", underlay, { protocol: 4, scope: "link" });
+    const refused = aRoute("fd00:3::/64", overlay, {
+      gateway: ip("fd00:3::"),
+      onlink: true,
+      metric: 4,
+      scope: "global",
+    });
+    kernel.apply([{ kind: "add-route", route: foreign }]);
+    if (scene.run === undefined) return;
+    const failure = failureOf(() => kernel.apply([{ kind: "replace-route", route: refused }]));
+    expect(failure?.errno).toBe("EINVAL");
+    expect(kernel.routes({ protocol: 4 })).toEqual([normalRoute(foreign)]);
+  });
+
   test("removal spares a route of another protocol, metric or device", () => {
     const ours = aRoute("10.244.2.0/24", overlay, { metric: 5 });
     const kept = [
