@@ -32,9 +32,17 @@ interface Series {
   readonly runs: readonly Throughput[];
 }
 
+interface Latencies {
+  readonly name: Name | typeof busy;
+  readonly runs: readonly Latency[];
+}
+
+/** With another thread at work on its processor, for 20 ms of each 200. */
+const busy = "fairlead, busy";
+
 interface Measured {
   readonly series: readonly Series[];
-  readonly latency: readonly { readonly name: Name; readonly runs: readonly Latency[] }[];
+  readonly latency: readonly Latencies[];
   /** Octets resident, by number of services. */
   readonly memory: readonly { readonly name: Name; readonly resident: readonly number[] }[];
   /** Of the process with the resolver, what it did not have before. Octets. */
@@ -82,6 +90,9 @@ async function measure(): Promise<Measured> {
       if (!isLargest) continue;
       latency = measureAllLatency(servers, setting);
       const ours = servers.find(({ name }) => name === names.ours)!;
+      await ours.ask("busy");
+      latency = [...latency, { ...measureAllLatency([ours], setting)[0]!, name: busy }];
+      await ours.ask("idle");
       ({ part } = (await ours.ask("memory")) as { part: number });
       for (let i = 0; i < 20; i++) {
         changes = [...changes, (await ours.ask("change")) as Measured["changes"][number]];
@@ -203,7 +214,8 @@ function uniqueLoads({ series }: Measured): readonly { load: Load; services: num
   );
 }
 
-function memoryColumns({ memory }: Measured, wanted: Name): string[] {
+function memoryColumns({ memory }: Measured, wanted: Latencies["name"]): string[] {
+  if (wanted === busy) return [];
   const octets = memory.find(({ name }) => name === wanted)?.resident ?? [];
   const [first = Number.NaN] = octets;
   const last = octets.at(-1) ?? Number.NaN;
@@ -216,7 +228,7 @@ function goalsOf(all: Measured): Goal[] {
   const largest = scales.at(-1) ?? 0;
   const of = (name: Name, load: Load = "hit", services = largest): number =>
     perCore(find(all, name, load, services));
-  const p = (name: Name, share: "p50" | "p99"): number =>
+  const p = (name: Latencies["name"], share: "p50" | "p99"): number =>
     median((all.latency.find((one) => one.name === name)?.runs ?? []).map((run) => run[share]));
   const lost = all.latency.find(({ name }) => name === names.ours)?.runs ?? [];
   return [
@@ -245,6 +257,7 @@ function goalsOf(all: Measured): Goal[] {
       value: p(names.ours, "p50") - p(names.echo, "p50"),
     },
     { what: "p99, µs", most: 300, value: p(names.ours, "p99") },
+    { what: "p99 beside a busy thread, µs", most: 300, value: p(busy, "p99") },
     {
       what: "lost at 10,000 a second",
       most: 0,
