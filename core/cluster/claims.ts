@@ -10,8 +10,14 @@ import {
 } from "../address.ts";
 import type { Node } from "./model.ts";
 
+/** What makes the nodes of one cluster those of another. */
+export interface NodeDifference {
+  readonly gone: readonly Node[];
+  readonly come: readonly Node[];
+}
+
 export class Claims {
-  readonly #nodes = new Set<Node>();
+  readonly #nodes = new Map<string, Node>();
   readonly #counts = new Map<Ip | Cidr, number>();
   readonly #lengths: Readonly<Record<Family, Map<number, number>>> = { 4: new Map(), 6: new Map() };
   readonly #clusterCidrs: readonly Cidr[];
@@ -24,20 +30,27 @@ export class Claims {
     this.#clusterCidrs = clusterCidrs;
   }
 
-  /** Makes it be the claims of these nodes. */
-  follow(nodes: readonly Node[]): void {
-    for (const node of nodes) {
-      if (this.#nodes.has(node)) continue;
-      this.#nodes.add(node);
-      this.#count(node, 1);
+  /**
+   * Makes it be the claims of these nodes, by name. One walk over them, whatever has changed: who has
+   * thousands looks at each no more often than that.
+   */
+  follow(nodes: ReadonlyMap<string, Node>): NodeDifference {
+    const [gone, come]: [Node[], Node[]] = [[], []];
+    for (const [name, node] of nodes) {
+      const before = this.#nodes.get(name);
+      if (before === node) continue;
+      if (before !== undefined) gone.push(before);
+      this.#nodes.set(name, node);
+      come.push(node);
     }
-    if (this.#nodes.size === nodes.length) return;
-    const present = new Set(nodes);
-    for (const node of this.#nodes) {
-      if (present.has(node)) continue;
-      this.#nodes.delete(node);
-      this.#count(node, -1);
+    for (const [name, node] of this.#nodes.size === nodes.size ? [] : this.#nodes) {
+      if (nodes.has(name)) continue;
+      this.#nodes.delete(name);
+      gone.push(node);
     }
+    for (const node of come) this.#count(node, 1);
+    for (const node of gone) this.#count(node, -1);
+    return { gone, come };
   }
 
   /** An address, or a pod CIDR, that is claimed more than once. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { aNode, cidr, ip } from "../../test/support/builders.ts";
+import { aNode, byName, cidr, ip } from "../../test/support/builders.ts";
 import { cidrsOverlap } from "../address.ts";
 import { membershipSettler, settleMembership } from "./membership.ts";
 import type { Node } from "./model.ts";
@@ -67,7 +67,8 @@ describe("settleMembership()", () => {
       aNode("b", "192.0.2.2", "10.244.2.0/24"),
     ];
     const moved = aNode("b", address, "10.244.2.0/24");
-    const said = (nodes: readonly Node[]) => settle(nodes, []).problems.map((one) => one.message);
+    const said = (nodes: readonly Node[]) =>
+      settle(byName(nodes), []).problems.map((one) => one.message);
     expect(said([a, b])).toEqual([]);
     const [refused, whose] = address.startsWith("10.244.1")
       ? ["10.244.1.0/24", "a"]
@@ -75,7 +76,7 @@ describe("settleMembership()", () => {
     expect(said([a, moved])).toEqual([
       `Cannot use pod CIDR ${refused} of Node ${whose}: ${address} in it is the address of Node b`,
     ]);
-    expect(settle([a, moved], []).nodes.get(whose)?.podCidrs).toEqual([]);
+    expect(settle(byName([a, moved]), []).nodes.get(whose)?.podCidrs).toEqual([]);
     expect(said([a, b])).toEqual([]);
   });
 
@@ -157,8 +158,9 @@ describe("settleMembership()", () => {
       fc.property(fc.array(anyCluster), (clusters) => {
         const settle = membershipSettler(cluster);
         for (const nodes of clusters) {
-          expect(settle(nodes, [])).toEqual(settleMembership(nodes, cluster));
-          expect(settle(nodes, [])).toEqual(settle([...nodes].reverse(), []));
+          const settled = settle(byName(nodes), []);
+          expect(settled).toEqual(settleMembership(nodes, cluster));
+          expect(settled).toEqual(settle(byName([...nodes].reverse()), []));
         }
       }),
     );
@@ -166,7 +168,15 @@ describe("settleMembership()", () => {
       aNode("a", "192.0.2.1", "10.244.1.0/24"),
       aNode("b", "192.0.2.2", "10.244.2.0/24"),
     ];
-    expect(membershipSettler(cluster)([a, b], []).nodes.get("a")).toBe(a);
+    const settle = membershipSettler(cluster);
+    expect(settle(byName([a, b]), []).nodes.get("a")).toBe(a);
+    // What was replaced claims nothing any more.
+    for (const address of ["192.0.2.3", "192.0.2.2"]) {
+      const moved = aNode("b", address, "10.244.2.0/24");
+      const { nodes } = settle(byName([a, moved]), []);
+      expect([nodes.get("a"), nodes.get("b")]).toEqual([a, moved]);
+      expect(nodes.get("b")).toBe(moved);
+    }
   });
 
   test("keeps any number of blocks of a node, but for one inside another", () => {

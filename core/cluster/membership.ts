@@ -42,40 +42,53 @@ export const settleMembership = (
   nodes: Iterable<Node>,
   clusterCidrs: readonly Cidr[],
   pods: Iterable<Pod> = [],
-): Membership => membershipSettler(clusterCidrs)(nodes, pods);
+): Membership =>
+  membershipSettler(clusterCidrs)(new Map(Array.from(nodes, (node) => [node.name, node])), pods);
 
-export type SettleMembership = (nodes: Iterable<Node>, pods: Iterable<Pod>) => Membership;
+/** @param nodes by name. */
+export type SettleMembership = (
+  nodes: ReadonlyMap<string, Node>,
+  pods: Iterable<Pod>,
+) => Membership;
 
 /**
  * {@link settleMembership} for one cluster again and again. A node whose claims nobody contests is
  * judged once, and is the same object every time as long as the source gives the same one.
  */
 export function membershipSettler(clusterCidrs: readonly Cidr[]): SettleMembership {
-  const judged = new WeakMap<Node, Judged>();
   const claims = new Claims(clusterCidrs);
-  const judge = (node: Node): Judged => {
-    const known = judged.get(node);
-    if (known !== undefined) return known;
-    const fresh = judgeAlone(node, clusterCidrs);
-    judged.set(node, fresh);
-    return fresh;
-  };
+  /** Those of which something is to be said even where nobody else claims what is theirs. */
+  const notable = new Map<string, Judged>();
   return (nodes, pods) => {
-    const all = [...nodes];
-    claims.follow(all);
-    const { settled, problems } = isContested(claims, all)
-      ? settleContested(all, clusterCidrs)
-      : settleAlone(all, judge);
-    for (const [name, strays] of strayAddresses(pods, settled, clusterCidrs)) {
-      const node = settled.get(name);
-      if (node !== undefined) settled.set(name, { ...node, strays });
+    const { gone, come } = claims.follow(nodes);
+    for (const { name } of gone) notable.delete(name);
+    for (const node of come) {
+      const judged = judgeAlone(node, clusterCidrs);
+      if (judged !== undefined) notable.set(node.name, judged);
     }
-    return { nodes: settled, problems: problems.toSorted(byNode) };
+    const { settled, problems } = isContested(claims, nodes)
+      ? settleContested([...nodes.values()], clusterCidrs)
+      : settleAlone(nodes, notable);
+    const strays = strayAddresses(pods, settled, clusterCidrs);
+    return { nodes: withStrays(settled, strays), problems: problems.toSorted(byNode) };
   };
 }
 
+function withStrays(
+  settled: ReadonlyMap<string, Member>,
+  strays: ReadonlyMap<string, readonly Ip[]>,
+): ReadonlyMap<string, Member> {
+  if (strays.size === 0) return settled;
+  const all = new Map(settled);
+  for (const [name, addresses] of strays) {
+    const node = all.get(name);
+    if (node !== undefined) all.set(name, { ...node, strays: addresses });
+  }
+  return all;
+}
+
 interface Settled {
-  readonly settled: Map<string, Member>;
+  readonly settled: ReadonlyMap<string, Member>;
   readonly problems: readonly MembershipProblem[];
 }
 
@@ -85,7 +98,8 @@ interface Judged {
   readonly problems: readonly MembershipProblem[];
 }
 
-function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged {
+/** Undefined where it is as the source has it, and nothing is to be said of it. */
+function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged | undefined {
   const { addresses, podCidrs } = node;
   const [podCidr, ...others] = podCidrs;
   const isPlain =
@@ -94,42 +108,43 @@ function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged {
     addresses.length > 0 &&
     clusterCidrs.some((clusterCidr) => cidrContains(clusterCidr, podCidr)) &&
     !addresses.some((address) => cidrContains(podCidr, address));
-  if (isPlain) return { member: node, problems: none };
+  if (isPlain) return undefined;
   const { settled, problems } = settleContested([node], clusterCidrs);
   const member = settled.get(node.name) ?? node;
   const isWhole =
     member.addresses.length === node.addresses.length &&
     member.podCidrs.length === node.podCidrs.length;
-  return { member: isWhole ? node : member, problems };
+  return isWhole && problems.length === 0
+    ? undefined
+    : { member: isWhole ? node : member, problems };
 }
 
-const none: readonly MembershipProblem[] = [];
-
-function settleAlone(nodes: readonly Node[], judge: (node: Node) => Judged): Settled {
-  const settled = new Map<string, Member>();
-  const problems: MembershipProblem[] = [];
-  for (const node of nodes) {
-    const judged = judge(node);
-    settled.set(node.name, judged.member);
-    if (judged.problems.length > 0) problems.push(...judged.problems);
-  }
-  return { settled, problems };
+function settleAlone(
+  nodes: ReadonlyMap<string, Node>,
+  notable: ReadonlyMap<string, Judged>,
+): Settled {
+  if (notable.size === 0) return { settled: nodes, problems: [] };
+  const settled = new Map<string, Member>(nodes);
+  for (const [name, { member }] of notable) settled.set(name, member);
+  return { settled, problems: [...notable.values()].flatMap(({ problems }) => problems) };
 }
 
 const byNode = (a: MembershipProblem, b: MembershipProblem): number =>
   a.node === b.node ? 0 : a.node < b.node ? -1 : 1;
 
 /** True when two nodes claim the same address, or overlapping pod CIDRs, one in the other, or may do so. */
-function isContested(claims: Claims, nodes: readonly Node[]): boolean {
+function isContested(claims: Claims, nodes: ReadonlyMap<string, Node>): boolean {
   if (claims.hasRepeated || claims.hasAddressAmongPods) return true;
   const { lengths } = claims;
   // Networks of one length, which are others, do not overlap.
   if (lengths[4].size < 2 && lengths[6].size < 2) return false;
-  return nodes.some(({ podCidrs }) =>
-    podCidrs.some((podCidr) =>
-      largerNetworks(podCidr, lengths).some((larger) => claims.has(larger)),
-    ),
-  );
+  return nodes
+    .values()
+    .some(({ podCidrs }) =>
+      podCidrs.some((podCidr) =>
+        largerNetworks(podCidr, lengths).some((larger) => claims.has(larger)),
+      ),
+    );
 }
 
 type Lengths = Readonly<Record<Family, ReadonlySet<number>>>;

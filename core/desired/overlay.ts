@@ -39,6 +39,7 @@ export interface OverlayInput {
   readonly settings: OverlaySettings;
   /** Settled: see core/cluster/membership. */
   readonly local: Member;
+  /** The local node, if it is among them, is left out. */
   readonly peers: Iterable<Member>;
   readonly underlay: Underlay;
   /** More peers that are not known are left out; absent: all are planned. */
@@ -125,14 +126,14 @@ function planPeers(
   known: ReadonlyMap<string, PeerPlan>,
   outer: Family,
 ): PlannedPeers {
-  const { newPeersAtMost = Infinity, isGoingOn = false } = input;
+  const { local, newPeersAtMost = Infinity, isGoingOn = false } = input;
   const peers = new Map<string, PeerPlan>(isGoingOn ? known : []);
   const [gone, come]: [PeerPlan[], PeerPlan[]] = [[], []];
   let kept = peers.size;
   let skip = peers.size;
   let isPartial = false;
   for (const peer of input.peers) {
-    if (skip-- > 0) continue;
+    if (peer.name === local.name || skip-- > 0) continue;
     const before = known.get(peer.name);
     if (before?.node === peer) {
       peers.set(peer.name, before);
@@ -161,8 +162,12 @@ function planPeer(input: OverlayInput, peer: Member, outer: Family): PeerPlan {
   }
   const tunnelled = reached.find((reach) => reach.path === "vxlan");
   const fdb = tunnelled === undefined ? [] : [tunnelled.entry];
-  return { node: peer, path: pathOf(reached), neighbors, fdb, routes, problems };
+  const said = problems.length === 0 ? noProblems : problems;
+  return { node: peer, path: pathOf(reached), neighbors, fdb, routes, problems: said };
 }
+
+/** One for all: each change of the cluster looks for them. */
+const noProblems: readonly string[] = [];
 
 /** One that nothing is known of how to reach. */
 export const unplannedPeer = (node: Member): PeerPlan => ({

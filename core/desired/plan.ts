@@ -93,7 +93,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   const stop = (...messages: readonly string[]): NodePlan => ({
     own: { ...emptyNode, routes: services },
     mark: {},
-    peers: new Map(Array.from(peersOf(input), (peer) => [peer.name, unplannedPeer(peer)])),
+    peers: unplannedPeers(membership, nodeName),
     problems: [...clusterProblems(membership), ...inArea("node", messages)],
   });
   if (member === undefined) return stop(missingNodeHint);
@@ -109,7 +109,7 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
   // A cluster in parts is the same map until all of it is planned.
   const isGoingOn = known?.isPartial === true && known.basis?.nodes === membership.nodes;
   const overlay = desireOverlay(
-    { settings, local, peers: peersOf(input), underlay, newPeersAtMost, isGoingOn },
+    { settings, local, peers: membership.nodes.values(), underlay, newPeersAtMost, isGoingOn },
     known?.peers,
   );
   const { peers, mtu, isPartial } = overlay;
@@ -137,6 +137,14 @@ export function planNode(input: PlanInput, before?: NodePlan): NodePlan {
 
 const none: readonly Ip[] = [];
 
+function unplannedPeers({ nodes }: Membership, local: string): ReadonlyMap<string, PeerPlan> {
+  const peers = new Map<string, PeerPlan>();
+  for (const node of nodes.values()) {
+    if (node.name !== local) peers.set(node.name, unplannedPeer(node));
+  }
+  return peers;
+}
+
 function peerProblems(peers: ReadonlyMap<string, PeerPlan>): readonly string[] {
   const found: string[] = [];
   for (const { problems } of peers.values()) if (problems.length > 0) found.push(...problems);
@@ -145,12 +153,6 @@ function peerProblems(peers: ReadonlyMap<string, PeerPlan>): readonly string[] {
 
 const isSameBasis = (a: PlanBasis, b: PlanBasis): boolean =>
   a.member === b.member && isSameUnderlay(a.underlay, b.underlay) && a.strays === b.strays;
-
-function* peersOf({ settings, membership }: PlanInput): Generator<Member> {
-  for (const member of membership.nodes.values()) {
-    if (member.name !== settings.nodeName) yield member;
-  }
-}
 
 const inArea = (
   area: StatusProblem["area"],

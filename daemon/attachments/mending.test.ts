@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { silentLog } from "../../core/log.ts";
 import { hostInterfaceName, isPodHostInterface } from "../../core/names.ts";
@@ -49,6 +50,8 @@ const routes = () => kernel.routes({ device });
 
 test("puts back at once what a notification names, counts it and says how long it took", async () => {
   const { ledger } = start();
+  // The first look, at all, names nothing.
+  await setImmediate();
   await node.handlers.add(aRequest(), forever);
   const [route] = routes();
   kernel.apply([{ kind: "remove-route", route: route! }]);

@@ -13,7 +13,7 @@ import type { ObjectChange } from "../../core/network-change.ts";
 import type { Change } from "../../core/network.ts";
 import { Target } from "../../core/target.ts";
 import type { FakeKernel } from "../../kernel/fake.ts";
-import { aNode, cidr, ifName, ip, mac } from "../../test/support/builders.ts";
+import { aNode, byName, cidr, ifName, ip, mac } from "../../test/support/builders.ts";
 import { fakeNodeA, nodeA, nodeB, nodeC, overlay } from "../../test/support/overlay.ts";
 import { parseConfig } from "../config/config.ts";
 import { planSettings } from "../daemon.ts";
@@ -144,7 +144,7 @@ describe("from plan to plan", () => {
           reconcile(kernel, desiredOf(planFrom(kernel, [])));
           let plan: NodePlan | undefined;
           for (const cluster of [[], ...sequence]) {
-            const membership = settle([nodeA, ...cluster], []);
+            const membership = settle(byName([nodeA, ...cluster]), []);
             const before = plan?.own;
             plan = planNode({ settings, membership, links, missingNodeHint: "" }, plan);
             target.aim(plan);
@@ -166,7 +166,10 @@ describe("from plan to plan", () => {
     const settle = membershipSettler(settings.podCidrs);
     const nodes = [nodeA, nodeB, nodeC];
     const plan = (cluster: readonly Node[], before?: NodePlan): NodePlan =>
-      planNode({ settings, membership: settle(cluster, []), links, missingNodeHint: "" }, before);
+      planNode(
+        { settings, membership: settle(byName(cluster), []), links, missingNodeHint: "" },
+        before,
+      );
     const first = plan(nodes);
     const second = plan(
       [...nodes.slice(0, 2), { ...nodeC, addresses: [ip("172.30.2.99")] }],

@@ -27,6 +27,7 @@ export class ReconcileLoop implements Disposable {
   readonly #clock: Clock;
   readonly #timing: LoopTiming;
   #timer: NodeJS.Timeout | undefined;
+  #immediate: NodeJS.Immediate | undefined;
   #dueAtMs = Infinity;
   #reason: LoopReason = "resync";
   #endedAtMs = -Infinity;
@@ -66,11 +67,18 @@ export class ReconcileLoop implements Disposable {
 
   #schedule(atMs: number, reason: LoopReason): void {
     if (this.#isDisposed || atMs >= this.#dueAtMs) return;
-    clearTimeout(this.#timer);
+    this.#clear();
     this.#dueAtMs = atMs;
     this.#reason = reason;
-    const waitMs = Math.max(0, atMs - this.#clock.monotonicMs());
-    this.#timer = setTimeout(() => this.#run(), waitMs);
+    const waitMs = atMs - this.#clock.monotonicMs();
+    // A timer waits for a millisecond at least.
+    if (waitMs > 0) this.#timer = setTimeout(() => this.#run(), waitMs);
+    else this.#immediate = setImmediate(() => this.#run());
+  }
+
+  #clear(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
   }
 
   #run(): void {
@@ -96,13 +104,11 @@ export class ReconcileLoop implements Disposable {
 
   #goOn(): void {
     this.#reason = "news";
-    setImmediate(() => {
-      if (!this.#isDisposed) this.#run();
-    });
+    if (!this.#isDisposed) this.#immediate = setImmediate(() => this.#run());
   }
 
   [Symbol.dispose](): void {
     this.#isDisposed = true;
-    clearTimeout(this.#timer);
+    this.#clear();
   }
 }

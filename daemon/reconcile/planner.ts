@@ -86,7 +86,7 @@ export class Planner {
   #settled(snapshot: Snapshot): Membership {
     if (this.#membership?.of === snapshot) return this.#membership.value;
     const before = this.#membership?.value;
-    const value = this.#settle(snapshot.nodes.values(), snapshot.pods.values());
+    const value = this.#settle(snapshot.nodes, snapshot.pods.values());
     this.#membership = { of: snapshot, value };
     this.#isCurrent = false;
     const { nodeName } = this.#options.settings;

@@ -52,7 +52,7 @@ interface SnapshotParts {
 type Named = { readonly name: string };
 type Namespaced = Named & { readonly namespace: string };
 
-const byName = <T extends Named>(items: readonly T[] = []): Map<string, T> =>
+export const byName = <T extends Named>(items: readonly T[] = []): Map<string, T> =>
   new Map(items.map((item) => [item.name, item]));
 const byKey = <T extends Namespaced>(items: readonly T[] = []): Map<string, T> =>
   new Map(items.map((item) => [objectKey(item.namespace, item.name), item]));
