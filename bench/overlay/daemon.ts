@@ -17,23 +17,20 @@ export interface WholeDaemon {
   readonly steady: number;
   /** Milliseconds of all threads in a minute without any event. */
   readonly cpuPerMinute: number;
+  /** The same of a daemon of one node, started after it and measured in the same minute. */
+  readonly cpuAlonePerMinute: number;
 }
 
 const command = join(import.meta.dirname, "../../dist/bin/fairlead");
 const settleMs = 10_000;
-const restMs = 20_000;
+const restMs = 60_000;
 
 export async function measureDaemon(nodes: number): Promise<WholeDaemon> {
   await using machine = await TestMachine.open();
-  const directory = machine.path("/etc/fairlead/cluster.d");
-  writeCluster(directory, nodes);
-  machine.write("/etc/fairlead/fairlead.yaml", configuration);
-  const startedAt = performance.now();
-  const { pid } = machine.startDaemon(undefined, [command]);
-  // Not by the status, whose report of all peers is work, and memory, of the daemon's own.
+  await using other = await TestMachine.open();
   using kernel = openKernel({ namespace: machine.network });
-  while (kernel.routes({ protocol: 76 }).length <= nodes) await setTimeout(100);
-  const ready = performance.now() - startedAt;
+  const { pid, ready, directory } = await startDaemon(machine, nodes);
+  const { pid: alone } = await startDaemon(other, 1);
   const rename: number[] = [];
   const peers = nodes - 1;
   for (let i = 0; i < Math.min(15, peers); i++) {
@@ -48,15 +45,31 @@ export async function measureDaemon(nodes: number): Promise<WholeDaemon> {
     rename.push((await promise) - renamedAt);
   }
   await setTimeout(settleMs);
-  const before = cpuMs(pid);
+  const before = [pid, alone].map(cpuMs);
   const restedAt = performance.now();
   await setTimeout(restMs);
-  const cpuPerMinute = ((cpuMs(pid) - before) / (performance.now() - restedAt)) * 60_000;
+  const minutes = (performance.now() - restedAt) / 60_000;
+  const [cpuPerMinute = 0, cpuAlonePerMinute = 0] = [pid, alone].map(
+    (one, i) => (cpuMs(one) - (before[i] ?? 0)) / minutes,
+  );
   const memory = (field: string): number => {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
     return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)?.[1]) / 1024;
   };
-  return { nodes, ready, rename, peak: memory("VmHWM"), steady: memory("VmRSS"), cpuPerMinute };
+  const [peak, steady] = [memory("VmHWM"), memory("VmRSS")];
+  return { nodes, ready, rename, peak, steady, cpuPerMinute, cpuAlonePerMinute };
+}
+
+async function startDaemon(machine: TestMachine, nodes: number) {
+  const directory = machine.path("/etc/fairlead/cluster.d");
+  writeCluster(directory, nodes);
+  machine.write("/etc/fairlead/fairlead.yaml", configuration);
+  const startedAt = performance.now();
+  const { pid } = machine.startDaemon(undefined, [command]);
+  // Not by the status, whose report of all peers is work, and memory, of the daemon's own.
+  using kernel = openKernel({ namespace: machine.network });
+  while (kernel.routes({ protocol: 76 }).length <= nodes) await setTimeout(100);
+  return { pid, ready: performance.now() - startedAt, directory };
 }
 
 /** Of all threads, from schedstat (Linux: Documentation/scheduler/sched-stats), in nanoseconds there. */
