@@ -54,6 +54,37 @@ describe("createResponder()", () => {
     expect(asked.map((query) => query.client)).toEqual([{ address: "10.244.1.7", transport }]);
   });
 
+  // QR, opcode, AA, TC, RD; RA, Z, AD, CD, rcode.
+  test.each([
+    ["as they are", 0x0100, 0x8180],
+    ["RD and CD as the query has them", 0x0010, 0x8090],
+    ["AD and Z as nobody here says them", 0x0160, 0x8180],
+    ["what only an answer may have not from the query", 0x0780, 0x8180],
+  ])("answers with flags: %s", async (_what, asked, wanted) => {
+    const query = queryOctets("a.example", "A");
+    query.writeUInt16BE(asked, 2);
+    const { respond } = responderOf(() => failure(Rcode.NOERROR));
+    const octets = Buffer.from((await respond(query, client))!);
+    expect(octets.readUInt16BE(2).toString(16)).toBe(wanted.toString(16));
+  });
+
+  test.each([
+    [251, "REFUSED"],
+    [252, "REFUSED"],
+    [249, "NOTIMP"],
+    [250, "NOTIMP"],
+    [253, "NOTIMP"],
+    [254, "NOTIMP"],
+    [0, "FORMERR"],
+    [41, "FORMERR"],
+  ])("asks nobody for type %i: %s", async (type, rcode) => {
+    const { respond } = responderOf(() => {
+      throw new Error("it was asked");
+    });
+    const octets = await respond(queryOctets("a.example", String(type)), client);
+    expect(octets && judged(octets)).toMatchObject({ rcode, answers: [] });
+  });
+
   test("gives a stranger no answer without a question", () => {
     const { respond, counters } = responderOf(() => failure(Rcode.SERVFAIL));
     const header = queryOctets("a.example", "A").subarray(0, 12);

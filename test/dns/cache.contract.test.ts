@@ -137,6 +137,7 @@ describe("fresh answers", () => {
           a("bank.example", "6.6.6.6"),
           a("b.example", "192.0.2.2"),
           cname("bank.example", "evil.example"),
+          { ...a("b.example", "192.0.2.66"), class: 3 },
           cname(name, "b.example"),
         ],
         authorities: [soa("other.example")],
@@ -149,6 +150,19 @@ describe("fresh answers", () => {
     }
     await ask("bank.example");
     expect(upstream.asked.map(({ name }) => name)).toEqual(["a.example", "bank.example"]);
+  });
+
+  test("what few asked for is not asked for again before its end", async () => {
+    await using upstream = await startUpstream(exampleWorld);
+    const { ask, wait, counters } = resolver(upstream);
+    await ask("api.example.com");
+    wait(280);
+    // The second that is given from the cache, and three would be needed.
+    for (let i = 0; i < 2; i++) await ask("api.example.com");
+    expect(counters.read().cache.prefetches).toBe(0);
+    expect(upstream.asked).toHaveLength(1);
+    await ask("api.example.com");
+    expect(counters.read().cache.prefetches).toBe(1);
   });
 
   test("what is in demand is asked for again before its end", async () => {
