@@ -245,39 +245,30 @@ function writeChains(
   found: ReadonlyMap<string, ChainState>,
 ): void {
   const wanted = new Map(desired.chains.map((chain) => [chain.name, chain]));
-  const isMisplaced = (name: string, state: ChainState): boolean => {
+  const misplaced = new Set<string>();
+  // All that differ are emptied before one is removed: a rule of one may jump to another.
+  for (const [name, state] of found) {
     const chain = wanted.get(name);
-    return chain === undefined || !isSameBase(chain, state);
-  };
-  const misplaced = Array.from(found)
-    .filter(([name, state]) => isMisplaced(name, state))
-    .map(([name]) => name);
-  // All emptied before one is removed: a rule of one may jump to another.
-  for (const name of misplaced) emptyChain(steps, desired.name, name);
+    const isMisplaced = chain === undefined || !isSameBase(chain, state);
+    if (isMisplaced) misplaced.add(name);
+    const isChanged = isMisplaced || !hasRules(state, chain);
+    if (isChanged && state.digests.length > 0) emptyChain(steps, desired.name, name);
+  }
   for (const name of misplaced) {
     steps.add(`remove chain ${name}`, (batch) => writeRemoveChain(batch, desired.name, name));
   }
   for (const chain of desired.chains) {
-    const state = misplaced.includes(chain.name) ? undefined : found.get(chain.name);
-    writeChain(steps, desired.name, chain, state);
+    const state = misplaced.has(chain.name) ? undefined : found.get(chain.name);
+    if (state !== undefined && hasRules(state, chain)) continue;
+    if (state === undefined) {
+      steps.add(`add chain ${chain.name}`, (batch) => writeNewChain(batch, desired.name, chain));
+    }
+    writeRules(steps, desired.name, chain);
   }
 }
 
-function writeChain(
-  steps: Steps,
-  table: string,
-  chain: NftChain,
-  state: ChainState | undefined,
-): void {
-  const { name, rules } = chain;
-  if (state === undefined) {
-    steps.add(`add chain ${name}`, (batch) => writeNewChain(batch, table, chain));
-  } else {
-    if (isSameList(state.digests, rules.map(nftRuleDigest))) return;
-    if (state.digests.length > 0) emptyChain(steps, table, name);
-  }
-  writeRules(steps, table, chain);
-}
+const hasRules = ({ digests }: ChainState, { rules }: NftChain): boolean =>
+  isSameList(digests, rules.map(nftRuleDigest));
 
 function writeRules(steps: Steps, table: string, { name, rules }: NftChain): void {
   for (const rule of rules) {

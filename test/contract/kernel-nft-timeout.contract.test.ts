@@ -9,9 +9,10 @@ import {
   dnsAheadTable,
   dnsElsewhereTable,
 } from "../../core/desired/dns-ahead.ts";
+import { desireNftTable } from "../../core/desired/masquerade.ts";
 import { type NftTable, asObserved, joinTables } from "../../core/nft.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { ip } from "../support/builders.ts";
+import { ifName, ip } from "../support/builders.ts";
 import { type Scene, kernels } from "./kernels.ts";
 import { expectTable, table } from "./nft-table.ts";
 
@@ -62,6 +63,27 @@ describe.each(kernels)("elements with a timeout in %s", (name, openScene) => {
     put(30_000);
     expect(missing(30_000)).toBe(0);
     expect(kernel.applyNft(lasting(30_000))).toEqual([]);
+  });
+
+  test("put without their table have the chains that others share alone until all is compared", () => {
+    const tunnel = desireNftTable({
+      podCidrs: [],
+      clusterCidrs: [],
+      isEnabled: false,
+      except: [],
+      tunnel: { underlay: ifName("lo"), index: 1, port: 4789 },
+    });
+    const wanted = joinTables(tunnel, lasting(30_000));
+    kernel.applyNft(wanted);
+    kernel.applyNft(tunnel);
+    put(30_000);
+    const rules = (): number | undefined =>
+      kernel.observeNft("fairlead")?.chains.get("raw-in")?.length;
+    expect(rules()).toBe(1);
+    kernel.applyNft(wanted);
+    expect(rules()).toBe(2);
+    expect(kernel.observeNft("fairlead")).toEqual(asObserved(wanted));
+    expect(missing(30_000)).toBe(0);
   });
 
   test("go when they are not put again, and at once when they are removed", async () => {
