@@ -74,13 +74,13 @@ export class Slices {
   }
 }
 
-/** As one of repairs, and one of the rest. */
+/** As one of repairs, and one of the rest; of the failures of each the first, as if it had been one batch. */
 export const joinWritten = (written: readonly Written[]): readonly Written[] =>
   [true, false].map((isRepair) => {
     const parts = written.filter((part) => part.isRepair === isRepair);
     return {
       isRepair,
       applied: parts.flatMap(({ applied }) => applied),
-      failures: [...new Set(parts.flatMap(({ failures }) => failures))],
+      failures: parts.flatMap(({ failures }) => failures).slice(0, 1),
     };
   });
