@@ -5,9 +5,11 @@ import { readdirSync, readFileSync } from "node:fs";
 import { getPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { PodBook } from "../../dns/cluster/pod-book.ts";
 import { ip } from "../support/builders.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { haltingWorker } from "./halting-worker.ts";
+import { aPod } from "./pods.ts";
 import { exampleWorld, startUpstream } from "./scripted-upstream.ts";
 import { ask, askUntil, ownAddress, startTestDns, testPort, testTarget } from "./test-server.ts";
 import { judged, queryOctets, sendUdp } from "./wire-client.ts";
@@ -59,6 +61,36 @@ test("answers what it knows while the responder's thread is busy", async () => {
     expect(responses[rcode]! - before.responses[rcode]!).toBe(count);
   }
   await askUntil("api6.prod.svc.cluster.local", "A", ({ rcode }) => rcode === "NOERROR");
+});
+
+test("answers a pod's walks while the responder's thread is busy", async () => {
+  await using halting = await haltingWorker();
+  await using upstream = await startUpstream(exampleWorld);
+  const { workerUrl } = halting;
+  const podBook = new PodBook();
+  await podBook.announce(aPod("client", "127.0.0.1"));
+  const upstreams = [upstream.upstream];
+  await using server = await startTestDns({ workerUrl, upstreams, podBook });
+  server.publish(fixtureSnapshot());
+  await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
+  const known = ["api.example.com", "web.dev", "nosuch.example.com"].map(
+    (front) => `${front}.prod.svc.cluster.local`,
+  );
+  // From the upstream, from the cache, and then from here.
+  for (let i = 0; i < 3; i++) for (const name of known) await ask(name, "A");
+  const wanted = await Promise.all(known.map((name) => ask(name, "A")));
+  expect(wanted.map(({ answers }) => answers.length)).toEqual([2, 2, 0]);
+  await delay(500);
+  const { searchWalks } = server.counters();
+  halting.halt(3000);
+  await delay(300);
+  for (const [i, name] of known.entries()) {
+    const answer = await sendUdp(testTarget, queryOctets(name, "A"), 1500);
+    const { rcode, answers } = wanted[i]!;
+    expect(answer && judged(answer)).toMatchObject({ rcode, answers });
+  }
+  await delay(200);
+  expect(server.counters().searchWalks - searchWalks).toBe(2);
 });
 
 test("the thread that answers goes before the others of the process", async () => {
