@@ -156,3 +156,31 @@ test("clients that keep all connections busy that they can get leave one for ano
   const modest = await sendTcp(target, [framed(Buffer.from("hello"))]);
   expect(modest.answers.map(String)).toEqual(["hello"]);
 });
+
+test("a client that reads no answers gets no more of them than its connection holds, until it does", async () => {
+  const target = { address: ownAddress(3), port: testPort };
+  const [count, octets] = [1_000, 60_000];
+  let answered = 0;
+  await using _listener = await listenTcp({
+    address: ip(target.address),
+    port: target.port,
+    respond: () => {
+      answered++;
+      return new Uint8Array(octets);
+    },
+    isAllowed: () => true,
+    counters: new SharedCounters(),
+  });
+  const socket = connect({ host: target.address, port: target.port });
+  socket.pause();
+  socket.write(framed(...Array.from({ length: count }, () => Buffer.from("query"))));
+  await vi.waitFor(() => expect(answered).toBeGreaterThan(0), { timeout: 10_000 });
+  await delay(500);
+  // What the kernel keeps for both ends is a few megabytes.
+  expect(answered).toBeLessThan(count / 2);
+  let received = 0;
+  socket.on("data", (chunk: Buffer) => (received += chunk.length));
+  socket.resume();
+  await vi.waitFor(() => expect(received).toBe(count * (octets + 2)), { timeout: 20_000 });
+  socket.destroy();
+}, 60_000);
