@@ -9,13 +9,13 @@ import { DnsAhead } from "./dns-ahead.ts";
 
 const addresses = [ip("10.96.0.10"), ip("fd00::a")];
 
-let nowMs = 0;
+let [nowMs, wallStepMs] = [0, 0];
 // The wall clock is another one.
-const clock = { nowMs: () => 1e12 + nowMs, monotonicMs: () => nowMs };
+const clock = { nowMs: () => 1e12 + nowMs + wallStepMs, monotonicMs: () => nowMs };
 let kernel: ReturnType<typeof createFakeKernel>;
 beforeEach(() => {
   kernel = createFakeKernel();
-  nowMs = 5;
+  [nowMs, wallStepMs] = [5, 0];
 });
 afterEach(() => kernel[Symbol.dispose]());
 
@@ -152,6 +152,16 @@ describe("state()", () => {
       sinceMs: 1e12 + 505 + dnsAheadMs,
       problem: "",
     });
+  });
+
+  test("says for how long whatever the wall clock does", async () => {
+    const { state, server } = resolver();
+    state.rcode = "SERVFAIL";
+    using ahead = open(server);
+    await turn(ahead);
+    wallStepMs = -3_600_000;
+    nowMs += 700;
+    expect(ahead.state()).toMatchObject({ sinceMs: 1e12 + 5, forMs: 700 });
   });
 
   test("of a kernel that takes no rules says so when its element has ended", async () => {

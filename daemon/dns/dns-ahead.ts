@@ -22,6 +22,17 @@ export interface DnsAheadOptions {
   readonly log: Log;
 }
 
+/** The wall clock tells people when, and may jump; the other one how long ago. */
+interface Moment {
+  readonly wallMs: number;
+  readonly monotonicMs: number;
+}
+
+const momentOf = (clock: Clock): Moment => ({
+  wallMs: clock.nowMs(),
+  monotonicMs: clock.monotonicMs(),
+});
+
 /** Two that are late do no harm. */
 const everyMs = dnsAheadMs / 3;
 const typeA = 1;
@@ -31,9 +42,9 @@ export class DnsAhead implements Disposable {
   readonly #timer: NodeJS.Timeout;
   /** The addresses for which queries come here, as far as is known. */
   #kept: readonly Ip[] = [];
-  /** When the kernel was told last. */
-  #keptAtMs = -Infinity;
-  #sinceMs: number;
+  /** When the kernel was told last, and when {@link #kept} became what it is. */
+  #keptAt: Moment;
+  #since: Moment;
   #problem = "";
   #isAsking = false;
   #isOpen = true;
@@ -41,7 +52,7 @@ export class DnsAhead implements Disposable {
 
   constructor(options: DnsAheadOptions) {
     this.#options = options;
-    this.#sinceMs = options.clock.nowMs();
+    this.#keptAt = this.#since = momentOf(options.clock);
     this.#timer = setInterval(() => void this.keep(), everyMs);
     void this.keep();
   }
@@ -53,14 +64,19 @@ export class DnsAhead implements Disposable {
 
   /** What was told ends by itself, as it does here, when the resolver is silent or the kernel refuses. */
   state(): AheadState {
-    const { clock } = this.#options;
-    const overMs = clock.monotonicMs() - this.#keptAtMs - dnsAheadMs;
-    const isOver = this.#kept.length > 0 && overMs >= 0;
-    const sinceMs = isOver ? clock.nowMs() - overMs : this.#sinceMs;
-    const forMs = clock.nowMs() - sinceMs;
-    if (!isOver) return { addresses: this.#kept, sinceMs, forMs, problem: this.#problem };
-    const problem = this.#problem === "" ? "The resolver's threads do not answer" : this.#problem;
-    return { addresses: [], sinceMs, forMs, problem };
+    const { addresses, since } = this.#settled();
+    const forMs = this.#options.clock.monotonicMs() - since.monotonicMs;
+    const isEnded = addresses.length < this.#kept.length && this.#problem === "";
+    const problem = isEnded ? "The resolver's threads do not answer" : this.#problem;
+    return { addresses, sinceMs: since.wallMs, forMs, problem };
+  }
+
+  #settled(): { readonly addresses: readonly Ip[]; readonly since: Moment } {
+    const { wallMs, monotonicMs } = this.#keptAt;
+    const isOver = this.#options.clock.monotonicMs() - monotonicMs >= dnsAheadMs;
+    if (!isOver || this.#kept.length === 0) return { addresses: this.#kept, since: this.#since };
+    const since = { wallMs: wallMs + dnsAheadMs, monotonicMs: monotonicMs + dnsAheadMs };
+    return { addresses: [], since };
   }
 
   /** Asks the resolver, and says where queries shall go. One question is on its way at a time. */
@@ -96,17 +112,17 @@ export class DnsAhead implements Disposable {
 
   #settle(answered: readonly Ip[], problem: string): void {
     const { kernel, clock, log } = this.#options;
-    const before = this.state();
+    const before = this.#settled();
     const lost = this.#kept.filter((address) => !answered.includes(address));
     if (lost.length > 0) kernel.removeNftElements(nftTableName, dnsAheadElements(lost));
     if (answered.length > 0) {
       kernel.putNftElements(dnsAheadPart(answered));
-      this.#keptAtMs = clock.monotonicMs();
+      this.#keptAt = momentOf(clock);
     }
-    this.#sinceMs = before.sinceMs;
+    this.#since = before.since;
     if (!isDeepStrictEqual(answered, before.addresses)) {
       log.info({ addresses: answered }, "queries to these addresses come to the resolver");
-      this.#sinceMs = clock.nowMs();
+      this.#since = momentOf(clock);
     }
     this.#kept = answered;
     this.#note(problem);
