@@ -24,19 +24,31 @@ export function membersOf(lab: string): Member[] {
   return existsSync(directory) ? readdirSync(directory).map((name) => memberOf(lab, name)) : [];
 }
 
-/** Mounts the directory, empty. Throws when a lab, or anything else, is there. */
+/** Mounts the directory, empty. Throws when a lab, or anything else, is there; nothing is left of a failure. */
 export async function createLabDirectory(lab: string, signal: AbortSignal): Promise<void> {
   mkdirSync(dirname(lab), { recursive: true });
   if (!existsSync(lab)) mkdirSync(lab, { mode: ownMode });
   if (readdirSync(lab).length > 0) {
     throw new Error(`Cannot make a lab in ${lab}: it is not empty; is a lab up? ("lab down")`);
   }
-  await execute(
-    ["mount", "-n", "-t", "tmpfs", "-o", "mode=0700", "--make-private", labMountSource, lab],
-    { signal },
-  );
+  try {
+    await mount(lab, signal);
+  } catch (error) {
+    // A mount that was interrupted may be there all the same.
+    await removeLabDirectory(lab, never);
+    throw error;
+  }
   for (const name of ["members", "cluster", "pods"]) mkdirSync(join(lab, name));
 }
+
+async function mount(lab: string, signal: AbortSignal): Promise<void> {
+  const options = ["-o", "mode=0700", "--make-private"];
+  const command = ["mount", "-n", "-t", "tmpfs", ...options, labMountSource, lab] as const;
+  await execute(command, { signal: never });
+  signal.throwIfAborted();
+}
+
+const { signal: never } = new AbortController();
 
 /** False where nothing is at the path. Throws for what no `lab up` has made. */
 export function isLabDirectory(lab: string): boolean {

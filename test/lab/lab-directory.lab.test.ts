@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { createLabDirectory, isMounted } from "../../cli/lab/directory.ts";
 import { labDown } from "../../cli/lab/lab.ts";
@@ -65,4 +66,19 @@ test("an up that was killed before it mounted has left a directory that goes", a
   expect([existsSync(directory), isMounted(directory)]).toEqual([true, false]);
   expect(await labDown(directory)).toBe(true);
   expect(existsSync(directory)).toBe(false);
+});
+
+test("an up that is stopped while it mounts leaves nothing", async () => {
+  const directory = directoryOfTest();
+  for (const turns of [0, 1, 2, 4, 8, 16, 32]) {
+    const stop = new AbortController();
+    const made = createLabDirectory(directory, stop.signal).then(
+      () => "made",
+      () => "stopped",
+    );
+    for (let turn = 0; turn < turns; turn++) await setTimeout(1);
+    stop.abort();
+    if ((await made) === "made") await labDown(directory);
+    expect([turns, existsSync(directory), isMounted(directory)]).toEqual([turns, false, false]);
+  }
 });
