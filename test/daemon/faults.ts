@@ -1,5 +1,7 @@
 // Random faults at one node of three while pods talk: whatever of ours is removed or altered comes back,
 // and what is not ours stays. FAIRLEAD_SEED replays a run.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { desiredOf } from "../../core/desired/plan.ts";
 import { diffKeyed, keyedNode } from "../../core/diff.ts";
@@ -10,7 +12,7 @@ import type { TestNamespace } from "../support/netns.ts";
 import { seededRandom } from "../support/random.ts";
 import type { FlowCount } from "./flow.ts";
 import { addForeign, foreignState } from "./foreign-objects.ts";
-import { type RunningNode, ThreeNodes } from "./three-nodes.ts";
+import { nodeNames, type RunningNode, ThreeNodes } from "./three-nodes.ts";
 import { startTraffic } from "./traffic.ts";
 
 export interface FaultFigures {
@@ -42,6 +44,15 @@ const faults: readonly string[] = [
   "ip link set fl-vxlan alias stolen",
   "ip link del fl-vxlan",
   "ip address flush dev fl-vxlan",
+  "ip -6 address flush dev fl-vxlan",
+  "sysctl -qw net.ipv6.conf.fl-vxlan.disable_ipv6=1",
+  "sysctl -qw net.ipv6.conf.all.forwarding=0",
+  "ip -6 route del fd00:10:244:3::/64",
+  "ip -6 route replace fd00:10:244:2::/64 dev lo proto 76 metric 3",
+  "ip -6 neighbor del fd00:10:244:3:: dev fl-vxlan",
+  "ip -6 neighbor replace fd00:10:244:3:: lladdr 02:00:00:00:00:01 dev fl-vxlan nud permanent",
+  "nft flush set inet fairlead inside6",
+  "nft flush chain inet fairlead raw-in",
   "ip address add 192.0.2.1/24 dev fl-vxlan",
   "ip route del 10.244.3.0/24",
   "ip route del 10.244.2.0/24",
@@ -108,8 +119,9 @@ export async function injectFaults({
   readonly seed: number;
 }): Promise<FaultFigures> {
   await using lab = new ThreeNodes();
-  const node = lab.start("node-a", { isAttached: true });
-  for (const name of ["node-b", "node-c"] as const) await lab.start(name).programmed();
+  for (const name of nodeNames) giveBothFamilies(join(lab.clusterOf(name), "nodes.yaml"));
+  const node = lab.start("node-a", { isAttached: true, config });
+  for (const name of ["node-b", "node-c"] as const) await lab.start(name, { config }).programmed();
   await node.programmed();
   const [near, far] = [lab.addNamespace(), lab.addPod("node-c", "10.244.3.2")];
   const ports = [{ protocol: "tcp", hostPort: 8080, containerPort: 80 }] as const;
@@ -126,9 +138,10 @@ export async function injectFaults({
   const repaired = new Set<RepairStatus>();
   const endAtMs = performance.now() + durationMs;
   while (performance.now() < endAtMs) {
-    const fault = all[random.below(all.length)] ?? "";
-    // One that meets what another has just taken fails, and is none.
-    node.node.run("sh", "-c", `${names}; ${fault} 2>/dev/null || true`);
+    // One alone, or several at once: one that meets what another has just taken fails, and is none.
+    const chosen = Array.from({ length: 1 + random.below(3) }, () => all[random.below(all.length)]);
+    const fault = chosen.join("; ");
+    node.node.run("sh", "-c", `${names}; { ${fault}; } 2>/dev/null || true`);
     const doneAtMs = performance.now();
     // The daemon's part runs in this process: it has its turn before each look.
     while ((await setTimeout(2), stateOf(node.node, names)) !== before) {
@@ -156,6 +169,14 @@ export async function injectFaults({
   };
 }
 
+const config = `network: { podCIDRs: [10.244.0.0/16, "fd00:10:244::/48"] }`;
+
+function giveBothFamilies(manifests: string): void {
+  const text = readFileSync(manifests, "utf8");
+  const both = text.replaceAll(/10\.244\.(\d)\.0\/24/g, '10.244.$1.0/24, "fd00:10:244:$1::/64"');
+  writeFileSync(manifests, both);
+}
+
 function spreadOf(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (share: number): number =>
@@ -181,11 +202,15 @@ const stateOf = (node: TestNamespace, names: string): string =>
       `${names}; cat $facts $conflist; ip -d link show $pod; ip neighbor show dev $pod
       ip route show dev $pod; sysctl net.ipv4.conf.$pod.rp_filter; ip -d link show fl-vxlan; ip address show fl-vxlan; ip neighbor show dev fl-vxlan;
       bridge fdb show dev fl-vxlan; ip route show proto 76; ip route show table local proto 76;
+      ip -6 route show proto 76; sysctl net.ipv6.conf.all.forwarding net.ipv6.conf.fl-vxlan.disable_ipv6;
       nft list table inet fairlead; sysctl net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding net.ipv4.conf.$pod.forwarding
       sysctl net.ipv4.conf.fl-vxlan.rp_filter net.ipv4.conf.fl-vxlan.forwarding; true`,
     )
-    // Of a new device all is as before but its number.
-    .replaceAll(/^\d+: /gm, "");
+    // Of a new device all is as before but its number, and the order of what is on it.
+    .replaceAll(/^\d+: /gm, "")
+    .split("\n")
+    .toSorted()
+    .join("\n");
 
 /** The lines that are only in one of two texts. */
 function differing(before: string, after: string): string {
