@@ -27,7 +27,11 @@ import { waiting } from "./three-nodes.ts";
 
 const config = `network: { podCIDRs: [10.244.0.0/16, "fd00:10:244::/48"], serviceCIDRs: [] }`;
 const settings = planSettings(parseConfig(config, "test", { nodeName: "node-a" }));
-const local = { ...nodeA, podCidrs: [...nodeA.podCidrs, cidr("fd00:10:244:1::/64")] };
+const local = {
+  ...nodeA,
+  addresses: [...nodeA.addresses, ip("2001:db8:1::11")],
+  podCidrs: [...nodeA.podCidrs, cidr("fd00:10:244:1::/64")],
+};
 
 /** A node whose time never comes: only events and news make it work. */
 function startNode() {
@@ -38,6 +42,7 @@ function startNode() {
   ipCommand("link add eth0 type veth peer name far");
   for (const end of ["eth0", "far"]) ipCommand(`link set ${end} up`);
   ipCommand("address add 172.30.1.11/24 dev eth0");
+  ipCommand("address add 2001:db8:1::11/64 dev eth0 nodad");
   const kernel = stack.use(openKernel({ namespace: node.path }));
   const source = createFakeSource();
   const reconciler = stack.use(
@@ -94,6 +99,10 @@ const anyPeer = fc
   })
   .map(({ n, block, at }): Node => ({
     ...aNode(`node-${n}`, `172.30.${1 + (at & 1)}.${20 + n * 4 + at}`, `10.244.${block}.0/24`),
+    addresses: [
+      ip(`172.30.${1 + (at & 1)}.${20 + n * 4 + at}`),
+      ip(`2001:db8:${1 + (at >> 1)}::${n}${at}`),
+    ],
     podCidrs: [cidr(`10.244.${block}.0/24`), cidr(`fd00:10:244:${block}::/64`)],
   }));
 const anyStep = fc.record({
