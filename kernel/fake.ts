@@ -139,7 +139,7 @@ function watchChanges(namespace: FakeNamespace) {
   const listen = (
     onChange: (event: KernelEvent) => void,
     isFor: (device: string) => boolean,
-  ): Disposable => {
+  ): Disposable & { readonly tell: () => void } => {
     let [objects, devices, lossy] = [new Set<KernelObject>(), new Set<string>(), new Set<string>()];
     let changes: ObjectChange[] = [];
     const held = new Map<string, number>();
@@ -153,6 +153,7 @@ function watchChanges(namespace: FakeNamespace) {
     };
     for (const { name } of namespace.links()) learn(name);
     const tell = (): void => {
+      if (objects.size === 0) return;
       const event = { objects, devices, lossy, changes, overflow: false };
       [objects, devices, lossy, changes] = [new Set(), new Set(), new Set(), []];
       if (watchers.has(watcher)) onChange(event);
@@ -166,14 +167,21 @@ function watchChanges(namespace: FakeNamespace) {
       else changes.push(change);
     };
     watchers.add(watcher);
-    return { [Symbol.dispose]: () => void watchers.delete(watcher) };
+    return { tell, [Symbol.dispose]: () => void watchers.delete(watcher) };
   };
   const watch: Kernel["watch"] = (onChange, { apart } = {}) => {
     const stack = new DisposableStack();
-    stack.use(listen(onChange, (device) => apart?.includes(device) !== true));
-    if (apart !== undefined) stack.use(listen(apart.onChange, apart.includes));
-    // Nobody waits in memory: what is held elsewhere is told here at once.
-    return { hold: () => {}, release: () => {}, [Symbol.dispose]: () => stack.dispose() };
+    const told = [stack.use(listen(onChange, (device) => apart?.includes(device) !== true))];
+    if (apart !== undefined) told.push(stack.use(listen(apart.onChange, apart.includes)));
+    return {
+      // Nobody waits in memory: what is held elsewhere is told here at once.
+      hold: () => {},
+      release: () => {},
+      read: () => {
+        for (const { tell } of told) tell();
+      },
+      [Symbol.dispose]: () => stack.dispose(),
+    };
   };
   return { watch, stop: () => watchers.clear() };
 }

@@ -143,6 +143,8 @@ export interface KernelWatch extends Disposable {
   /** Tells nothing of links and what is on them until `release`, but then all of it. */
   hold(): void;
   release(): void;
+  /** Tells of links and what is on them, now and whether held or not, all that has happened until now. */
+  read(): void;
 }
 
 export interface WatchOptions {

@@ -91,6 +91,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
       return {
         hold: () => reading.hold(),
         release: () => reading.release(),
+        read: () => reading.read(),
         [Symbol.dispose]: () => owned.dispose(),
       };
     },

@@ -9,6 +9,9 @@ import type { Message } from "./received.ts";
  */
 const gatherMs = 2;
 
+/** Of who asks for all at once; what is left is read as ever. */
+const drainsAtMost = 64;
+
 export interface Notifications {
   /** Valid while it is handed over. */
   readonly onMessage: (message: Message) => void;
@@ -23,6 +26,8 @@ export interface Reading extends Disposable {
   /** Leaves what comes in the socket's buffer until `release`. */
   hold(): void;
   release(): void;
+  /** Reads at once what is there, held or not. */
+  read(): void;
 }
 
 /** Reads all that came within two milliseconds at once. The socket is closed with it. */
@@ -37,6 +42,20 @@ export function readNotifications(
     gathering = undefined;
     const { isLost, isEmpty } = socket.drain(onMessage);
     isLossUntold ||= isLost;
+    const isTold = isLossUntold && isEmpty;
+    if (isTold) isLossUntold = false;
+    if (!isHeld) polling.resume();
+    onRead(isTold);
+  };
+  const readAtOnce = (): void => {
+    clearTimeout(gathering);
+    gathering = undefined;
+    let isEmpty = false;
+    for (let drains = 0; !isEmpty && drains < drainsAtMost; drains++) {
+      const drained = socket.drain(onMessage);
+      isLossUntold ||= drained.isLost;
+      ({ isEmpty } = drained);
+    }
     const isTold = isLossUntold && isEmpty;
     if (isTold) isLossUntold = false;
     if (!isHeld) polling.resume();
@@ -57,6 +76,7 @@ export function readNotifications(
       if (isHeld) polling.resume();
       isHeld = false;
     },
+    read: readAtOnce,
     [Symbol.dispose]: () => {
       polling[Symbol.dispose]();
       clearTimeout(gathering);

@@ -344,6 +344,8 @@ export class Reconciler implements Disposable {
   #compare(plan: NodePlan, mayRemove: boolean): ApplyResult {
     const { clock } = this.#options;
     const startedAtMs = clock.monotonicMs();
+    // What has been told until now, the comparison sees: read after it, it would be put back a second time.
+    this.#watch.read();
     this.#mustCompare = false;
     this.#mustFit = false;
     this.#target.aim(plan, true);

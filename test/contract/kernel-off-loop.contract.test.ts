@@ -52,6 +52,20 @@ describe.each(kernels)("%s", (_name, openScene) => {
     expect(kernel.neighbors(overlay)).toHaveLength(many.length - 1);
   });
 
+  test("a watch that is asked tells at once, held or not", () => {
+    const told: string[] = [];
+    using watch = kernel.watch(({ changes }) => {
+      for (const { kind } of changes === "many" ? [] : changes) told.push(kind);
+    });
+    watch.hold();
+    kernel.apply(many.slice(0, 3).map(neighborKind.put));
+    expect(told).toEqual([]);
+    watch.read();
+    expect(told).toEqual(["neighbor", "neighbor", "neighbor"]);
+    watch.read();
+    expect(told).toHaveLength(3);
+  });
+
   test("a watch that leaves out one's own is not told of it", async () => {
     const told: string[] = [];
     using _watch = kernel.watch(

@@ -35,11 +35,17 @@ export function scene(yaml = "", paces = timing) {
   const fake = fakeNodeA();
   let listener: ((event: KernelEvent) => void) | undefined;
   let isDeaf = false;
+  const late: KernelEvent[] = [];
   const kernel: FakeKernel = {
     ...fake,
     watch: (onChange, options) => {
       listener = onChange;
-      return fake.watch((event) => !isDeaf && onChange(event), options);
+      const watch = fake.watch((event) => !isDeaf && onChange(event), options);
+      const read = (): void => {
+        for (const event of late.splice(0)) onChange(event);
+        watch.read();
+      };
+      return { ...watch, read, [Symbol.dispose]: () => watch[Symbol.dispose]() };
     },
   };
   const source = createFakeSource();
@@ -81,6 +87,8 @@ export function scene(yaml = "", paces = timing) {
     podAddresses,
     states,
     reaches,
+    /** What only who asks is told. */
+    late,
     /** Passes on nothing of what the kernel tells any more, but this. */
     tell: (event: KernelEvent | "nothing") => {
       isDeaf = true;
