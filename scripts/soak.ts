@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { fuzzDispatcher, fuzzLauncher, fuzzServer } from "../test/cni/fuzz.ts";
 import { soakCni } from "../test/cni/soak.ts";
+import { churnDaemon } from "../test/daemon/churn.ts";
 import { formatHealing, measureHealing } from "../test/daemon/heal.ts";
 import { flood, fuzzQueries, fuzzUpstream } from "../test/dns/fuzz.ts";
 import { soakEveryCourse } from "../test/ipam/claims/soak.ts";
@@ -54,6 +55,9 @@ const soaks: Readonly<Record<string, () => unknown>> = {
       console.log(formatHealing(await measureHealing({ nodes, pods: 30, each, seed })));
     }
   },
+  /** Nodes, services and pods come and go: a daemon's memory stays what it was. */
+  memory: () =>
+    churnDaemon({ nodes: 200, names: 200, before: 3_000, changes: 20_000, restMs: 75_000, seed }),
   /** ADD and DEL killed on the real kernel. */
   attach: () => runTest("test/attach/kill.lab.test.ts", { FAIRLEAD_KILLS: "200" }),
 };
