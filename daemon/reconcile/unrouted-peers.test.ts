@@ -1,0 +1,51 @@
+import { expect, test } from "vitest";
+import { clusterOf, configuration } from "../../bench/overlay/cluster.ts";
+import { aSnapshot, ifName, ip, mac } from "../../test/support/builders.ts";
+import { parseConfig } from "../config/config.ts";
+import { planSettings } from "../daemon.ts";
+import { Planner } from "./planner.ts";
+import { UnroutedPeers } from "./unrouted-peers.ts";
+
+test("look() asks for some of many nodes at a time, for each once until routes change", () => {
+  const planner = new Planner({
+    settings: planSettings(parseConfig(configuration, "test", { nodeName: "node-a" })),
+    missingNodeHint: () => "none",
+    podAddresses: () => [],
+  });
+  const name = ifName("eth0");
+  const link = { name, index: 2, mac: mac("02:00:00:00:00:01"), mtu: 1500, isUp: true, group: 0 };
+  const address = { device: name, address: ip("172.30.1.11"), prefixLength: 24 };
+  planner.seeLinks([{ link, addresses: [address] }]);
+  const snapshot = aSnapshot({ nodes: clusterOf(1_000) });
+  let plan = planner.plan(snapshot);
+  while (plan.isPartial === true) plan = planner.plan(snapshot);
+  const tunnels = [...plan.peers.values()].filter(({ fdb }) => fdb.length > 0).length;
+
+  let [nowMs, asked] = [0, 0];
+  const kernel = {
+    isRouted: () => {
+      asked++;
+      nowMs += 0.02;
+      return false;
+    },
+  };
+  const unrouted = new UnroutedPeers(kernel, { nowMs: () => 0, monotonicMs: () => nowMs });
+  const lookUntilDone = (): number => {
+    for (let looks = 0; ; looks++) {
+      const before = asked;
+      unrouted.look(plan);
+      if (asked === before) return looks;
+      expect(asked - before).toBeLessThan(300);
+      nowMs += 2_000;
+    }
+  };
+  expect(lookUntilDone()).toBeGreaterThan(2);
+  expect([asked, unrouted.names.size]).toEqual([tunnels, tunnels]);
+  const none = { objects: new Set<never>(), lossy: new Set<string>(), overflow: false } as const;
+  unrouted.notice({ ...none, devices: new Set(["fl-vxlan"]), changes: [] });
+  expect(lookUntilDone()).toBe(0);
+  unrouted.notice({ ...none, devices: new Set(["eth0"]), changes: [] });
+  lookUntilDone();
+  expect(asked).toBe(2 * tunnels);
+  expect(unrouted.problems()[0]?.message).toContain(`and ${tunnels - 3} more`);
+});
