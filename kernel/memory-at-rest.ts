@@ -12,7 +12,7 @@ export interface MemoryCare {
 }
 
 /** Less than this more than after the last time is not worth it. Octets. */
-const worthwhile = { process: 8 << 20, thread: 4 << 20 };
+const worthwhile = { process: 16 << 20, thread: 4 << 20 };
 const lookEveryMs = 5_000;
 /** Looks, from one time to the next: whatever comes and goes that fast is better left. */
 const leastLooks = 12;
