@@ -59,7 +59,10 @@ describe("fairlead daemon --replace", () => {
     const asking = await startAsking(machine, 200);
     machine.write(
       path,
-      configuration.replace("dns: {", "dns: { forward: { ca: /nowhere/ca.pem },"),
+      configuration.replace(
+        "dns: {",
+        `dns: { stubs: { corp.test: ["tls://127.0.0.1"] }, forward: { ca: /nowhere/ca.pem },`,
+      ),
     );
     const failing = machine.startDaemon(undefined, undefined, ["--replace"]);
     expect(await failing.ended).toBe(1);
