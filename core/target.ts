@@ -82,9 +82,9 @@ export class Target implements KeyedNode {
     for (const part of come) this.#take(part, isCompared);
   }
 
-  /** Something is known to be other than aimed at. */
+  /** Something is other than aimed at, or may be. */
   get isDifferent(): boolean {
-    return this.#all.some(({ different }) => different.size > 0);
+    return this.isUnclear || this.#all.some(({ different }) => different.size > 0);
   }
 
   /**

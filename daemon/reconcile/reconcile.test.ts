@@ -91,6 +91,21 @@ describe("Reconciler", () => {
     });
   });
 
+  test("puts back what another object took the place of, though that is gone too", async () => {
+    const { source, programmed, rests, kernel } = scene("", calm);
+    source.setNodes(nodeA, nodeC);
+    await programmed();
+    await rests();
+    const entries = kernel.fdb(vxlanDevice);
+    const entry = { ...entries[0]!, destination: ip("172.30.2.99") };
+    // The kernel tells of the other one alone: that it came, and that it went.
+    kernel.apply([
+      { kind: "replace-fdb", entry },
+      { kind: "remove-fdb", entry },
+    ]);
+    await vi.waitFor(() => expect(kernel.fdb(vxlanDevice)).toEqual(entries), waiting);
+  });
+
   test("removes nothing before the source is in sync", async () => {
     const { source, has, lacks, programmed } = scene();
     source.setNodes(nodeA, nodeC);
