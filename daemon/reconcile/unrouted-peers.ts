@@ -82,7 +82,9 @@ export class UnroutedPeers {
     this.#found = found;
     this.#device = underlay?.device;
     const endedAtMs = this.#clock.monotonicMs();
-    this.#notBeforeMs = endedAtMs + (endedAtMs - startedAtMs) / share;
+    // What is longer was not ours: others had the processor.
+    const tookMs = Math.min(endedAtMs - startedAtMs, 2 * atOnceMs);
+    this.#notBeforeMs = endedAtMs + tookMs / share;
   }
 
   problems(): readonly StatusProblem[] {
