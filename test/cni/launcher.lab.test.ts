@@ -172,7 +172,6 @@ describe("with a daemon, the launcher", () => {
       msg: "Cannot get an answer of the fairlead daemon in time",
     });
     expect(outcome.ms).toBeGreaterThan(deadlineMs - 50);
-    expect(outcome.ms).toBeLessThan(deadlineMs + 1_000);
   });
 });
 
@@ -202,7 +201,6 @@ describe("the launcher does without the daemon", () => {
     const outcome = await run({ env: { FAIRLEAD_SOCKET: newSocketPath() }, stdin: "x" });
     expectLocal(outcome, "plugin.js", 1);
     expect(outcome.ms).toBeGreaterThan(retryMs - 10);
-    expect(outcome.ms).toBeLessThan(retryMs + 500);
   });
 
   test("when nobody listens at the socket", async () => {

@@ -9,6 +9,7 @@ import { type Answer, chain } from "../../dns/handlers/resolver.ts";
 import { ExtendedError, Rcode, RecordType } from "../../dns/message/message.ts";
 import { SharedCounters } from "../../dns/observe/counters.ts";
 import { forwardHandler, type ForwardLimits } from "../../dns/upstream/forward.ts";
+import { timeLived } from "../support/lived.ts";
 import { aQuery } from "./query.ts";
 import {
   a,
@@ -20,7 +21,6 @@ import {
   soa,
   startUpstream,
 } from "./scripted-upstream.ts";
-import { timed } from "./wire-client.ts";
 
 interface Resolver {
   readonly ask: (name: string, type?: number) => Promise<Answer>;
@@ -191,7 +191,7 @@ describe("upstreams that fail", () => {
     world.fail("silent");
     wait(310);
     const [[stale, elapsedMs], absent] = await Promise.all([
-      timed(() => ask("api.example.com")),
+      timeLived(() => ask("api.example.com")),
       ask("nx.example.com"),
     ]);
     expect(stale).toMatchObject({ extendedError: ExtendedError.stale });

@@ -4,10 +4,10 @@ import { describe, expect, test } from "vitest";
 import type { Query } from "../../dns/handlers/resolver.ts";
 import { type Message, Rcode, RecordType } from "../../dns/message/message.ts";
 import { foldName, formatName, parseName } from "../../dns/message/name.ts";
+import { timeLived } from "../support/lived.ts";
 import { addressesOf, forwarder } from "./forwarder.ts";
 import { aQuery } from "./query.ts";
 import { a, reply, type Script, soa, startUpstream } from "./scripted-upstream.ts";
-import { timed } from "./wire-client.ts";
 
 const query = (name: string, more: Partial<Query> = {}): Query => aQuery(name, RecordType.A, more);
 
@@ -84,10 +84,10 @@ describe("an answer is believed only when it is one", () => {
     const ids = upstream.asked.map(({ query }) => query.id);
     const ports = upstream.asked.map(({ sourcePort }) => sourcePort);
     expect(new Set(ports).size).toBeGreaterThan(64);
-    // 16 buckets of 62.5: chi-square of 15 degrees stays under 44.3 but for 1 in 10,000 runs.
+    // 16 buckets of 62.5: chi-square of 15 degrees stays under 76 but for 1 in 1,000,000,000 runs.
     const buckets = Array.from({ length: 16 }, (_, i) => ids.filter((id) => id >> 12 === i).length);
     const chiSquare = buckets.reduce((sum, n) => sum + (n - 62.5) ** 2 / 62.5, 0);
-    expect(chiSquare).toBeLessThan(44.3);
+    expect(chiSquare).toBeLessThan(76);
     const ascents = (values: readonly number[]): number =>
       values.filter((value, i) => i > 0 && value > values[i - 1]!).length;
     for (const values of [ids, ports]) {
@@ -102,11 +102,11 @@ describe("upstreams in trouble", () => {
     await using first = await startUpstream(silent);
     await using second = await startUpstream(answerWith("192.0.2.2"));
     const { resolve } = forwarder([first.upstream, second.upstream]);
-    const [answer, elapsedMs] = await timed(() => resolve(query("a.example")));
+    const [answer, elapsedMs] = await timeLived(() => resolve(query("a.example")));
     expect(addressesOf(answer)).toEqual(["192.0.2.2"]);
     expect(elapsedMs).toBeLessThan(2500);
     // Known to be down, it does not hold up the next query.
-    const [, nextMs] = await timed(() => resolve(query("b.example")));
+    const [, nextMs] = await timeLived(() => resolve(query("b.example")));
     expect(nextMs).toBeLessThan(500);
     expect(first.asked.map(({ name }) => name)).not.toContain("b.example");
   });
@@ -115,7 +115,7 @@ describe("upstreams in trouble", () => {
     await using first = await startUpstream(silent);
     await using second = await startUpstream(silent);
     const { resolve } = forwarder([first.upstream, second.upstream]);
-    const [answer, elapsedMs] = await timed(() => resolve(query("a.example")));
+    const [answer, elapsedMs] = await timeLived(() => resolve(query("a.example")));
     expect(answer).toMatchObject({ rcode: Rcode.SERVFAIL, extendedError: 22 });
     expect(elapsedMs).toBeLessThan(5000);
   });
@@ -124,7 +124,7 @@ describe("upstreams in trouble", () => {
     const gone = await startUpstream(silent);
     await gone[Symbol.asyncDispose]();
     const { resolve } = forwarder([gone.upstream]);
-    const [answer, elapsedMs] = await timed(() => resolve(query("a.example")));
+    const [answer, elapsedMs] = await timeLived(() => resolve(query("a.example")));
     expect(answer.rcode).toBe(Rcode.SERVFAIL);
     expect(elapsedMs).toBeLessThan(500);
   });
@@ -143,7 +143,7 @@ describe("upstreams in trouble", () => {
   test("all answer SERVFAIL: the client gets it at once", async () => {
     await using first = await startUpstream(rcode(Rcode.SERVFAIL));
     const { resolve } = forwarder([first.upstream]);
-    const [answer, elapsedMs] = await timed(() => resolve(query("a.example")));
+    const [answer, elapsedMs] = await timeLived(() => resolve(query("a.example")));
     expect(answer.rcode).toBe(Rcode.SERVFAIL);
     expect(elapsedMs).toBeLessThan(500);
     expect(first.asked).toHaveLength(1);
@@ -278,10 +278,10 @@ describe("many at once", () => {
     const stop = new AbortController();
     const { resolve, counters } = forwarder([upstream.upstream], { signal: stop.signal });
     const waiting = Array.from({ length: 1000 }, (_, n) => resolve(query(`n${n}.example`)));
-    const [answer, elapsedMs] = await timed(() => resolve(query("one-more.example")));
+    const [answer, elapsedMs] = await timeLived(() => resolve(query("one-more.example")));
     expect(answer.rcode).toBe(Rcode.SERVFAIL);
-    // Far from any timeout; 5 ms on a quiet machine.
-    expect(elapsedMs).toBeLessThan(50);
+    // Far from any timeout.
+    expect(elapsedMs).toBeLessThan(1000);
     expect(counters.read().rejected).toBeGreaterThan(0);
     stop.abort();
     for (const one of await Promise.all(waiting)) expect(one.rcode).toBe(Rcode.SERVFAIL);

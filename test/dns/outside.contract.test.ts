@@ -3,10 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { silentLog } from "../../core/log.ts";
 import type { DnsServer } from "../../dns/server.ts";
 import { ip } from "../support/builders.ts";
+import { timeLived } from "../support/lived.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { exampleWorld, type ScriptedUpstream, startUpstream } from "./scripted-upstream.ts";
 import { ask, askUntil, startTestDns, testPort, testTarget } from "./test-server.ts";
-import { judged, queryOctets, sendUdp, timed } from "./wire-client.ts";
+import { judged, queryOctets, sendUdp } from "./wire-client.ts";
 
 describe("names outside the cluster", () => {
   let upstream: ScriptedUpstream;
@@ -31,7 +32,7 @@ describe("names outside the cluster", () => {
 
   test("K31 an upstream that is the resolver itself is dropped, and said so", async () => {
     expect(warnings).toEqual(["Upstream is this resolver itself and is not used"]);
-    const [answer, elapsedMs] = await timed(() => ask("v4only.example.com", "A"));
+    const [answer, elapsedMs] = await timeLived(() => ask("v4only.example.com", "A"));
     expect(answer.answers).toEqual(["A 192.0.2.54"]);
     expect(elapsedMs).toBeLessThan(500);
     expect(server.counters().forwarded).toBe(1);

@@ -4,6 +4,7 @@ import { PodBook } from "../../dns/cluster/pod-book.ts";
 import { siteNamesOf } from "../../dns/handlers/site-names.ts";
 import type { DnsServer } from "../../dns/server.ts";
 import { cidr, ip } from "../support/builders.ts";
+import { timeLived } from "../support/lived.ts";
 import { fixtureSnapshot } from "./fixture.ts";
 import { aPod, prodSearch } from "./pods.ts";
 import { exampleWorld, type ScriptedUpstream, startUpstream } from "./scripted-upstream.ts";
@@ -100,9 +101,9 @@ describe("the search walk", () => {
     const silent = await startUpstream(() => []);
     await using _ = silent;
     await start({ upstreams: [silent.upstream] });
-    const startedAtMs = performance.now();
-    expect((await ask(below("api.example.com"), "A")).rcode).toBe("NXDOMAIN");
-    expect(performance.now() - startedAtMs).toBeLessThan(3000);
+    const [{ rcode }, elapsedMs] = await timeLived(() => ask(below("api.example.com"), "A"));
+    expect(rcode).toBe("NXDOMAIN");
+    expect(elapsedMs).toBeLessThan(3000);
   });
 });
 

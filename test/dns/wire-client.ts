@@ -182,10 +182,3 @@ function textOf(answer: judge.Answer): string {
       return answer.type;
   }
 }
-
-/** The result, and how long it took in milliseconds. */
-export async function timed<T>(work: () => T): Promise<[Awaited<T>, number]> {
-  const startedAtMs = performance.now();
-  const result = await work();
-  return [result, performance.now() - startedAtMs];
-}

@@ -294,13 +294,14 @@ describe("over TCP", () => {
   });
 
   test("a connection in use stays open", async () => {
-    await using _listener = await listen({ idleMs: 400 });
+    await using _listener = await listen({ idleMs: 1_500 });
     const socket = connect({ host: other.address, port: other.port });
-    for (let i = 0; i < 6; i++) {
+    // Longer than that altogether, and each time much shorter.
+    for (let i = 0; i < 5; i++) {
       socket.write(framed(Buffer.from("ping")));
       const [chunk] = (await once(socket, "data")) as [Buffer];
       expect(chunk.subarray(2).toString()).toBe("ping");
-      await delay(150);
+      await delay(400);
     }
     socket.destroy();
   });
@@ -341,7 +342,6 @@ describe("over TCP", () => {
     const third = await sendTcp(other, [framed(Buffer.from("hello"))]);
     expect(third.answers.map(String)).toEqual(["hello"]);
     expect((await first).isClosed).toBe(true);
-    expect((await first).elapsedMs).toBeLessThan(2000);
     expect((await held).isClosed).toBe(false);
   });
 });
