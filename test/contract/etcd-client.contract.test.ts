@@ -43,7 +43,7 @@ test("a client goes to the next endpoint when one is not there, or falls silent"
   const client = clientOf({ endpoints: ["http://127.0.0.1:1", first.endpoint, second.endpoint] });
   const valueOf = async () => (await client.get("/k", soon()))?.value;
   expect(await valueOf()).toBe("first");
-  first.pause();
+  await first.pause();
   expect(await valueOf()).toBe("second");
   first.continue();
   await second.kill();
@@ -74,7 +74,7 @@ test("a client gives up when it is told to", async () => {
   const server = await started();
   const client = clientOf({ endpoints: [server.endpoint] });
   await client.get("/k", soon());
-  server.pause();
+  await server.pause();
   await expect(client.get("/k", AbortSignal.timeout(50))).rejects.toThrow("timeout");
   server.continue();
 });

@@ -1,7 +1,7 @@
 // A real etcd (Debian's etcd-server) of one member, on ports of this machine's loopback that are free.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +14,7 @@ export interface EtcdServer extends AsyncDisposable {
   /** As SIGKILL: what it has answered is on its disk. */
   kill(): Promise<void>;
   /** Does not answer until it is continued; its connections stay open. */
-  pause(): void;
+  pause(): Promise<void>;
   continue(): void;
   /** At the same port, with the same data. */
   start(): Promise<void>;
@@ -93,7 +93,10 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
       );
       await start();
     },
-    pause: () => void child?.kill("SIGSTOP"),
+    pause: async () => {
+      child?.kill("SIGSTOP");
+      await untilStopped(child?.pid ?? Number.NaN);
+    },
     continue: () => void child?.kill("SIGCONT"),
     [Symbol.asyncDispose]: async () => {
       await kill();
@@ -120,6 +123,14 @@ export async function untilAnswered(ask: () => Promise<unknown>): Promise<void> 
       await setTimeout(50);
     }
   }
+}
+
+// One of its threads takes the signal and stops the others, and until it has its turn they go on.
+async function untilStopped(pid: number): Promise<void> {
+  const tasks = `/proc/${pid}/task`;
+  const state = (thread: string): string | undefined =>
+    /\) (\w)/.exec(readFileSync(join(tasks, thread, "stat"), "utf8"))?.[1];
+  while (readdirSync(tasks).some((thread) => state(thread) !== "T")) await setTimeout(1);
 }
 
 async function freePort(): Promise<number> {
