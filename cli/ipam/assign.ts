@@ -33,7 +33,8 @@ export interface AssignOptions {
   readonly json?: boolean;
 }
 
-const lockDeadlineMs = 5000;
+/** Others write first, each in less than a second, but on a machine that is busy. */
+const lockDeadlineMs = 30_000;
 const mostBlocks = 1024;
 
 /** `fairlead ipam assign`: writes what Nodes lack into their manifests, and prints what it was. */
