@@ -23,7 +23,6 @@ import { aNode, cidr, ip, mac } from "../support/builders.ts";
 import { createNamespace } from "../support/netns.ts";
 import { nodeA } from "../support/overlay.ts";
 import { createFakeSource } from "../support/source.ts";
-import { waiting } from "./three-nodes.ts";
 
 const config = `network: { podCIDRs: [10.244.0.0/16, "fd00:10:244::/48"], serviceCIDRs: [] }`;
 const settings = planSettings(parseConfig(config, "test", { nodeName: "node-a" }));
@@ -32,6 +31,9 @@ const local = {
   addresses: [...nodeA.addresses, ip("2001:db8:1::11")],
   podCidrs: [...nodeA.podCidrs, cidr("fd00:10:244:1::/64")],
 };
+
+// Against hanging alone.
+const waiting = { timeout: 60_000, interval: 5 };
 
 /** A node whose time never comes: only events and news make it work. */
 function startNode() {
