@@ -159,6 +159,15 @@ describe("the direction of imports", () => {
     expect(imports).toEqual([]);
   });
 
+  test("the resolver's thread imports nothing of node:tls: it takes 3 MiB, and few upstreams speak it", () => {
+    const imports = ["core", "kernel", "dns"]
+      .flatMap(sourcesOf)
+      .filter((file) =>
+        importsOf(file).some(({ specifier, isStatic }) => specifier === "node:tls" && isStatic),
+      );
+    expect(imports).toEqual([]);
+  });
+
   test("the plugin loads no package that it does not need at once", () => {
     const slow = ["yaml", "pino", "execa", "commander", "prom-client", "ip-cidr"];
     for (const entry of ["plugin/commands.ts", "plugin/main.ts", "ipam/main.ts"]) {

@@ -104,3 +104,9 @@ export const emptySnapshot: Snapshot = {
 };
 
 export const objectKey = (namespace: string, name: string): string => `${namespace}/${name}`;
+
+/** What {@link objectKey} was made of: neither has a slash in it. */
+export function partsOfKey(key: string): { readonly namespace: string; readonly name: string } {
+  const [namespace = "", name = ""] = key.split("/");
+  return { namespace, name };
+}

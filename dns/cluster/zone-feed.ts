@@ -18,6 +18,8 @@ export interface ZoneUpdate {
   readonly namespaces?: readonly string[];
   /** New or changed. */
   readonly services: readonly ZoneService[];
+  /** Keys of those that were not there before. In a complete update all are new, and none is named. */
+  readonly added: readonly string[];
   /** Keys of services that are gone. */
   readonly removed: readonly string[];
   /** `namespace/address` of all pods, if they changed; only for verified pod names. */
@@ -52,9 +54,11 @@ export class ZoneFeed {
     const services = mapChanges(before.services, snapshot.services);
     const dirty = new Set(services.set.map(([key]) => key));
     this.#noteSlices(mapChanges(before.endpointSlices, snapshot.endpointSlices), before, dirty);
-    const hasOtherNames =
-      services.removed.length > 0 || services.set.some(([key]) => !before.services.has(key));
-    const mayHaveOthers = isComplete || hasOtherNames || before.namespaces !== snapshot.namespaces;
+    const added = isComplete
+      ? []
+      : services.set.flatMap(([key]) => (before.services.has(key) ? [] : key));
+    const hasOtherNames = isComplete || added.length + services.removed.length > 0;
+    const mayHaveOthers = hasOtherNames || before.namespaces !== snapshot.namespaces;
     const pods = this.#podsOf(snapshot);
     this.#sent = snapshot;
     return {
@@ -63,6 +67,7 @@ export class ZoneFeed {
       isComplete,
       ...(mayHaveOthers && { namespaces: namespacesOf(snapshot) }),
       services: [...dirty].flatMap((key) => this.#zoneService(key, snapshot) ?? []),
+      added,
       removed: services.removed.map(([key]) => key),
       ...(pods && { pods }),
     };

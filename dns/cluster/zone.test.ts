@@ -188,16 +188,20 @@ describe("ZoneFeed", () => {
   test("sends what changed, and only that", () => {
     const feed = new ZoneFeed(false);
     const start = feed.next(aSnapshot({ services: [web, api] }));
-    expect(start).toMatchObject({ isComplete: true, removed: [] });
+    expect(start).toMatchObject({ isComplete: true, added: [], removed: [] });
     expect(start.services).toHaveLength(2);
     // Equal objects that are not the same are no change either.
     const same = feed.next(aSnapshot({ services: [{ ...web }, api], revision: 2 }));
-    expect(same).toMatchObject({ isComplete: false, revision: 2, services: [], removed: [] });
+    const none = { services: [], added: [], removed: [] };
+    expect(same).toMatchObject({ isComplete: false, revision: 2, ...none });
     const slice = aSlice(["10.244.1.1"]);
     const changed = feed.next(aSnapshot({ services: [web, api], endpointSlices: [slice] }));
     expect(changed.services.map(({ service }) => service.name)).toEqual(["web"]);
+    expect(changed.added).toEqual([]);
     const gone = feed.next(aSnapshot({ services: [api] }));
-    expect(gone).toMatchObject({ services: [], removed: ["prod/web"] });
+    expect(gone).toMatchObject({ services: [], added: [], removed: ["prod/web"] });
+    const back = feed.next(aSnapshot({ services: [web, api] }));
+    expect(back).toMatchObject({ services: [{ service: web }], added: ["prod/web"] });
     feed.reset();
     expect(feed.next(aSnapshot({ services: [api] })).isComplete).toBe(true);
   });

@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { getCACertificates } from "node:tls";
 import type { Clock, Random } from "../../core/clock.ts";
 import { toError } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
@@ -233,6 +232,7 @@ const trusted = ({ ca }: ForwardSettings): readonly string[] =>
 
 // Node's own list only where the machine has none.
 function machineAuthorities(): readonly string[] {
+  const { getCACertificates } = process.getBuiltinModule("node:tls");
   const ofSystem = getCACertificates("system");
   return ofSystem.length > 0 ? ofSystem : getCACertificates("default");
 }

@@ -1,7 +1,6 @@
 // One connection to an upstream, over TCP or TLS, with many queries on their way in it at a time
 // (RFC 7766 section 6.2.1.1): answers come in any order and are told apart by their ids.
 import { connect, isIP, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
 import type { Clock, Random } from "../../core/clock.ts";
 import { toError } from "../../core/error.ts";
 import type { Upstream } from "../handlers/settings.ts";
@@ -158,7 +157,8 @@ function open({ upstream, ca, session, onSession }: ConnectionOptions): Socket {
   const { address: host, port, tls } = upstream;
   if (tls === undefined) return connect({ host, port, noDelay: true });
   const { serverName } = tls;
-  const socket = connectTls({
+  // Loaded for who has such an upstream: it takes 3 MiB.
+  const socket = process.getBuiltinModule("node:tls").connect({
     host,
     port,
     ca: [...ca],

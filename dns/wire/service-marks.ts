@@ -1,5 +1,5 @@
-/** Its place is empty, or what was there is gone. */
-const none = 0;
+/** In place of a mark: there is no such name. */
+export const none = 0;
 
 /**
  * Which services and namespaces there are, as hashes of their names, and for each a mark that changes

@@ -37,7 +37,14 @@ function told() {
       };
     });
   };
-  return { change, showZone };
+  /** Marks that are told; false: there is no such name. */
+  const marks = (update: Partial<ZoneUpdate>): readonly boolean[] => {
+    publisher.applyZone({ ...sameZone, ...update });
+    const last = updates.at(-1);
+    const told = last?.kind === "zone" ? [...last.marks] : [];
+    return told.filter((_, at) => at % 2 === 1).map((mark) => mark > 0);
+  };
+  return { change, showZone, marks };
 }
 
 const sameZone: ZoneUpdate = {
@@ -46,6 +53,7 @@ const sameZone: ZoneUpdate = {
   isComplete: false,
   namespaces: ["prod"],
   services: [],
+  added: [],
   removed: [],
 };
 
@@ -74,13 +82,25 @@ test("tells when there may be names that were not there before", () => {
   const services = clusterParts.services
     .filter(({ namespace }) => namespace === "prod")
     .map((service) => ({ service, slices: [] }));
-  expect(showZone({ services })).toBe(true);
+  const first = services[0]!.service.name;
+  expect(showZone({ services, isComplete: true })).toBe(true);
   // Changed, or gone.
   expect(showZone({ services: services.slice(1) })).toBe(false);
-  expect(showZone({ removed: [`prod/${services[0]!.service.name}`] })).toBe(false);
-  expect(showZone({ services })).toBe(true);
+  expect(showZone({ removed: [`prod/${first}`] })).toBe(false);
+  expect(showZone({ services, added: [`prod/${first}`] })).toBe(true);
   expect(showZone({ namespaces: ["dev", "prod"] })).toBe(true);
   expect(showZone({ namespaces: ["prod"] })).toBe(false);
   // Those of pods have no marks.
   expect(showZone({ pods: ["prod/10.244.1.7"] })).toBe(true);
+});
+
+test("says that no name of a hash is there when the last of them has gone", () => {
+  const { marks } = told();
+  expect(marks({})).toEqual([true]);
+  // Three spellings of one name have one hash.
+  const [one, two, three] = ["prod/web", "prod/Web", "prod/WEB"];
+  expect(marks({ added: [one, two] })).toEqual([true]);
+  expect(marks({ added: [three], removed: [one] })).toEqual([true]);
+  expect(marks({ removed: [two] })).toEqual([true]);
+  expect(marks({ removed: [three] })).toEqual([false]);
 });

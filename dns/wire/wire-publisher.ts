@@ -1,5 +1,5 @@
 import { ipToBytes, parseIp } from "../../core/address.ts";
-import { objectKey } from "../../core/cluster/model.ts";
+import { partsOfKey } from "../../core/cluster/model.ts";
 import type { SearchingClient } from "../clients/searching-clients.ts";
 import type { SearchPath } from "../cluster/pod-directory.ts";
 import type { ZoneUpdate } from "../cluster/zone-feed.ts";
@@ -8,6 +8,7 @@ import type { SiteNames } from "../handlers/site-names.ts";
 import { isTruncated } from "../message/message.ts";
 import { foldName, labelsOf, labelsWithin, type Name, nameOfLabels } from "../message/name.ts";
 import { hashOctets } from "../message/wire-hash.ts";
+import { none, ServiceMarks } from "./service-marks.ts";
 import { keptAnswer } from "./wire-answer.ts";
 import { Variant, WireQuestion } from "./wire-question.ts";
 import { denialFrom, type WireUpdate } from "./wire-update.ts";
@@ -31,10 +32,10 @@ export class WirePublisher {
   readonly #question: WireQuestion;
   /** One denial fits all names: none may be rewritten to one that is there, none has a TTL of its own. */
   readonly #isDenialSafe: boolean;
-  readonly #services = new Map<string, number>();
   #namespaces: ReadonlyMap<string, number> = new Map();
-  /** How many names there are of each hash, and its mark. */
-  readonly #hashes = new Map<number, { names: number; mark: number }>();
+  readonly #marks = new ServiceMarks();
+  /** How many names there are more than one, of hashes that several names share. */
+  readonly #others = new Map<number, number>();
   readonly #knownDenials = new Set<number>();
   /** Lists that are walked, by the pod's address, and the number of each: pods of a namespace share one. */
   readonly #searching = new Map<string, SearchPath>();
@@ -61,14 +62,12 @@ export class WirePublisher {
   applyZone(update: ZoneUpdate): void {
     const changed = new Set<number>();
     if (update.isComplete) this.#clear();
-    for (const key of update.removed) this.#removeService(key, changed);
+    for (const key of update.removed) this.#remove(this.#hashOfService(key), changed);
+    for (const key of update.added) this.#add(this.#hashOfService(key), changed);
     for (const { service } of update.services) {
-      const key = objectKey(service.namespace, service.name);
       const hash = this.#hashOf([service.name, service.namespace]);
-      if (hash === undefined) continue;
-      if (!this.#services.has(key)) this.#add(hash);
-      this.#services.set(key, hash);
-      changed.add(hash);
+      if (update.isComplete) this.#add(hash, changed);
+      else if (hash !== undefined) changed.add(hash);
     }
     if (update.namespaces !== undefined) this.#setNamespaces(update.namespaces, changed);
     // Names of pods have no marks.
@@ -93,7 +92,7 @@ export class WirePublisher {
 
   /** The answers of these services changed, though the services did not. */
   refreshServices(keys: ReadonlySet<string>): void {
-    const hashes = new Set([...keys].flatMap((key) => this.#services.get(key) ?? []));
+    const hashes = new Set([...keys].flatMap((key) => this.#hashOfService(key) ?? []));
     if (hashes.size === 0) return;
     this.#publishZone(false, hashes);
   }
@@ -202,8 +201,8 @@ export class WirePublisher {
   #markOf(service: Name): { readonly hash: number; readonly mark: number } | undefined {
     const labels = labelsWithin(foldName(service), this.#domain) ?? [];
     const hash = this.#hashOf(labels.slice(0, -1));
-    const mark = hash === undefined ? undefined : this.#hashes.get(hash)?.mark;
-    return hash === undefined || mark === undefined ? undefined : { hash, mark };
+    const mark = hash === undefined ? none : this.#marks.get(hash);
+    return hash === undefined || mark === none ? undefined : { hash, mark };
   }
 
   #keepDenial(octets: Uint8Array, variant: number): void {
@@ -215,17 +214,9 @@ export class WirePublisher {
   }
 
   #clear(): void {
-    this.#services.clear();
-    this.#hashes.clear();
+    this.#marks.clear();
+    this.#others.clear();
     this.#namespaces = new Map();
-  }
-
-  #removeService(key: string, changed: Set<number>): void {
-    const hash = this.#services.get(key);
-    if (hash === undefined) return;
-    this.#services.delete(key);
-    this.#remove(hash);
-    changed.add(hash);
   }
 
   #setNamespaces(names: readonly string[], changed: Set<number>): void {
@@ -234,15 +225,9 @@ export class WirePublisher {
       const hash = this.#namespaces.get(name) ?? this.#hashOf([name]);
       if (hash === undefined) continue;
       now.set(name, hash);
-      if (this.#namespaces.has(name)) continue;
-      this.#add(hash);
-      changed.add(hash);
+      if (!this.#namespaces.has(name)) this.#add(hash, changed);
     }
-    for (const [name, hash] of this.#namespaces) {
-      if (now.has(name)) continue;
-      this.#remove(hash);
-      changed.add(hash);
-    }
+    for (const [name, hash] of this.#namespaces) if (!now.has(name)) this.#remove(hash, changed);
     this.#namespaces = now;
   }
 
@@ -254,26 +239,36 @@ export class WirePublisher {
     return hashOctets(this.#seed, octets, 0, octets.length - 1);
   }
 
-  #add(hash: number): void {
-    this.#hasNewNames = true;
-    const known = this.#hashes.get(hash);
-    if (known === undefined) this.#hashes.set(hash, { names: 1, mark: 0 });
-    else known.names++;
+  #hashOfService(key: string): number | undefined {
+    const { namespace, name } = partsOfKey(key);
+    return this.#hashOf([name, namespace]);
   }
 
-  #remove(hash: number): void {
-    const known = this.#hashes.get(hash);
-    if (known !== undefined && --known.names === 0) this.#hashes.delete(hash);
+  #add(hash: number | undefined, changed: Set<number>): void {
+    if (hash === undefined) return;
+    this.#hasNewNames = true;
+    changed.add(hash);
+    if (this.#marks.get(hash) === none) this.#marks.set(hash, this.#nextMark());
+    else this.#others.set(hash, (this.#others.get(hash) ?? 0) + 1);
+  }
+
+  #remove(hash: number | undefined, changed: Set<number>): void {
+    if (hash === undefined) return;
+    changed.add(hash);
+    const others = this.#others.get(hash) ?? 0;
+    if (others === 0) this.#marks.set(hash, none);
+    else if (others === 1) this.#others.delete(hash);
+    else this.#others.set(hash, others - 1);
   }
 
   #marked(changed: ReadonlySet<number>): Int32Array {
     const marks = new Int32Array(changed.size * 2);
     let at = 0;
     for (const hash of changed) {
-      const known = this.#hashes.get(hash);
-      if (known !== undefined) known.mark = this.#nextMark();
+      const mark = this.#marks.get(hash) === none ? none : this.#nextMark();
+      this.#marks.set(hash, mark);
       marks[at++] = hash;
-      marks[at++] = known?.mark ?? 0;
+      marks[at++] = mark;
     }
     return marks;
   }
