@@ -22,8 +22,9 @@ export default defineConfig({
           include: ["**/*.contract.test.ts"],
           exclude,
           fileParallelism: false,
-          testTimeout: 30_000,
-          hookTimeout: 30_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          expect: { poll: { timeout: 30_000 } },
         },
       },
       {
@@ -35,6 +36,7 @@ export default defineConfig({
           // Against hanging alone: what a lab waits for has bounds of its own.
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          expect: { poll: { timeout: 30_000 } },
         },
       },
     ],

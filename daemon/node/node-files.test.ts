@@ -130,7 +130,7 @@ describe("NodeFiles", () => {
     onTestFinished(() => files[Symbol.dispose]());
     const isThere = (path: string, text: string) =>
       vi.waitFor(() => expect(existsSync(path) && readFileSync(path, "utf8")).toBe(text), {
-        timeout: 2000,
+        timeout: 30_000,
         interval: 2,
       });
     return { files, ledger, nodeFacts, confDir, conflist, isThere };

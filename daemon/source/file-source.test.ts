@@ -39,7 +39,7 @@ function open(
     source[Symbol.dispose]();
     rmSync(parent, { recursive: true });
   });
-  const waiting = { timeout: 5000, interval: 2 };
+  const waiting = { timeout: 30_000, interval: 2 };
   return {
     directory,
     source,

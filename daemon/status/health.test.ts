@@ -35,7 +35,7 @@ describe("serveHealth()", () => {
       const response = await fetch(`http://127.0.0.1:${port}${path}`);
       return [response.status, await response.text()];
     };
-    await vi.waitFor(() => get("/healthz"), { timeout: 2000, interval: 10 });
+    await vi.waitFor(() => get("/healthz"), { timeout: 30_000, interval: 10 });
     expect(await get("/healthz")).toEqual([200, "ok\n"]);
     expect(await get("/readyz")).toEqual([503, "no Node node-a\nnot in sync\n"]);
     reasons = [];
@@ -73,7 +73,9 @@ describe("serveHealth()", () => {
         metrics: async () => "",
         log,
       });
-      await vi.waitFor(() => expect(warnings).toEqual(["cannot listen for probes"]));
+      await vi.waitFor(() => expect(warnings).toEqual(["cannot listen for probes"]), {
+        timeout: 30_000,
+      });
     }
     await new Promise((resolve) => taken.close(resolve));
   });

@@ -102,7 +102,7 @@ describe("two dual-stack pods", () => {
       for (const address of addressesOf(await add(requestFor(createSandbox())))) {
         using socket = openUdp(host, address);
         await vi.waitFor(() => expect(socket.error()).toBe("ECONNREFUSED"), {
-          timeout: 1_000,
+          timeout: 30_000,
           interval: 1,
         });
       }

@@ -32,7 +32,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 // Interfaces are removed after DEL has answered.
-afterEach(() => vi.waitFor(async () => assert.equal(await leftovers(), ""), { timeout: 5_000 }));
+afterEach(() => vi.waitFor(async () => assert.equal(await leftovers(), ""), { timeout: 30_000 }));
 
 const leftovers = () =>
   shell(`ip -br link | grep -v -e '^lo ' -e '^uplink'; ip route show proto 76; ip -6 route show proto 76

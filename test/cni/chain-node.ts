@@ -12,6 +12,9 @@ export const pluginPath = [join(root, "dist/cni"), "/usr/lib/cni"];
 export const build = (): Buffer =>
   execFileSync(process.execPath, ["scripts/build.ts"], { cwd: root, stdio: "pipe" });
 
+/** Against hanging alone. */
+export const waiting = { timeout: 30_000, interval: 20 };
+
 /** Writes a plugin of which ADD prints `result` and other verbs run `rest`; CNI_PATH with it in front. */
 export function writePlugin(
   directory: string,
@@ -71,7 +74,7 @@ export async function openChainNode(): Promise<ChainNode> {
     vi.waitFor(async () => {
       expect(await inPod("ip", "-o", "link")).toMatch(/^1: lo:.*\n$/);
       expect(await state()).toBe(clean);
-    });
+    }, waiting);
   const owned = stack.move();
   return {
     node,

@@ -84,7 +84,9 @@ describe.each(kernels)("%s", (_name, openScene) => {
         { kind: "add-route", route: defaultRoute },
         { kind: "replace-neighbor", neighbor: { ...nextHop, isPermanent: true } },
       ]);
-      await vi.waitFor(() => expect(kernel.isRunning(hostEnd.name)).toBe(true));
+      await vi.waitFor(() => expect(kernel.isRunning(hostEnd.name)).toBe(true), {
+        timeout: 30_000,
+      });
       expect(kernel.isRunning(ifName("none0"))).toBe(false);
       expect(kernel.link(hostEnd.name)).toEqual({
         ...hostEnd,

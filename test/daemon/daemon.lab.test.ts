@@ -153,7 +153,10 @@ describe("fairlead daemon", () => {
     const child =
       "flock /run/fairlead/daemon.lock sh -c 'until [ -e /run/exec ]; do sleep 0.01; done'";
     machine.run("sh", "-c", `mkdir -p /run/fairlead; ${child} >/dev/null 2>&1 &`);
-    await vi.waitFor(() => machine.run("sh", "-c", "! flock -n /run/fairlead/daemon.lock true"));
+    await vi.waitFor(
+      () => machine.run("sh", "-c", "! flock -n /run/fairlead/daemon.lock true"),
+      waiting,
+    );
     const { pid } = machine.startDaemon();
     const files = `/proc/${pid}/fd`;
     await vi.waitFor(() => {

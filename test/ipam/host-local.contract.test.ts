@@ -225,7 +225,7 @@ describe("is answered alike", () => {
       await new Promise((resolve) => setTimeout(resolve, 100));
       order.push("released");
     }
-    await vi.waitFor(() => expect(order).toEqual(["released", "answered"]));
+    await vi.waitFor(() => expect(order).toEqual(["released", "answered"]), { timeout: 30_000 });
     await byOurs(given);
     expect(existsSync(join(ours.path, "mynet/lock"))).toBe(true);
   });

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { waitFor } from "../../cli/lab/wait.ts";
 import { artifacts } from "../../cli/home.ts";
 import { memberOf } from "../../cli/lab/directory.ts";
@@ -120,7 +120,9 @@ describe("a lab that is up", () => {
     const before = lab.processes();
     lab.run("exec", "hello", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 &");
     const [started] = lab.processes().filter((pid) => !before.includes(pid));
-    expect(readFileSync(`/proc/${started}/cmdline`, "utf8")).toBe("sleep\u00001000\u0000");
+    // The shell does not wait for it to be that.
+    const words = (): string => readFileSync(`/proc/${started}/cmdline`, "utf8");
+    await vi.waitFor(() => expect(words()).toBe("sleep\u00001000\u0000"), { timeout: 40_000 });
     const removed = lab.run("pod", "rm", "hello");
     expect(removed.stdout).toMatch(/^removed pod hello \(DEL \d+\.\d ms\)\n$/);
     expect(lab.processes()).toEqual(withoutPod);
@@ -130,7 +132,7 @@ describe("a lab that is up", () => {
         /^fl[0-9a-f]{12}/m.test(lab.run("exec", "node-b", "--", "ip", "-br", "link").stdout)
           ? undefined
           : true,
-      { what: "the pod's interface did not go", deadlineMs: 3000, signal },
+      { what: "the pod's interface did not go", deadlineMs: 40_000, signal },
     );
     expect(lab.run("pod", "rm", "hello")).toMatchObject({
       status: 1,
@@ -170,12 +172,12 @@ describe("a lab that is up", () => {
       // Too early for anything, even a record: there is no pod then.
       expect([0, 1]).toContain(lab.run("pod", "rm", "half").status);
       expect(lab.run("pod", "rm", "half").stderr).toContain("it has none");
-      const left = await linesLeft(before, observe, { deadlineMs: 3000, signal });
+      const left = await linesLeft(before, observe, { deadlineMs: 40_000, signal });
       // The plugin may have outlived its killed runtime by a moment; the second DEL is then its end.
       expect(left).toEqual([]);
       await waitFor(() => (lab.processes().length === processes.length ? true : undefined), {
         what: "a process of the pod stays",
-        deadlineMs: 2000,
+        deadlineMs: 40_000,
         signal,
       });
       expect(lab.run("pod", "add", "half", "--node", "node-c").status).toBe(0);
@@ -222,7 +224,7 @@ test.each([30, 100, 200, 350, 500])(
     expect(lab.run("down").status).toBe(0);
     await waitFor(() => (lab.processes().length === 0 ? true : undefined), {
       what: "processes of the killed lab stay",
-      deadlineMs: 2000,
+      deadlineMs: 40_000,
       signal,
     });
     expect(remains(lab)).toEqual([]);
