@@ -93,9 +93,9 @@ export function parseIfName(text: string): IfName | undefined {
 // Locally administered, unicast: the second lowest bit of the first octet set, the lowest clear.
 function deriveMac(...parts: readonly string[]): Mac {
   // As digits: a buffer for each peer costs more than its hash.
-  const digits = hash("sha256", parts.join("\0"), "hex").slice(0, 12);
+  const digits = hash("sha256", parts.join("\0"), "hex");
   const lowest = (Number.parseInt(digits.charAt(1), 16) & 0xc) | 0x2;
-  return macFromHex(`${digits.charAt(0)}${lowest.toString(16)}${digits.slice(2)}`);
+  return macFromHex(`${digits.charAt(0)}${lowest.toString(16)}${digits.slice(2, 12)}`);
 }
 
 // Parts are separated by an octet that none of them can contain.

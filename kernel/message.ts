@@ -46,13 +46,12 @@ export class MessageBatch {
 
   /** One message: its header, then what `body` writes. The sequence number is the sender's. */
   message(type: number, flags: number, body: () => void): void {
-    const start = this.#length;
+    const start = this.#grow(headerLength);
     this.#starts.push(start);
-    this.u32(0)
-      .u16(type)
-      .u16(flags | requestFlag)
-      .u32(0)
-      .u32(0);
+    const buffer = this.#buffer;
+    for (let at = start; at < start + headerLength; at++) buffer[at] = 0;
+    store16(buffer, start + 4, type);
+    store16(buffer, start + 6, flags | requestFlag);
     body();
     store32(this.#buffer, start, this.#length - start);
     this.#pad();
@@ -84,62 +83,61 @@ export class MessageBatch {
   }
 
   attributeU8(type: number, value: number): this {
-    return this.#attribute(type, 1).u8(value).#pad();
+    const at = this.#attribute(type, 1);
+    this.#buffer[at] = value;
+    return this;
   }
 
   attributeU32(type: number, value: number): this {
-    return this.#attribute(type, 4).u32(value);
+    const at = this.#attribute(type, 4);
+    store32(this.#buffer, at, value);
+    return this;
   }
 
   attributeU64(type: number, value: bigint): this {
-    this.#attribute(type, 8);
-    const at = this.#grow(8);
+    const at = this.#attribute(type, 8);
     this.#buffer.writeBigUInt64LE(value, at);
     return this;
   }
 
   /** Network byte order, as all of nf_tables and port numbers have it. */
   attributeU16be(type: number, value: number): this {
-    return this.#attribute(type, 2).u16be(value).#pad();
+    const at = this.#attribute(type, 2);
+    this.#buffer.writeUInt16BE(value, at);
+    return this;
   }
 
   attributeU32be(type: number, value: number): this {
-    this.#attribute(type, 4);
-    const at = this.#grow(4);
+    const at = this.#attribute(type, 4);
     this.#buffer.writeUInt32BE(value >>> 0, at);
     return this;
   }
 
   attributeOctets(type: number, octets: Uint8Array): this {
-    this.#attribute(type, octets.length);
-    const at = this.#grow(octets.length);
+    const at = this.#attribute(type, octets.length);
     this.#buffer.set(octets, at);
-    return this.#pad();
+    return this;
   }
 
   /** With the zero at its end that the kernel wants. */
   attributeText(type: number, text: string): this {
     const length = Buffer.byteLength(text) + 1;
-    this.#attribute(type, length);
-    const at = this.#grow(length);
+    const at = this.#attribute(type, length);
     this.#buffer.write(text, at);
     this.#buffer[at + length - 1] = 0;
-    return this.#pad();
+    return this;
   }
 
   attributeIp(type: number, ip: Ip): this {
-    const length = ipLength(ip);
-    this.#attribute(type, length);
-    const at = this.#grow(length);
+    const at = this.#attribute(type, ipLength(ip));
     writeIp(ip, this.#buffer, at);
     return this;
   }
 
   attributeMac(type: number, mac: Mac): this {
-    this.#attribute(type, 6);
-    const at = this.#grow(6);
+    const at = this.#attribute(type, 6);
     writeMac(mac, this.#buffer, at);
-    return this.#pad();
+    return this;
   }
 
   nested(type: number, body: () => void): this {
@@ -152,14 +150,20 @@ export class MessageBatch {
     return this;
   }
 
-  #attribute(type: number, length: number): this {
-    return this.u16(attributeHeaderLength + length).u16(type);
+  /** Gives where the value of `length` octets goes; what it is padded with is there. */
+  #attribute(type: number, length: number): number {
+    const at = this.#grow(attributeHeaderLength + align(length));
+    store16(this.#buffer, at, attributeHeaderLength + length);
+    store16(this.#buffer, at + 2, type);
+    for (let pad = at + attributeHeaderLength + length; pad < this.#length; pad++) {
+      this.#buffer[pad] = 0;
+    }
+    return at + attributeHeaderLength;
   }
 
-  #pad(): this {
+  #pad(): void {
     const padded = align(this.#length);
     for (let at = this.#grow(padded - this.#length); at < padded; at++) this.#buffer[at] = 0;
-    return this;
   }
 
   /** Makes room for `length` octets and says where they go. The buffer may be another one then. */

@@ -17,7 +17,7 @@ export interface NodeDifference {
 }
 
 export class Claims {
-  readonly #nodes = new Map<string, Node>();
+  #nodes: ReadonlyMap<string, Node> = new Map();
   readonly #counts = new Map<Ip | Cidr, number>();
   readonly #lengths: Readonly<Record<Family, Map<number, number>>> = { 4: new Map(), 6: new Map() };
   readonly #clusterCidrs: readonly Cidr[];
@@ -32,22 +32,20 @@ export class Claims {
 
   /**
    * Makes it be the claims of these nodes, by name. One walk over them, whatever has changed: who has
-   * thousands looks at each no more often than that.
+   * thousands looks at each no more often than that. The map is kept, and must not change.
    */
   follow(nodes: ReadonlyMap<string, Node>): NodeDifference {
+    const before = this.#nodes;
+    this.#nodes = nodes;
     const [gone, come]: [Node[], Node[]] = [[], []];
     for (const [name, node] of nodes) {
-      const before = this.#nodes.get(name);
-      if (before === node) continue;
-      if (before !== undefined) gone.push(before);
-      this.#nodes.set(name, node);
+      const other = before.get(name);
+      if (other === node) continue;
+      if (other !== undefined) gone.push(other);
       come.push(node);
     }
-    for (const [name, node] of this.#nodes.size === nodes.size ? [] : this.#nodes) {
-      if (nodes.has(name)) continue;
-      this.#nodes.delete(name);
-      gone.push(node);
-    }
+    const isEachKept = before.size + come.length - gone.length === nodes.size;
+    for (const [name, node] of isEachKept ? [] : before) if (!nodes.has(name)) gone.push(node);
     for (const node of come) this.#count(node, 1);
     for (const node of gone) this.#count(node, -1);
     return { gone, come };

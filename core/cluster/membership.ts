@@ -101,10 +101,9 @@ interface Judged {
 /** Undefined where it is as the source has it, and nothing is to be said of it. */
 function judgeAlone(node: Node, clusterCidrs: readonly Cidr[]): Judged | undefined {
   const { addresses, podCidrs } = node;
-  const [podCidr, ...others] = podCidrs;
+  const podCidr = podCidrs.length === 1 ? podCidrs[0] : undefined;
   const isPlain =
     podCidr !== undefined &&
-    others.length === 0 &&
     addresses.length > 0 &&
     clusterCidrs.some((clusterCidr) => cidrContains(clusterCidr, podCidr)) &&
     !addresses.some((address) => cidrContains(podCidr, address));

@@ -99,7 +99,8 @@ export function desireOverlay(
   const outer: Family = addressOf(underlay.addresses, 4) === undefined ? 6 : 4;
   const { mtu, problem } = podMtu(settings, underlay, outer);
   const device = settings.backend === "direct" ? undefined : desireDevice(input, outer, mtu);
-  const { peers, isPartial, ...difference } = planPeers(input, known, outer);
+  const sources = { 4: vtepSource(local, 4), 6: vtepSource(local, 6) };
+  const { peers, isPartial, ...difference } = planPeers(input, known, { outer, sources });
   const own = {
     addresses: device === undefined ? [] : local.podCidrs.map(vtepInterfaceAddress),
     neighbors: [],
@@ -116,6 +117,19 @@ export function desireOverlay(
   };
 }
 
+/** What is the same for all peers. */
+interface Here {
+  /** Of the underlay. */
+  readonly outer: Family;
+  /** Of packets of the node itself. */
+  readonly sources: Readonly<Record<Family, Ip | undefined>>;
+}
+
+function vtepSource({ podCidrs }: Member, family: Family): Ip | undefined {
+  const own = podCidrs.find((podCidr) => familyOf(podCidr) === family);
+  return own && vtepAddress(own);
+}
+
 interface PlannedPeers extends PeerDifference {
   readonly peers: ReadonlyMap<string, PeerPlan>;
   readonly isPartial: boolean;
@@ -124,10 +138,12 @@ interface PlannedPeers extends PeerDifference {
 function planPeers(
   input: OverlayInput,
   known: ReadonlyMap<string, PeerPlan>,
-  outer: Family,
+  here: Here,
 ): PlannedPeers {
   const { local, newPeersAtMost = Infinity, isGoingOn = false } = input;
   const peers = new Map<string, PeerPlan>(isGoingOn ? known : []);
+  // Of the rest none is known.
+  const isNewFromHere = isGoingOn || known.size === 0;
   const [gone, come]: [PeerPlan[], PeerPlan[]] = [[], []];
   let kept = peers.size;
   let skip = peers.size;
@@ -139,11 +155,14 @@ function planPeers(
       peers.set(peer.name, before);
       kept++;
     } else if (come.length < newPeersAtMost) {
-      const plan = planPeer(input, peer, outer);
+      const plan = planPeer(input, peer, here);
       peers.set(peer.name, plan);
       come.push(plan);
       if (before !== undefined) gone.push(before);
-    } else isPartial = true;
+    } else {
+      isPartial = true;
+      if (isNewFromHere) break;
+    }
   }
   if (kept + gone.length < known.size) {
     for (const [name, plan] of known) if (!peers.has(name)) gone.push(plan);
@@ -151,23 +170,36 @@ function planPeers(
   return { peers, gone, come, isPartial };
 }
 
-function planPeer(input: OverlayInput, peer: Member, outer: Family): PeerPlan {
-  const podCidrs = [...peer.podCidrs, ...(peer.strays ?? []).map(hostCidr)];
-  const reached = podCidrs.map((podCidr) => reachPodCidr(input, peer, podCidr, outer));
+function planPeer(input: OverlayInput, peer: Member, here: Here): PeerPlan {
+  const { podCidrs, strays } = peer;
+  const all = strays === undefined ? podCidrs : [...podCidrs, ...strays.map(hostCidr)];
+  const reached = all.map((podCidr) => reachPodCidr(input, peer, podCidr, here));
   const [problems, routes, neighbors]: [string[], Route[], Neighbor[]] = [[], [], []];
+  let entry: FdbEntry | undefined;
   for (const reach of reached) {
     if (reach.path === "none") problems.push(reach.problem);
     else routes.push(reach.route);
-    if (reach.path === "vxlan") neighbors.push(reach.neighbor);
+    if (reach.path !== "vxlan") continue;
+    neighbors.push(reach.neighbor);
+    entry ??= reach.entry;
   }
-  const tunnelled = reached.find((reach) => reach.path === "vxlan");
-  const fdb = tunnelled === undefined ? [] : [tunnelled.entry];
-  const said = problems.length === 0 ? noProblems : problems;
-  return { node: peer, path: pathOf(reached), neighbors, fdb, routes, problems: said };
+  const isReached = routes.length > 0 && problems.length === 0;
+  const path = entry === undefined ? "direct" : "vxlan";
+  return {
+    node: peer,
+    path: isReached ? path : "none",
+    neighbors: kept(neighbors),
+    fdb: entry === undefined ? kept([]) : [entry],
+    routes: kept(routes),
+    problems: kept(problems),
+  };
 }
 
+/** Without the room for sixteen more that an array has once something is put into it. */
+const kept = <T>(items: readonly T[]): readonly T[] => (items.length === 0 ? nothing : items.slice());
+
 /** One for all: each change of the cluster looks for them. */
-const noProblems: readonly string[] = [];
+const nothing: readonly never[] = [];
 
 /** One that nothing is known of how to reach. */
 export const unplannedPeer = (node: Member): PeerPlan => ({
@@ -223,8 +255,9 @@ type Reach =
     }
   | { readonly path: "none"; readonly problem: string };
 
-function reachPodCidr(input: OverlayInput, peer: Member, podCidr: Cidr, outer: Family): Reach {
+function reachPodCidr(input: OverlayInput, peer: Member, podCidr: Cidr, here: Here): Reach {
   const { settings, underlay } = input;
+  const { outer } = here;
   const family = familyOf(podCidr);
   const fail = (why: string): Reach => ({
     path: "none",
@@ -243,7 +276,7 @@ function reachPodCidr(input: OverlayInput, peer: Member, podCidr: Cidr, outer: F
   }
   const destination = addressOf(peer.addresses, outer);
   if (destination === undefined) return fail(`it has no IPv${outer} address, as VXLAN has here`);
-  const source = input.local.podCidrs.find((own) => familyOf(own) === family);
+  const source = here.sources[family];
   // Without an address of this family there are no pods here that could ask for a way there.
   if (source === undefined && addressOf(input.local.strays ?? [], family) === undefined) {
     return fail(`this node has no IPv${family} pod CIDR`);
@@ -252,27 +285,32 @@ function reachPodCidr(input: OverlayInput, peer: Member, podCidr: Cidr, outer: F
   const gateway = vtepAddress(podCidr);
   return {
     path: "vxlan",
-    route: overlayRoute(input, podCidr, { gateway, source: source && vtepAddress(source) }),
+    route: overlayRoute(settings, podCidr, { gateway, source }),
     neighbor: { device: vxlanDevice, address: gateway, mac, isPermanent: true },
     entry: { device: vxlanDevice, mac, destination, isPermanent: true },
   };
 }
 
-function pathOf(reached: readonly Reach[]): PeerPath {
-  if (reached.length === 0 || reached.some(({ path }) => path === "none")) return "none";
-  return reached.some(({ path }) => path === "vxlan") ? "vxlan" : "direct";
-}
-
 const directRoute = ({ settings, underlay }: OverlayInput, podCidr: Cidr, gateway: Ip): Route =>
   normalRoute({ ...routeBase(settings, podCidr), device: underlay.device, gateway });
 
+// Every peer has one: not from parts, whose joining costs more than the rest.
 function overlayRoute(
-  { settings }: OverlayInput,
+  settings: OverlaySettings,
   podCidr: Cidr,
   { gateway, source }: { readonly gateway: Ip; readonly source: Ip | undefined },
 ): Route {
-  const base = routeBase(settings, podCidr);
-  const route: Route = { ...base, device: vxlanDevice, gateway, onlink: true };
+  const route: Route = {
+    destination: podCidr,
+    device: vxlanDevice,
+    gateway,
+    onlink: true,
+    metric: metricOf(settings, podCidr),
+    table: mainTable,
+    type: "unicast",
+    scope: "global",
+    protocol: routeProtocol,
+  };
   return normalRoute(source === undefined ? route : { ...route, source });
 }
 

@@ -100,6 +100,11 @@ const isSamePlan = (a: NodePlan, b: NodePlan): boolean =>
   a.own === b.own &&
   a.local === b.local &&
   a.isPartial === b.isPartial &&
-  a.peers.size === b.peers.size &&
-  b.peers.entries().every(([name, peer]) => a.peers.get(name) === peer) &&
+  hasSamePeers(a, b) &&
   isDeepStrictEqual(a.problems, b.problems);
+
+const hasSamePeers = (a: NodePlan, { peers, difference }: NodePlan): boolean =>
+  difference?.from === a.mark
+    ? difference.gone.length === 0 && difference.come.length === 0
+    : a.peers.size === peers.size &&
+      peers.entries().every(([name, peer]) => a.peers.get(name) === peer);
