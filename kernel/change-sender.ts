@@ -33,6 +33,9 @@ export const indexOf = (socket: NetlinkSocket, name: string): number | undefined
     linkIndexOf,
   );
 
+/** Of most changes every failure is one. */
+const none: readonly string[] = [];
+
 /** Which change a message belongs to, and which failures of it are none. */
 interface Origin {
   readonly change: Change;
@@ -51,14 +54,16 @@ export class ChangeSender {
   readonly #socket: NetlinkSocket;
   readonly #batch = new MessageBatch();
   readonly #origins: Origin[] = [];
-  readonly #indexes = new Map<string, number>();
+  readonly #indexes: Map<string, number>;
   /** Devices that messages not sent yet make, at this index if the caller chose one, or remove. */
   readonly #unsettled = new Map<string, number | undefined>();
   #position = 0;
   #firstFailure: { readonly position: number; readonly error: KernelError } | undefined;
 
-  constructor(socket: NetlinkSocket) {
+  /** @param indexes of devices, by name, as far as they are known: it learns more. */
+  constructor(socket: NetlinkSocket, indexes = new Map<string, number>()) {
     this.#socket = socket;
+    this.#indexes = indexes;
   }
 
   add(change: Change): void {
@@ -110,7 +115,7 @@ export class ChangeSender {
       case "remove-route":
         return this.#writeRoute(change);
       case "replace-shaping": {
-        const index = this.#indexOf(change, change.shaping.device, []);
+        const index = this.#indexOf(change, change.shaping.device, none);
         if (index === undefined) return;
         writeReplaceShaping(batch, change.shaping, index);
         return this.#written(change);
@@ -124,14 +129,14 @@ export class ChangeSender {
   #targetOf(change: Extract<Change, { readonly kind: "set-link" }>): LinkTarget | undefined {
     const { device } = change;
     const isKnown = this.#indexes.has(device) || this.#unsettled.has(device);
-    return isKnown ? this.#indexOf(change, device, []) : device;
+    return isKnown ? this.#indexOf(change, device, none) : device;
   }
 
   #writeSettings(change: Change, target: LinkTarget, settings: LinkSettings): void {
     const { linkLocal, ...rest } = settings;
     const hasMore = Object.values(rest).some((value) => value !== undefined);
     // A device without IPv6 has no link-local address either.
-    const tolerated = linkLocal === false ? ["EAFNOSUPPORT"] : [];
+    const tolerated = linkLocal === false ? ["EAFNOSUPPORT"] : none;
     if (linkLocal === false && hasMore && rest.isUp === undefined) {
       // The kernel refuses such a message as a whole, before anything of it is done.
       writeSetLink(this.#batch, target, settings);
@@ -151,7 +156,7 @@ export class ChangeSender {
     change: Extract<Change, { readonly kind: "add-address" | "remove-address" }>,
   ): void {
     const { address, kind } = change;
-    const tolerated = kind === "add-address" ? [] : ["EADDRNOTAVAIL", "ENODEV"];
+    const tolerated = kind === "add-address" ? none : ["EADDRNOTAVAIL", "ENODEV"];
     const index = this.#indexOf(change, address.device, tolerated);
     if (index === undefined) return;
     (kind === "add-address" ? writeAddAddress : writeRemoveAddress)(this.#batch, address, index);
@@ -162,7 +167,7 @@ export class ChangeSender {
     change: Extract<Change, { readonly kind: "add-route" | "replace-route" | "remove-route" }>,
   ): void {
     const { route, kind } = change;
-    const tolerated = kind === "remove-route" ? ["ESRCH", "ENODEV"] : [];
+    const tolerated = kind === "remove-route" ? ["ESRCH", "ENODEV"] : none;
     const index = isDiscarding(route.type) ? 0 : this.#indexOf(change, route.device, tolerated);
     if (index === undefined) return;
     if (kind === "remove-route") writeRemoveRoute(this.#batch, route, index);
@@ -187,7 +192,7 @@ export class ChangeSender {
     change: Extract<Change, { readonly kind: `${string}-neighbor` | `${string}-fdb` }>,
   ): void {
     const isRemoval = change.kind === "remove-neighbor" || change.kind === "remove-fdb";
-    const tolerated = isRemoval ? ["ENOENT", "ENODEV"] : [];
+    const tolerated = isRemoval ? ["ENOENT", "ENODEV"] : none;
     const { device } = "neighbor" in change ? change.neighbor : change.entry;
     const index = this.#indexOf(change, device, tolerated);
     if (index === undefined) return;
@@ -211,7 +216,7 @@ export class ChangeSender {
   }
 
   /** The messages that are new in the batch came from this change. */
-  #written(change: Change, tolerated: readonly string[] = [], otherwise?: () => void): void {
+  #written(change: Change, tolerated: readonly string[] = none, otherwise?: () => void): void {
     while (this.#origins.length < this.#batch.count) {
       this.#origins.push({ change, position: this.#position, tolerated, otherwise });
     }

@@ -9,6 +9,11 @@ import type { NetlinkSocket } from "./netlink.ts";
 export class OffLoopChanges implements Disposable {
   readonly #lookups: NetlinkSocket;
   readonly #openSocket: () => NetlinkSocket;
+  /**
+   * Of devices, by name, while something is under way: the kernel answers who asks for one when it is not
+   * working on any change.
+   */
+  readonly #indexes = new Map<string, number>();
   #socket: NetlinkSocket | undefined;
   #last: Promise<void> = Promise.resolve();
   #underWay = 0;
@@ -31,7 +36,8 @@ export class OffLoopChanges implements Disposable {
   /** Calls are written in their order, one after the other. */
   async apply(changes: readonly Change[]): Promise<void> {
     if (this.#isDisposed) throw new KernelError("change the network", "EBADF");
-    const sender = new ChangeSender(this.#lookups);
+    if (this.#underWay === 0) this.#indexes.clear();
+    const sender = new ChangeSender(this.#lookups, this.#indexes);
     for (const change of changes) sender.add(change);
     const socket = (this.#socket ??= this.#open());
     this.#underWay++;

@@ -37,6 +37,14 @@ describe.each(kernels)("%s", (_name, openScene) => {
     expect(found).toEqual(new Set(many.slice(0, -10).map(({ address }) => address)));
   });
 
+  test("finds a device again that was made anew", async () => {
+    await kernel.applyOffLoop(many.slice(0, 10).map(neighborKind.put));
+    kernel.apply([{ kind: "remove-link", device: overlay }]);
+    kernel.apply(overlayChanges);
+    await kernel.applyOffLoop(many.slice(10, 30).map(neighborKind.put));
+    expect(kernel.neighbors(overlay)).toHaveLength(20);
+  });
+
   test("does what can be done, and names the first failure of all", async () => {
     const bad = { ...neighbor(70), device: ifName("none0") };
     const route = aRoute("10.99.0.0/24", overlay, { gateway: ip("203.0.113.9"), scope: "global" });
