@@ -63,6 +63,30 @@ test("what is told meanwhile is compared with what is there when all is written"
   expect(new Set(written).size).toBe(written.length);
 });
 
+test("settings and the table are asked for while the kernel writes nothing else", async () => {
+  const { source, programmed, kernel, rests } = scene(yaml, calm);
+  const [write, read] = [kernel.applyOffLoop.bind(kernel), kernel.readSysctl.bind(kernel)];
+  let underWay = 0;
+  const asked: number[] = [];
+  kernel.applyOffLoop = async (changes) => {
+    underWay++;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await write(changes).finally(() => underWay--);
+  };
+  kernel.readSysctl = (name) => {
+    asked.push(underWay);
+    return read(name);
+  };
+  source.set(aSnapshot({ nodes: cluster }));
+  await programmed();
+  await rests();
+  expect(read("net/ipv4/ip_forward")).toBe("1");
+  kernel.apply([{ kind: "remove-link", device: vxlanDevice }]);
+  await vi.waitFor(() => expect(kernel.fdb(vxlanDevice)).toHaveLength(1_299), waiting);
+  await rests();
+  expect(new Set(asked)).toEqual(new Set([0]));
+});
+
 test("a cluster that changes while it is written is the new one in the end", async () => {
   const { source, kernel, reaches } = scene(yaml, calm);
   source.set(aSnapshot({ nodes: cluster }));

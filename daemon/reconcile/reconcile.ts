@@ -232,21 +232,23 @@ export class Reconciler implements Disposable {
     const fitted = mustCompare ? undefined : this.#fit(mayRemove);
     if (fitted === undefined) this.#results.push(this.#compare(plan, mayRemove));
     else this.#results.push(...this.#orAnew([...fitted, ...this.#apply(plan)], plan, mayRemove));
+    this.#mustSet ||= isDue || reason === "resync" || before?.plan.local !== plan.local;
+    // Settings are the kernel's to read and write while it changes nothing else: who asks meanwhile turns in
+    // circles until it is their turn.
+    if (this.#mustSet && !this.#slices.isUnderWay) this.#set(plan, before?.plan === plan);
     this.#slices.begin();
     if (isPartial) {
       this.#settled = { plan, mayRemove };
-      this.#mustSet = true;
       return this.#slices.room();
-    }
-    const mustSet = isDue || this.#mustSet || reason === "resync";
-    this.#mustSet = false;
-    if (mustSet || before?.plan.local !== plan.local) {
-      const isRepair = before?.plan === plan;
-      this.#results.push(this.#report(applySettings(this.#options, plan), isRepair));
-      this.#warnings = findWarnings(this.#options);
     }
     this.#ending = { snapshot, plan, mayRemove };
     return this.#slices.isEmpty ? this.#end(this.#ending) : this.#slices.room();
+  }
+
+  #set(plan: NodePlan, isRepair: boolean): void {
+    this.#mustSet = false;
+    this.#results.push(this.#report(applySettings(this.#options, plan), isRepair));
+    this.#warnings = findWarnings(this.#options);
   }
 
   /**

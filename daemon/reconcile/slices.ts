@@ -33,6 +33,11 @@ export class Slices {
     return this.#waiting.length > 0;
   }
 
+  /** The kernel works on one. */
+  get isUnderWay(): boolean {
+    return this.#underWay.length > 0;
+  }
+
   get isEmpty(): boolean {
     return this.#waiting.length === 0 && this.#underWay.length === 0;
   }
