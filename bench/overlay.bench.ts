@@ -25,6 +25,8 @@ interface Scale extends Omit<Phases, "first"> {
 const root = join(import.meta.dirname, "..");
 const rounds = 5;
 const program = join(root, "bench/overlay/node.ts");
+/** As the daemon's start script has them (scripts/build.ts). */
+const engineOptions = ["--expose-gc", "--max-semi-space-size=2"];
 
 const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.ceil((values.length - 1) * share)] ?? Number.NaN;
@@ -72,10 +74,14 @@ async function measureScale(nodes: number): Promise<Scale> {
 }
 
 function phase<P extends keyof Phases>(name: P, where: string, nodes: number): Phases[P] {
-  const output = execFileSync(process.execPath, [program, name, where, String(nodes)], {
-    stdio: ["ignore", "pipe", "inherit"],
-    encoding: "utf8",
-  });
+  const output = execFileSync(
+    process.execPath,
+    [...engineOptions, program, name, where, String(nodes)],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+      encoding: "utf8",
+    },
+  );
   return JSON.parse(output) as Phases[P];
 }
 

@@ -127,7 +127,6 @@ function putDecimal(value: number, from: number): number {
   return at;
 }
 
-
 /** `address/prefix` with host bits kept, or undefined. The prefix is required. */
 export function parseInterfaceCidr(text: string): InterfaceCidr | undefined {
   const [addressText, prefixText, ...rest] = text.split("/");

@@ -196,7 +196,8 @@ function planPeer(input: OverlayInput, peer: Member, here: Here): PeerPlan {
 }
 
 /** Without the room for sixteen more that an array has once something is put into it. */
-const kept = <T>(items: readonly T[]): readonly T[] => (items.length === 0 ? nothing : items.slice());
+const kept = <T>(items: readonly T[]): readonly T[] =>
+  items.length === 0 ? nothing : items.slice();
 
 /** One for all: each change of the cluster looks for them. */
 const nothing: readonly never[] = [];
