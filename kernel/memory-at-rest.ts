@@ -12,7 +12,7 @@ export interface MemoryCare {
 }
 
 /** Less than this more than after the last time is not worth it. Octets. */
-const worthwhile = { process: 16 << 20, thread: 4 << 20 };
+const worthwhile = { process: 16 << 20, thread: 4 << 20, smallThread: 2 << 20 };
 const lookEveryMs = 5_000;
 /** Looks, from one time to the next: whatever comes and goes that fast is better left. */
 const leastLooks = 12;
@@ -38,24 +38,43 @@ export function giveBackProcessAtRest(trimMalloc: () => void): Disposable {
 }
 
 /** Of this thread's own heap. Without V8's `--expose-gc` it does nothing. */
-export function giveBackHeapAtRest(): Disposable {
-  const held = (): number => getHeapStatistics().total_heap_size;
-  return whenAtRest({ held, giveBack: giveBackHeap, busyShare: shareAtWork() }, worthwhile.thread);
-}
+export const giveBackHeapAtRest = (): Disposable => whenAtRest(ownHeap(), worthwhile.thread);
+
+/** As {@link giveBackHeapAtRest}, of a thread without an event loop, which has little: see {@link lookAtRest}. */
+export const giveBackHeapWhenCalled = (): ((nowMs: number) => void) =>
+  lookAtRest(ownHeap(), worthwhile.smallThread);
+
+const ownHeap = (): MemoryCare => ({
+  held: () => getHeapStatistics().total_heap_size,
+  giveBack: giveBackHeap,
+  busyShare: shareAtWork(),
+});
 
 /** Once after the start, and then whenever `worthwhile` octets more are held than after the last time. */
-export function whenAtRest(
-  { held, giveBack, busyShare }: MemoryCare,
-  worthwhile: number,
-): Disposable {
+export function whenAtRest(care: MemoryCare, worthwhile: number): Disposable {
+  const timer = setInterval(looking(care, worthwhile), lookEveryMs).unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** As {@link whenAtRest}, for who calls it with the time, in milliseconds: as often as it likes. */
+export function lookAtRest(care: MemoryCare, worthwhile: number): (nowMs: number) => void {
+  const look = looking(care, worthwhile);
+  let nextMs = -Infinity;
+  return (nowMs) => {
+    if (nowMs < nextMs) return;
+    nextMs = nowMs + lookEveryMs;
+    look();
+  };
+}
+
+function looking({ held, giveBack, busyShare }: MemoryCare, worthwhile: number): () => void {
   let [least, looks] = [0, leastLooks];
-  const timer = setInterval(() => {
+  return () => {
     looks++;
     if (busyShare() > restingShare || looks < leastLooks || held() - least < worthwhile) return;
     giveBack();
     [least, looks] = [held(), 0];
-  }, lookEveryMs).unref();
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  };
 }
 
 /** Of this thread's heap, at once. Without V8's `--expose-gc` nothing. */

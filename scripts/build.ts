@@ -18,6 +18,7 @@ import {
 import { dirname, join, relative } from "node:path";
 import { build } from "esbuild";
 import { compileLauncher } from "./compile-launcher.ts";
+import { mallocSettings, nodeOptions } from "./daemon-environment.ts";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
@@ -129,10 +130,8 @@ function writeCommand(): void {
 # The operator's command: its program, with the Node that it was built with.
 home=\${FAIRLEAD_HOME:-$(dirname "$(readlink -f "$0")")/../lib}
 [ -e "$home/cli.js" ] || home=/usr/lib/fairlead/current
-# A small nursery for young objects: with V8's own of 16 MB, one large cluster's first plan leaves the
-# daemon with 30 MB more for ever. What it holds and does not use, it gives back when it rests; malloc
-# leaves less of it where threads share its arenas.
-[ "$1" != daemon ] || export MALLOC_ARENA_MAX=2 NODE_OPTIONS="--max-semi-space-size=2 --expose-gc $NODE_OPTIONS"
+# With these it holds less memory: docs/decisions/0037.
+[ "$1" != daemon ] || export ${mallocSettings.join(" ")} NODE_OPTIONS="${nodeOptions.join(" ")} $NODE_OPTIONS"
 exec "$home/node" "$home/cli.js" "$@"
 `;
   const command = join(dist, "bin", "fairlead");

@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { TestNamespace } from "../../test/support/netns.ts";
+import { mallocSettings, nodeOptions } from "../../scripts/daemon-environment.ts";
 import { fullName, type Load, type NamedService } from "./cluster.ts";
 import { corefile, hasCoreDns, hasRead, startApi } from "./coredns.ts";
 
@@ -121,11 +122,11 @@ function commandOf(name: Name, port: number, setting: Setting): string[] {
     case names.ours:
     case names.plain: {
       const count = String(services.length);
-      const options = ["--expose-gc", "--max-semi-space-size=2"];
       const program = join(root, "bench/dns/serve.ts");
       const udp = name === names.plain ? ["plain"] : [];
       const words = [address, String(port), count, String(upstreamPort)];
-      return [process.execPath, ...options, program, ...words, ...udp];
+      const node = [process.execPath, ...nodeOptions, program];
+      return ["env", ...mallocSettings, ...node, ...words, ...udp];
     }
   }
 }

@@ -11,6 +11,7 @@ import type { Random } from "../../core/clock.ts";
 import { BlockingPoll, longestPollMs } from "../../kernel/blocking-poll.ts";
 import { threadsClock } from "../../kernel/clock.ts";
 import { DatagramBatch } from "../../kernel/datagram-batch.ts";
+import { giveBackHeapWhenCalled } from "../../kernel/memory-at-rest.ts";
 import { preferThisThread } from "../../kernel/thread-priority.ts";
 import { ClientNetworks } from "../clients/client-networks.ts";
 import { SourceRate } from "../clients/source-rate.ts";
@@ -72,12 +73,15 @@ class PacketLoop {
 
   run(): void {
     this.#post({ kind: "ready" });
+    const giveBackAtRest = giveBackHeapWhenCalled();
     while (!this.#control.isStopped) {
       this.#obey();
       this.#changeSockets();
       this.#poll.wait(this.#counts.isTold ? longestPollMs : tellMs);
       for (const [i, fd] of this.#fds.entries()) if (this.#poll.isReady(i)) this.#serve(fd);
-      this.#counts.tell(threadsClock.monotonicMs());
+      const nowMs = threadsClock.monotonicMs();
+      this.#counts.tell(nowMs);
+      giveBackAtRest(nowMs);
     }
     this.#counts.tell(Infinity);
   }
