@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { aNode, cidr, ifName, ip, mac } from "../test/support/builders.ts";
 import { nodeA, nodeB, nodeC, overlay, underlayOfA } from "../test/support/overlay.ts";
 import type { DesiredNode, ObservedNode } from "./desired/node-state.ts";
-import { diffByKey, diffNode } from "./diff.ts";
+import { diffByKey, diffKeyed, diffNode, keyedNode } from "./diff.ts";
 import { formatChange } from "./format-change.ts";
 import type { Link } from "./network.ts";
 
@@ -158,6 +158,17 @@ describe("diffNode()", () => {
       "ip route replace unreachable 10.244.1.0/24 dev lo proto 76 metric 2",
       "ip route replace 10.244.2.0/24 via 172.30.1.12 dev eth0 proto 76 metric 3",
     ]);
+  });
+
+  test("knows the device by its index, whatever else is altered on it", () => {
+    const foreign = { alias: "", mac: mac("02:00:00:00:00:01") };
+    const from = observed(desired, foreign);
+    const known = { ...keyedNode(desired), ownIndex: from.link!.index };
+    expect(diffKeyed(known, from, { mayRemove: true }).map(formatChange)).toEqual([
+      `ip link set dev fl-vxlan address ${desired.vxlan!.mac} alias "fairlead:overlay"`,
+    ]);
+    const other = observed(desired, { ...foreign, index: from.link!.index + 1 });
+    expect(diffKeyed(known, other, { mayRemove: false })).toEqual([]);
   });
 
   test("removes the device when nothing goes through VXLAN any more", () => {

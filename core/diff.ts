@@ -56,6 +56,8 @@ function unmet<T>(wanted: ReadonlyMap<string, T>, met: ReadonlySet<string>): rea
 /** What a node's kernel is to hold, each object by its key. */
 export interface KeyedNode {
   readonly vxlan: DesiredVxlan | undefined;
+  /** Of the device that was found to be ours at the last look, whatever is altered on it since. */
+  readonly ownIndex?: number | undefined;
   readonly addresses: ReadonlyMap<string, InterfaceAddress>;
   readonly neighbors: ReadonlyMap<string, Neighbor>;
   readonly fdb: ReadonlyMap<string, FdbEntry>;
@@ -95,9 +97,9 @@ export function diffKeyed(
   observed: ObservedNode,
   { mayRemove }: DiffOptions,
 ): readonly Change[] {
-  const device = diffDevice(desired.vxlan, observed.link);
+  const isForeign = isForeignDevice(desired, observed.link);
+  const device = isForeign ? unchanged : diffDevice(desired.vxlan, observed.link);
   const before = device.isNew ? withoutDevice(observed) : observed;
-  const isForeign = isForeignDevice(desired.vxlan, observed.link);
   const reachable = isForeign ? withoutVxlan(desired, observed.link) : desired;
   const addresses = diffByKey(reachable.addresses, before.addresses, addressKind);
   const neighbors = diffByKey(reachable.neighbors, before.neighbors, neighborKind);
@@ -122,13 +124,17 @@ export function diffKeyed(
   return [...put, ...routes.remove.map(routeKind.remove), ...own];
 }
 
-/** A device with the name of ours that we did not make: by its type, or by its alias and its MAC. */
+/**
+ * A device with the name of ours that we did not make: by its type, or by its alias and its MAC where its index
+ * is not known.
+ */
 export const isForeignDevice = (
-  desired: DesiredVxlan | undefined,
+  { vxlan, ownIndex }: Pick<KeyedNode, "vxlan" | "ownIndex">,
   link: Link | undefined,
 ): boolean =>
   link !== undefined &&
-  (link.type !== "vxlan" || (link.alias !== overlayAlias && link.mac !== desired?.mac));
+  (link.type !== "vxlan" ||
+    (link.alias !== overlayAlias && link.mac !== vxlan?.mac && link.index !== ownIndex));
 
 interface DeviceDelta {
   readonly changes: readonly Change[];
@@ -137,19 +143,19 @@ interface DeviceDelta {
   readonly isNew: boolean;
 }
 
+const unchanged: DeviceDelta = { changes: [], removal: [], isNew: false };
+
 function diffDevice(desired: DesiredVxlan | undefined, link: Link | undefined): DeviceDelta {
-  const nothing: DeviceDelta = { changes: [], removal: [], isNew: false };
-  if (isForeignDevice(desired, link)) return nothing;
   if (desired === undefined) {
     return link === undefined
-      ? nothing
-      : { ...nothing, removal: [{ kind: "remove-link", device: link.name }] };
+      ? unchanged
+      : { ...unchanged, removal: [{ kind: "remove-link", device: link.name }] };
   }
-  if (link === undefined) return { ...nothing, changes: createDevice(desired), isNew: true };
+  if (link === undefined) return { ...unchanged, changes: createDevice(desired), isNew: true };
   const { vxlan, altered = [] } = link;
   if (vxlan === undefined || !isChangeable(vxlan, desired.vxlan) || altered.some(isFixed)) {
     const removal: Change = { kind: "remove-link", device: link.name };
-    return { ...nothing, changes: [removal, ...createDevice(desired)], isNew: true };
+    return { ...unchanged, changes: [removal, ...createDevice(desired)], isNew: true };
   }
   const settings = {
     ...(link.mtu !== desired.mtu && { mtu: desired.mtu }),
@@ -160,8 +166,8 @@ function diffDevice(desired: DesiredVxlan | undefined, link: Link | undefined): 
     ...(link.group !== 0 && { group: 0 }),
     ...(!link.isUp && { isUp: true }),
   };
-  if (Object.keys(settings).length === 0) return nothing;
-  return { ...nothing, changes: [{ kind: "set-link", device: link.name, settings }] };
+  if (Object.keys(settings).length === 0) return unchanged;
+  return { ...unchanged, changes: [{ kind: "set-link", device: link.name, settings }] };
 }
 
 // Up only after the rest, so that the kernel never makes an IPv6 link-local address.

@@ -80,6 +80,7 @@ const changes: readonly Change[] = [
     },
   },
   { kind: "add-route", route: { ...route, gateway: ip("fe80::1") } },
+  { kind: "replace-route", route: { ...route, isAltered: true } },
   {
     kind: "replace-neighbor",
     neighbor: {
@@ -96,6 +97,18 @@ const changes: readonly Change[] = [
       mac: mac("02:00:00:00:00:04"),
       destination: ip("192.0.2.2"),
       isPermanent: true,
+    },
+  },
+  {
+    kind: "replace-fdb",
+    entry: {
+      device: ifName("fl-vxlan"),
+      mac: mac("02:00:00:00:00:04"),
+      destination: ip("192.0.2.2"),
+      isPermanent: false,
+      port: 9999,
+      vni: 77,
+      underlayIndex: 2,
     },
   },
   {
@@ -116,8 +129,10 @@ test("formatChange() gives the line that iproute2 would take", () =>
     ip -6 route add fd00::7/128 dev eth0 proto 76 scope link table 100
     ip route del local 10.96.0.10/32 dev lo proto 76 scope host table local
     ip route add 10.244.2.0/24 via inet6 fe80::1 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 3
+    ip route replace 10.244.2.0/24 via 10.244.2.0 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 3 and more
     ip neighbor replace 169.254.1.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent
     bridge fdb del 02:00:00:00:00:04 dev fl-vxlan dst 192.0.2.2 self
+    bridge fdb replace 02:00:00:00:00:04 dev fl-vxlan dst 192.0.2.2 port 9999 vni 77 via if2 self dynamic
     tc qdisc replace dev eth0 root tbf rate 125000bps burst 2500b limit 5625b"
   `));
 

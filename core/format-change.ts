@@ -16,8 +16,9 @@ import {
 
 /**
  * The change as the one `ip`, `bridge` or `tc` line that would do the same: for logs, errors and golden
- * tests. Two things differ from iproute2, which has no words for them: the sandbox of a pod end is
- * `netns sandbox`, and a link's IPv4 settings go by their sysctls' names, as `rp_filter N`.
+ * tests. Three things differ from iproute2, which has no words for them: the sandbox of a pod end is
+ * `netns sandbox`, a link's IPv4 settings go by their sysctls' names, as `rp_filter N`, and a route that was
+ * found with more than is said here ends in `and more`.
  */
 export function formatChange(change: Change): string {
   switch (change.kind) {
@@ -125,6 +126,7 @@ function formatRoute(verb: "add" | "replace" | "del", route: Route): string {
     route.scope !== "global" && `scope ${route.scope}`,
     route.metric !== 0 && `metric ${route.metric}`,
     tableName !== undefined && `table ${tableName}`,
+    route.isAltered === true && "and more",
   );
 }
 
@@ -139,6 +141,10 @@ const formatShaping = ({ device, rate, burst, limit }: Shaping): string =>
 
 const formatFdb = (verb: "replace" | "del", entry: FdbEntry): string =>
   words(
-    `bridge fdb ${verb} ${entry.mac} dev ${entry.device} dst ${entry.destination} self`,
+    `bridge fdb ${verb} ${entry.mac} dev ${entry.device} dst ${entry.destination}`,
+    entry.port !== undefined && `port ${entry.port}`,
+    entry.vni !== undefined && `vni ${entry.vni}`,
+    entry.underlayIndex !== undefined && `via if${entry.underlayIndex}`,
+    "self",
     verb === "replace" && (entry.isPermanent ? "permanent" : "dynamic"),
   );

@@ -56,7 +56,8 @@ export interface InterfaceAddress {
   readonly prefixLength: number;
 }
 
-export type RouteType = "unicast" | "local" | "blackhole" | "unreachable";
+/** `prohibit` and `throw` are others' doing. */
+export type RouteType = "unicast" | "local" | "blackhole" | "unreachable" | "prohibit" | "throw";
 export type RouteScope = "global" | "link" | "host";
 
 export const mainTable = 254;
@@ -78,6 +79,11 @@ export interface Route {
   readonly scope: RouteScope;
   /** Who installed it: rtm_protocol. Ours is `routeProtocol`. */
   readonly protocol: number;
+  /**
+   * Of one that was found: it has what no route of ours has, such as an MTU, several next hops (then `device` is
+   * the first one's), or a nexthop object. None is made so.
+   */
+  readonly isAltered?: true;
 }
 
 /**
@@ -107,9 +113,8 @@ export function normalRoute(route: Route): Route {
 /** RTA_PRIORITY of an IPv6 route that names none: IP6_RT_PRIO_USER in the kernel. */
 export const ipv6DefaultMetric = 1024;
 
-/** A blackhole or unreachable route: it leads to no device. */
-export const isDiscarding = (type: RouteType): boolean =>
-  type === "blackhole" || type === "unreachable";
+/** It leads to no device. */
+export const isDiscarding = (type: RouteType): boolean => type !== "unicast" && type !== "local";
 
 function ipv6Scope(route: Route): RouteScope {
   if (route.type === "local") return "host";
@@ -130,6 +135,10 @@ export interface FdbEntry {
   readonly mac: Mac;
   readonly destination: Ip;
   readonly isPermanent: boolean;
+  /** Of one that was found: where they are not the device's, as they are of all entries of ours. */
+  readonly port?: number;
+  readonly vni?: number;
+  readonly underlayIndex?: number;
 }
 
 /**

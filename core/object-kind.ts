@@ -27,7 +27,10 @@ export const neighborKind: ObjectKind<Neighbor> = {
 };
 
 export const fdbKind: ObjectKind<FdbEntry> = {
-  keyOf: ({ mac, destination }) => `${mac} ${destination}`,
+  keyOf: ({ mac, destination, port, vni, underlayIndex }) =>
+    port === undefined && vni === undefined && underlayIndex === undefined
+      ? `${mac} ${destination}`
+      : `${mac} ${destination} ${port} ${vni} ${underlayIndex}`,
   isSame: (a, b) => a.isPermanent === b.isPermanent,
   put: (entry) => ({ kind: "replace-fdb", entry }),
   remove: (entry) => ({ kind: "remove-fdb", entry }),
@@ -42,7 +45,8 @@ export const routeKind: ObjectKind<Route> = {
     a.source === b.source &&
     a.type === b.type &&
     a.scope === b.scope &&
-    a.protocol === b.protocol,
+    a.protocol === b.protocol &&
+    a.isAltered === b.isAltered,
   put: (route) => ({ kind: "replace-route", route }),
   remove: (route) => ({ kind: "remove-route", route }),
 };

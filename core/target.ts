@@ -20,6 +20,8 @@ export class Target implements KeyedNode {
   /** In the order in which they are put. */
   readonly #all = [this.#addresses, this.#neighbors, this.#fdb, this.#routes] as const;
   #plan: NodePlan | undefined;
+  /** Of our device, when it was last seen. */
+  ownIndex: number | undefined;
 
   readonly addresses: ReadonlyMap<string, InterfaceAddress> = this.#addresses.desired;
   readonly neighbors: ReadonlyMap<string, Neighbor> = this.#neighbors.desired;

@@ -21,10 +21,7 @@ import { MessageBatch, batchOf } from "./message.ts";
 import { writeRemoveNeighbor, writeReplaceNeighbor } from "./neighbor.ts";
 import type { MessageFailure, NetlinkSocket } from "./netlink.ts";
 import { writeReplaceShaping } from "./qdisc.ts";
-import { writeAddRoute, writeRemoveRoute } from "./route.ts";
-
-/** In the place of an index. */
-const anyDevice = 0;
+import { writeAddRoute, writeRemoveAnyRoute, writeRemoveRoute } from "./route.ts";
 
 /** Undefined when there is no link of this name. */
 export const indexOf = (socket: NetlinkSocket, name: string): number | undefined =>
@@ -179,10 +176,10 @@ export class ChangeSender {
 
   /**
    * IPv6 takes no gateway on a device while a route leads to the gateway by another one, and that may be the
-   * route to be replaced: it goes first, whatever its device.
+   * route to be replaced: it goes first, whatever its device, and whoever made it.
    */
   #writeRouteAnew(change: Change, route: Route, index: number): void {
-    writeRemoveRoute(this.#batch, route, anyDevice);
+    writeRemoveAnyRoute(this.#batch, route);
     this.#written(change, ["ESRCH"]);
     writeAddRoute(this.#batch, route, index, true);
     this.#written(change);

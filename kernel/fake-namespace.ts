@@ -341,10 +341,7 @@ export class FakeNamespace implements NetworkNamespace {
 
   #removeRoute(route: Route): void {
     const item = this.#routes.find(
-      (other) =>
-        isSameRouteKey(other, route) &&
-        other.device === route.device &&
-        other.protocol === route.protocol,
+      (other) => isSameRouteKey(other, route) && isSameHop(other, route),
     );
     if (item === undefined) return;
     this.#routes = this.#routes.filter((other) => other !== item);
@@ -398,3 +395,6 @@ const isSameFdbEntry = (a: FdbEntry, b: FdbEntry): boolean =>
 // The key of a route in its table: RFC 1812's prefix, and Linux's priority.
 const isSameRouteKey = (a: Route, b: Route): boolean =>
   a.destination === b.destination && a.table === b.table && a.metric === b.metric;
+
+const isSameHop = (a: Route, b: Route): boolean =>
+  a.device === b.device && a.gateway === b.gateway && a.protocol === b.protocol;

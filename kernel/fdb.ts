@@ -28,6 +28,10 @@ function writeEntry(batch: MessageBatch, entry: FdbEntry, index: number, state: 
   batch
     .attributeMac(nda.linkLayerAddress, entry.mac)
     .attributeIp(nda.destination, entry.destination);
+  const { port, vni, underlayIndex } = entry;
+  if (port !== undefined) batch.attributeU16be(nda.port, port);
+  if (vni !== undefined) batch.attributeU32(nda.vni, vni);
+  if (underlayIndex !== undefined) batch.attributeU32(nda.interfaceIndex, underlayIndex);
 }
 
 export const decodeFdbEntry =
@@ -39,5 +43,16 @@ export const decodeFdbEntry =
     const mac = attributes.octets(nda.linkLayerAddress);
     if (destination === undefined || mac?.length !== 6) return undefined;
     const isPermanent = (message.u16(8) & neighborState.permanent) !== 0;
-    return { device, mac: macFromBytes(mac), destination, isPermanent };
+    const port = attributes.u16be(nda.port);
+    const vni = attributes.u32(nda.vni);
+    const underlayIndex = attributes.u32(nda.interfaceIndex);
+    return {
+      device,
+      mac: macFromBytes(mac),
+      destination,
+      isPermanent,
+      ...(port !== undefined && { port }),
+      ...(vni !== undefined && { vni }),
+      ...(underlayIndex !== undefined && { underlayIndex }),
+    };
   };

@@ -36,7 +36,10 @@ export interface NetworkNamespace {
   isRunning(device: IfName): boolean;
   // Of a device that does not exist there is nothing: an empty list.
   addresses(device: IfName): readonly InterfaceAddress[];
-  /** Each as `normalRoute` has it. Left out: multipath, multicast and broadcast routes, cache entries. */
+  /**
+   * Each as `normalRoute` has it. Left out: multicast and broadcast routes, those of a type of service or of a
+   * source, cache entries.
+   */
   routes(filter: RouteFilter): readonly Route[];
   /** Whether a route leads to the address by this interface, of the main table or wherever rules look. */
   isRouted(address: Ip, index: number): boolean;
@@ -166,8 +169,8 @@ export interface KernelEvent {
   /** Names of links that changed, or whose addresses did. */
   readonly devices: ReadonlySet<string>;
   /**
-   * Of these, links that went down or away, or lost an address: with that may have gone routes, neighbors
-   * and entries of which nothing is told.
+   * Of these, links that went down or away, lost an address or have another name: routes, neighbors and entries
+   * may have gone of which nothing is told.
    */
   readonly lossy: ReadonlySet<string>;
   /**

@@ -11,7 +11,13 @@ import type { Message } from "./received.ts";
 
 /** struct ndmsg: family, interface index, state, flags, type. */
 export const ndmsgLength = 12;
-export const nda = { destination: 1, linkLayerAddress: 2, interfaceIndex: 8 } as const;
+export const nda = {
+  destination: 1,
+  linkLayerAddress: 2,
+  port: 6,
+  vni: 7,
+  interfaceIndex: 8,
+} as const;
 /** NUD_* states. */
 export const neighborState = {
   reachable: 0x02,
@@ -91,10 +97,16 @@ export function decodeNeighborChange(
   const index = message.u32(4);
   const item = message.type === removed ? undefined : decodeNeighbor(device, index)(message);
   if (item !== undefined) return { kind: "neighbor", item };
-  // The kernel's own, for multicast.
-  if ((message.u16(8) & neighborState.noarp) !== 0) return undefined;
-  const address = message.attributes(ndmsgLength).ip(nda.destination);
-  return address && { kind: "neighbor-gone", item: { device, address } };
+  const attributes = message.attributes(ndmsgLength);
+  const address = attributes.ip(nda.destination);
+  // The kernel's own come and go with what is sent.
+  if (address === undefined || isMulticast(attributes.octets(nda.destination))) return undefined;
+  return { kind: "neighbor-gone", item: { device, address } };
 }
+
+const isMulticast = (octets: Uint8Array | undefined): boolean => {
+  const first = octets?.[0] ?? 0;
+  return octets?.length === 4 ? first >> 4 === 0xe : first === 0xff;
+};
 
 const removed: number = MessageType.DELNEIGH;

@@ -22,6 +22,15 @@ export class Attributes {
     return this.#find(type) !== undefined;
   }
 
+  /** @param types a bit for each, of those below 31. */
+  hasAnyOf(types: number): boolean {
+    for (let at = this.#from; at < this.#to; at += align(this.#lengthAt(at))) {
+      const type = this.#buffer.readUInt16LE(at + 2) & attributeTypeMask;
+      if (type < 31 && (types & (1 << type)) !== 0) return true;
+    }
+    return false;
+  }
+
   u8(type: number): number | undefined {
     const at = this.#find(type, 1);
     return at === undefined ? undefined : this.#buffer.readUInt8(at);

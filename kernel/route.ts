@@ -40,9 +40,18 @@ const rta = {
   gateway: 5,
   priority: 6,
   preferredSource: 7,
+  metrics: 8,
+  multipath: 9,
+  realms: 11,
+  cacheInfo: 12,
   table: 15,
   via: 18,
+  preference: 20,
+  encapsulation: 22,
+  nexthopObject: 30,
 } as const;
+/** In the place of an index. */
+const anyDevice = 0;
 const flagOnlink = 4;
 
 const typeNumbers: Readonly<Record<RouteType, number>> = {
@@ -50,12 +59,16 @@ const typeNumbers: Readonly<Record<RouteType, number>> = {
   local: KernelType.LOCAL,
   blackhole: KernelType.BLACKHOLE,
   unreachable: KernelType.UNREACHABLE,
+  prohibit: KernelType.PROHIBIT,
+  throw: KernelType.THROW,
 };
 const typesByNumber = new Map<number, RouteType>([
   [KernelType.UNICAST, "unicast"],
   [KernelType.LOCAL, "local"],
   [KernelType.BLACKHOLE, "blackhole"],
   [KernelType.UNREACHABLE, "unreachable"],
+  [KernelType.PROHIBIT, "prohibit"],
+  [KernelType.THROW, "throw"],
 ]);
 
 const scopeNumbers: Readonly<Record<RouteScope, number>> = {
@@ -88,13 +101,25 @@ export function writeAddRoute(
   });
 }
 
-/** The route of this destination, table, metric, type, protocol and device, whatever its next hop. */
+/** The route of this destination, table, metric, type, protocol, device and next hop. */
 export function writeRemoveRoute(batch: MessageBatch, route: Route, index: number): void {
   batch.message(MessageType.DELROUTE, 0, () => {
     writeRtmsg(batch, route, KernelScope.NOWHERE, 0);
-    writeKey(batch, route, index);
+    // One that has a nexthop object is not found by where it leads, one that has several leads to others too.
+    const isOne = route.isAltered !== true;
+    writeKey(batch, route, isOne ? index : anyDevice);
+    if (isOne && route.gateway !== undefined) writeGateway(batch, route, route.gateway);
   });
 }
+
+/** The route of this destination, table and metric, whoever made it and wherever it leads. */
+export const writeRemoveAnyRoute = (batch: MessageBatch, route: Route): void =>
+  batch.message(MessageType.DELROUTE, 0, () => {
+    writeRtmsg(batch, { ...route, protocol: anyProtocol }, KernelScope.NOWHERE, 0);
+    writeKey(batch, route, anyDevice);
+  });
+
+const anyProtocol = 0;
 
 /** To be dumped. A filter of the kernel's own saves reading ten thousand routes of others. */
 export function writeGetRoutes(
@@ -168,9 +193,16 @@ function writeGateway(batch: MessageBatch, route: Route, gateway: Ip): void {
   }
 }
 
-/** 0 for a route without a device of its own: one that discards, or has several. */
+/** 0 for a route that discards. */
 export const outputIndexOf = (message: Message): number =>
-  message.attributes(rtmsgLength).u32(rta.outputInterface) ?? 0;
+  indexIn(message.attributes(rtmsgLength)) ?? 0;
+
+/** Of several next hops, which are struct rtnexthop one after the other, the first one's. */
+function indexIn(attributes: Attributes): number | undefined {
+  const hops = attributes.octets(rta.multipath);
+  if (hops !== undefined && hops.length >= 8) return hops.readUInt32LE(4);
+  return attributes.u32(rta.outputInterface);
+}
 
 /** A route whose device is still a number. */
 export interface DecodedRoute {
@@ -188,10 +220,11 @@ export function decodeRoute(message: Message, family: Family): DecodedRoute | un
   const flags = message.u32(8);
   if (type === undefined || scope === undefined) return undefined;
   if (message.u8(0) !== addressFamily(family)) return undefined;
+  // The kernel tells those apart by these too: the same destination has another one without.
+  const [sourceLength, typeOfService] = [message.u8(2), message.u8(3)];
+  if (sourceLength !== 0 || typeOfService !== 0) return undefined;
   const attributes = message.attributes(rtmsgLength);
-  const index = attributes.u32(rta.outputInterface);
-  // A multipath route has its devices elsewhere.
-  if (index === undefined && !isDiscarding(type)) return undefined;
+  const index = indexIn(attributes);
   const gateway = attributes.ip(rta.gateway) ?? decodeVia(attributes);
   const source = attributes.ip(rta.preferredSource);
   const rest = {
@@ -204,8 +237,26 @@ export function decodeRoute(message: Message, family: Family): DecodedRoute | un
     type,
     scope,
     protocol: message.u8(5),
+    ...(isAltered(attributes, family) && { isAltered: true as const }),
   };
   return { index: index ?? 0, toRoute: (device) => normalRoute({ ...rest, device }) };
+}
+
+const { metrics, multipath, realms, encapsulation, nexthopObject } = rta;
+const alterations = [metrics, multipath, realms, encapsulation, nexthopObject].reduce(
+  (bits, type) => bits | (1 << type),
+  0,
+);
+
+/** It has what `writeAddRoute` gives none. */
+const isAltered = (attributes: Attributes, family: Family): boolean =>
+  attributes.hasAnyOf(alterations) ||
+  (family === 6 && ((attributes.u8(rta.preference) ?? 0) !== 0 || doesExpire(attributes)));
+
+function doesExpire(attributes: Attributes): boolean {
+  const info = attributes.octets(rta.cacheInfo);
+  // struct rta_cacheinfo
+  return info !== undefined && info.length >= 12 && info.readInt32LE(8) !== 0;
 }
 
 function decodeDestination(attributes: Attributes, family: Family, prefixLength: number) {

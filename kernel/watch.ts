@@ -130,8 +130,14 @@ export function watchSocket({ socket, onChange, apart, isLeftOut, links }: Watch
       const { isDown, former } = devices.learn(message);
       if (isDown) next.addLossy(name);
       next.add(object, name, undefined);
-      // Under the name that it had there is no device now.
-      if (former !== undefined) toldOf(former).next.add(object, former, undefined);
+      if (former !== undefined) {
+        // Under the name that it had there is no device now, and what happens on one while it has another name
+        // is not told as of it.
+        const { next: formerNext } = toldOf(former);
+        formerNext.add(object, former, undefined);
+        formerNext.addLossy(former);
+        next.addLossy(name);
+      }
       return;
     }
     const { sender } = message;

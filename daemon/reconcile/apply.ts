@@ -3,11 +3,7 @@
 import { familyOf } from "../../core/address.ts";
 import { assertNever } from "../../core/assert.ts";
 import { type HostPortHolder, withHostPorts } from "../../core/desired/host-ports.ts";
-import {
-  type DesiredVxlan,
-  isNodeRoute,
-  type ObservedNode,
-} from "../../core/desired/node-state.ts";
+import { isNodeRoute, type ObservedNode } from "../../core/desired/node-state.ts";
 import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
 import { overlayAlias } from "../../core/desired/overlay.ts";
 import { desireSysctls, globalRpFilterProblem } from "../../core/desired/sysctl.ts";
@@ -72,8 +68,9 @@ export function compareAll(
     step(() => removeRenamed(kernel, target));
     step(() => {
       const observed = observeNode(kernel);
-      failures.push(...foreignDevice(target.vxlan, observed));
+      failures.push(...foreignDevice(target, observed));
       const changes = diffKeyed(target, observed, { mayRemove });
+      noteOwn(target, observed.link);
       // Of a whole cluster's objects one by one only those are looked for that anybody reads.
       const findings = changes.map((change, i) =>
         i < named ? findingOf(change, observed) : { change },
@@ -84,6 +81,9 @@ export function compareAll(
       try {
         kernel.apply(changes.slice(0, first));
       } finally {
+        if (changes.some(({ kind }) => kind === "add-vxlan")) {
+          noteOwn(target, kernel.link(vxlanDevice));
+        }
         if (isLate) later(findings.slice(first));
       }
       return findings.slice(0, first);
@@ -91,10 +91,16 @@ export function compareAll(
   });
 }
 
+/** Remembers our own by its index: more may be altered on it than it could be told by. */
+function noteOwn(target: Target, link: Link | undefined): void {
+  if (link !== undefined && !isForeignDevice(target, link)) target.ownIndex = link.index;
+}
+
 /** Our device under a name that somebody gave it: it has the port and the VNI that one of ours is to have. */
-function removeRenamed(kernel: Kernel, { vxlan }: KeyedNode): readonly Applied[] {
+function removeRenamed(kernel: Kernel, { vxlan, ownIndex }: KeyedNode): readonly Applied[] {
   if (vxlan === undefined || kernel.link(vxlanDevice) !== undefined) return [];
-  const isOurs = ({ type, alias }: Link): boolean => type === "vxlan" && alias === overlayAlias;
+  const isOurs = ({ type, alias, index }: Link): boolean =>
+    type === "vxlan" && (alias === overlayAlias || index === ownIndex);
   const link = kernel.links().find(isOurs);
   if (link === undefined) return [];
   const change: Change = { kind: "remove-link", device: link.name };
@@ -129,7 +135,7 @@ export const isBare = (kernel: Kernel): boolean =>
  */
 export function fitDevice(
   { kernel, settings }: ApplyContext,
-  { vxlan, addresses }: KeyedNode,
+  target: Target,
   options: CompareOptions,
 ): ApplyResult | undefined {
   const link = kernel.link(vxlanDevice);
@@ -138,10 +144,12 @@ export function fitDevice(
     link === undefined
       ? { ...nothing, addresses: [] }
       : { ...nothing, link, addresses: kernel.addresses(vxlanDevice) };
+  const { vxlan, ownIndex, addresses } = target;
   const none = { neighbors: new Map(), fdb: new Map(), routes: new Map() };
-  const changes = diffKeyed({ vxlan, addresses, ...none }, observed, options);
+  const changes = diffKeyed({ vxlan, ownIndex, addresses, ...none }, observed, options);
   const isOther = changes.some(({ kind }) => kind === "add-vxlan" || kind === "remove-link");
-  if (isOther || isForeignDevice(vxlan, link)) return undefined;
+  if (isOther || isForeignDevice(target, link)) return undefined;
+  noteOwn(target, link);
   return applyChanges(
     { kernel, settings },
     changes.map((change) => findingOf(change, observed)),
@@ -221,16 +229,19 @@ function applyTable(context: ApplyContext, { local }: NodePlan): readonly Applie
   return [{ kind: "nftables", what, found: "another table than planned" }];
 }
 
-function foreignDevice(vxlan: DesiredVxlan | undefined, { link }: ObservedNode): readonly string[] {
-  if (vxlan === undefined || !isForeignDevice(vxlan, link)) return [];
+function foreignDevice(target: KeyedNode, { link }: ObservedNode): readonly string[] {
+  if (target.vxlan === undefined || !isForeignDevice(target, link)) return [];
   const type = link?.type ?? "physical";
   return [
     `Cannot make ${vxlanDevice}: a ${type} device of this name is there that fairlead did not make; expected it removed or renamed`,
   ];
 }
 
-function describeFailure(error: unknown, { port }: PlanSettings): string {
+function describeFailure(error: unknown, { vni, port }: PlanSettings): string {
   const said = describeError(error);
+  if (hasErrno(error, "EEXIST") && said.includes("type vxlan")) {
+    return `${said}: another device has VNI ${vni} of network.vxlan.vni; expected it removed, or another VNI on all nodes`;
+  }
   if (hasErrno(error, "EADDRINUSE")) {
     return `${said}: another program or device uses UDP port ${port} of network.vxlan.port`;
   }

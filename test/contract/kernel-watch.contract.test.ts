@@ -128,6 +128,11 @@ describe.each(kernels)("%s", (_name, openScene) => {
       expect(await told(set({ mtu: 1300 }))).toEqual([]);
       expect(await told([{ kind: "remove-address", address }])).toContain(overlay);
       expect(await told([...set({ isUp: false }), ...set({ isUp: true })])).toContain(overlay);
+      if (scene.run !== undefined) {
+        scene.run("ip", "link", "set", overlay, "name", "away0");
+        scene.run("ip", "link", "set", "away0", "name", overlay);
+        expect(await told([])).toContain(overlay);
+      }
       expect(await told([{ kind: "remove-link", device: overlay }])).toContain(overlay);
     });
 

@@ -1,0 +1,63 @@
+// Each thing that somebody may do to an object of ours (somebody.ts), alone on the real kernel: after it the
+// node has what it had before, in the words of the kernel's own tools.
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { familyOf } from "../../core/address.ts";
+import { vxlanDevice } from "../../core/names.ts";
+import { aNode, cidr, ip } from "../support/builders.ts";
+import { type OneNode, openOneNode, waiting } from "./one-node.ts";
+import { ofDevices, ofEntries, ofNeighbors, ofRoutes } from "./somebody.ts";
+
+/** One on the link, one behind a router. */
+const peers = [2, 3].map((n) => ({
+  ...aNode(`node-${n}`, `172.30.${n - 1}.2${n}`, `10.244.${n}.0/24`),
+  addresses: [ip(`172.30.${n - 1}.2${n}`), ip(`2001:db8:${n - 1}::${n}`)],
+  podCidrs: [cidr(`10.244.${n}.0/24`), cidr(`fd00:10:244:${n}::/64`)],
+}));
+
+describe("a node has again what it had, after", () => {
+  let one: OneNode;
+  let before: readonly string[];
+  beforeAll(async () => {
+    one = openOneNode();
+    await one.reach(peers);
+    before = one.asShown();
+    return () => one[Symbol.dispose]();
+  });
+
+  const repairs = (): number =>
+    Object.values(one.reconciler.counters.repairs).reduce((sum, count) => sum + count);
+  const isRepaired = async (words: string): Promise<void> => {
+    const counted = repairs();
+    await isUndone(words);
+    expect(repairs()).toBeGreaterThan(counted);
+  };
+  const isUndone = async (words: string): Promise<void> => {
+    one.node.run("sh", "-c", words);
+    const isAsBefore = (): void => expect(one.asShown()).toEqual(before);
+    await vi.waitFor(isAsBefore, { ...waiting, interval: 20 });
+  };
+  const entries = () => one.kernel.fdb(vxlanDevice);
+  const neighbors = () => one.kernel.neighbors(vxlanDevice);
+
+  /** The one after the last one that was asked for. */
+  let turn = 0;
+  const inTurn = <T>(items: readonly T[]): T => items[turn++ % items.length]!;
+
+  test.each(ofEntries)("%s", (_, alter) => isRepaired(alter(inTurn(entries()))));
+
+  test.each(ofNeighbors)("%s", (_, alter) => isRepaired(alter(inTurn(neighbors()))));
+
+  test.each(ofRoutes)("%s", async (_, alter) => {
+    const routes = one.kernel.routes({ protocol: 76 }).filter(({ type }) => type === "unicast");
+    for (const family of [4, 6]) {
+      const ofFamily = routes.filter(({ destination }) => familyOf(destination) === family);
+      expect(ofFamily).toHaveLength(2);
+      await isRepaired(alter(inTurn(ofFamily)));
+    }
+    turn++;
+  });
+
+  test.each(ofDevices)("%s", (_, alter) =>
+    isUndone(alter({ entry: entries()[0], neighbor: inTurn(neighbors()) })),
+  );
+});
