@@ -1,6 +1,7 @@
 // The Linux network objects that fairlead observes and changes: one vocabulary for the pure
 // calculation (attach/wiring, core/desired), the kernel module and its fake.
 import { type Cidr, type Ip, type Mac, familyOf } from "./address.ts";
+import { assertNever } from "./assert.ts";
 import type { AlteredOption, DeviceOption } from "./device-option.ts";
 import { type IfName, loopbackDevice } from "./names.ts";
 
@@ -227,6 +228,36 @@ export type Change =
   | { readonly kind: "remove-fdb"; readonly entry: FdbEntry }
   /** Instead of whatever queueing discipline is at the device's root. It goes with the device. */
   | { readonly kind: "replace-shaping"; readonly shaping: Shaping };
+
+/** The device of this namespace that the change is about. */
+export function deviceOf(change: Change): IfName {
+  switch (change.kind) {
+    case "add-veth":
+      return change.host.name;
+    case "add-vxlan":
+      return change.name;
+    case "set-link":
+    case "remove-link":
+      return change.device;
+    case "add-address":
+    case "remove-address":
+      return change.address.device;
+    case "add-route":
+    case "replace-route":
+    case "remove-route":
+      return change.route.device;
+    case "replace-neighbor":
+    case "remove-neighbor":
+      return change.neighbor.device;
+    case "replace-fdb":
+    case "remove-fdb":
+      return change.entry.device;
+    case "replace-shaping":
+      return change.shaping.device;
+    default:
+      return assertNever(change);
+  }
+}
 
 /** A UDP flow as connection tracking has it, seen from who sent first. */
 export interface UdpFlow {

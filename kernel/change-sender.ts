@@ -3,7 +3,13 @@ import { familyOf } from "../core/address.ts";
 import { assertNever } from "../core/assert.ts";
 import type { KernelError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
-import { type Change, type LinkSettings, type Route, isDiscarding } from "../core/network.ts";
+import {
+  type Change,
+  type LinkSettings,
+  type Route,
+  deviceOf,
+  isDiscarding,
+} from "../core/network.ts";
 import { writeAddAddress, writeRemoveAddress } from "./address.ts";
 import { changeError } from "./errno.ts";
 import { writeRemoveFdb, writeReplaceFdb } from "./fdb.ts";
@@ -54,6 +60,8 @@ export class ChangeSender {
   readonly #indexes: Map<string, number>;
   /** Devices that messages not sent yet make, at this index if the caller chose one, or remove. */
   readonly #unsettled = new Map<string, number | undefined>();
+  /** Devices that could not be made: there may be others of their names. */
+  readonly #unmade = new Set<string>();
   #position = 0;
   #firstFailure: { readonly position: number; readonly error: KernelError } | undefined;
 
@@ -64,7 +72,9 @@ export class ChangeSender {
   }
 
   add(change: Change): void {
-    this.#write(change);
+    const isUnmade = this.#unmade.size > 0 && this.#unmade.has(deviceOf(change));
+    if (isUnmade) this.#fail(this.#originOf(change), "ENODEV", "");
+    else this.#write(change);
     this.#position++;
   }
 
@@ -224,10 +234,14 @@ export class ChangeSender {
     if (this.#unsettled.has(device)) this.#flush();
     const known = this.#indexes.get(device);
     if (known !== undefined) return known;
-    const index = indexOf(this.#socket, device);
+    const index = this.#unmade.has(device) ? undefined : indexOf(this.#socket, device);
     if (index !== undefined) this.#indexes.set(device, index);
-    else this.#fail({ change, position: this.#position, tolerated }, "ENODEV", "");
+    else this.#fail(this.#originOf(change, tolerated), "ENODEV", "");
     return index;
+  }
+
+  #originOf(change: Change, tolerated = none): Origin {
+    return { change, position: this.#position, tolerated };
   }
 
   #flush(): void {
@@ -241,6 +255,10 @@ export class ChangeSender {
       const origin = this.#origins[index];
       if (origin === undefined) continue;
       this.#fail(origin, errno, kernelMessage);
+      const { change } = origin;
+      if (change.kind === "add-vxlan" || change.kind === "add-veth") {
+        this.#unmade.add(deviceOf(change));
+      }
       if (origin.tolerated.includes(errno)) again.push(origin);
     }
     // After a failure nothing is taken for granted: names are looked up.

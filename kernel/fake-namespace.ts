@@ -14,6 +14,7 @@ import {
   type Neighbor,
   type ObservedShaping,
   type Route,
+  deviceOf,
   isDiscarding,
   linkAlias,
   localTable,
@@ -21,6 +22,13 @@ import {
 } from "../core/network.ts";
 import { changeError } from "./errno.ts";
 import { withSettings } from "./fake-link.ts";
+import {
+  isSameAddress,
+  isSameFdbEntry,
+  isSameHop,
+  isSameNeighbor,
+  isSameRouteKey,
+} from "./fake-sameness.ts";
 import { FakeSysctls } from "./fake-sysctls.ts";
 import type { KernelObject, NamespaceIdentity, NetworkNamespace, RouteFilter } from "./kernel.ts";
 
@@ -78,14 +86,18 @@ export class FakeNamespace implements NetworkNamespace {
 
   apply(changes: readonly Change[]): void {
     let first: KernelError | undefined;
+    const unmade = new Set<IfName>();
     for (const change of changes) {
+      const device = deviceOf(change);
       try {
+        if (unmade.has(device)) throw new Refusal("ENODEV");
         const planned = this.#world.takeFailure(change);
         if (planned !== undefined) throw new Refusal(planned.errno, planned.kernelMessage);
         this.#applyOne(change);
       } catch (thrown) {
         if (!(thrown instanceof Refusal)) throw thrown;
         first ??= changeError(change, thrown.errno, thrown.message);
+        if (change.kind === "add-vxlan" || change.kind === "add-veth") unmade.add(device);
       }
     }
     if (first !== undefined) throw first;
@@ -382,19 +394,3 @@ export class FakeNamespace implements NetworkNamespace {
     return this.#linkNamed(name).index;
   }
 }
-
-const isSameAddress = (a: InterfaceAddress, b: InterfaceAddress): boolean =>
-  a.device === b.device && a.address === b.address && a.prefixLength === b.prefixLength;
-
-const isSameNeighbor = (a: Neighbor, b: Neighbor): boolean =>
-  a.device === b.device && a.address === b.address;
-
-const isSameFdbEntry = (a: FdbEntry, b: FdbEntry): boolean =>
-  a.device === b.device && a.mac === b.mac && a.destination === b.destination;
-
-// The key of a route in its table: RFC 1812's prefix, and Linux's priority.
-const isSameRouteKey = (a: Route, b: Route): boolean =>
-  a.destination === b.destination && a.table === b.table && a.metric === b.metric;
-
-const isSameHop = (a: Route, b: Route): boolean =>
-  a.device === b.device && a.gateway === b.gateway && a.protocol === b.protocol;

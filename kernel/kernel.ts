@@ -23,7 +23,7 @@ export interface NetworkNamespace {
   /**
    * Sends the changes as one batch, in order. All that can be done is done; then the first failure,
    * if any, is thrown, naming its change. A removal of what is not there is no failure. What is about
-   * a link that could not be made is never done to another one, even of the same index.
+   * a link that could not be made is never done to another one, even of the same index or name.
    */
   apply(changes: readonly Change[]): void;
   links(): readonly Link[];

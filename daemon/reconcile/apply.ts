@@ -12,7 +12,7 @@ import { describeError, hasErrno } from "../../core/error.ts";
 import { type Finding, findingOf, formatFound } from "../../core/finding.ts";
 import { formatChange } from "../../core/format-change.ts";
 import { nftTableName, routeProtocol, vxlanDevice } from "../../core/names.ts";
-import type { Change, Link } from "../../core/network.ts";
+import { type Change, deviceOf, type Link } from "../../core/network.ts";
 import type { RepairKind } from "../../core/repair-ledger.ts";
 import type { RepairStatus } from "../../core/status.ts";
 import type { Target } from "../../core/target.ts";
@@ -81,14 +81,21 @@ export function compareAll(
       try {
         kernel.apply(changes.slice(0, first));
       } finally {
-        if (changes.some(({ kind }) => kind === "add-vxlan")) {
-          noteOwn(target, kernel.link(vxlanDevice));
-        }
-        if (isLate) later(findings.slice(first));
+        const link = kernel.link(vxlanDevice);
+        noteOwn(target, link);
+        const rest = isLate ? findings.slice(first) : [];
+        // Somebody was faster with one of the name.
+        later(isForeignDevice(target, link) ? rest.filter(isForOthers) : rest);
       }
       return findings.slice(0, first);
     });
   });
+}
+
+/** Whether the device that we want is there, and not somebody else's of its name. */
+function isOurs(kernel: Kernel, target: Target): boolean {
+  const link = target.vxlan && kernel.link(vxlanDevice);
+  return link !== undefined && !isForeignDevice(target, link);
 }
 
 /** Remembers our own by its index: more may be altered on it than it could be told by. */
@@ -107,6 +114,10 @@ function removeRenamed(kernel: Kernel, { vxlan, ownIndex }: KeyedNode): readonly
   kernel.apply([change]);
   return [findingOf(change, { link, addresses: [], neighbors: [], fdb: [], routes: [] })];
 }
+
+/** Puts nothing on the VXLAN device. */
+const isForOthers = ({ change }: Finding): boolean =>
+  change.kind.startsWith("remove") || deviceOf(change) !== vxlanDevice;
 
 /** Behind these in a comparison's changes comes nothing that they need. */
 const isOfMany = (kind: Change["kind"]): boolean => /neighbor|fdb|route/.test(kind);
@@ -169,9 +180,9 @@ export const applyChanges = (
   });
 
 /** The kernel's settings and the nftables table. */
-export const applySettings = (context: ApplyContext, plan: NodePlan): ApplyResult =>
+export const applySettings = (context: ApplyContext, plan: NodePlan, target: Target): ApplyResult =>
   collect(context.settings, (step) => {
-    step(() => applySysctls(context, plan));
+    step(() => applySysctls(context, plan, isOurs(context.kernel, target)));
     step(() => applyTable(context, plan));
   });
 
@@ -201,13 +212,14 @@ function collect(
 
 function applySysctls(
   { kernel, settings, rememberSysctl }: ApplyContext,
-  { local, own }: NodePlan,
+  { local }: NodePlan,
+  hasVxlan: boolean,
 ): readonly Applied[] {
   if (local === undefined) return [];
   const wanted = desireSysctls({
     families: new Set(settings.podCidrs.map(familyOf)),
     underlay: local.underlay.device,
-    hasVxlan: own.vxlan !== undefined,
+    hasVxlan,
     read: (name) => kernel.readSysctl(name),
   });
   return wanted.flatMap(({ name, value }) => {

@@ -247,7 +247,7 @@ export class Reconciler implements Disposable {
 
   #set(plan: NodePlan, isRepair: boolean): void {
     this.#mustSet = false;
-    this.#results.push(this.#report(applySettings(this.#options, plan), isRepair));
+    this.#results.push(this.#report(applySettings(this.#options, plan, this.#target), isRepair));
     this.#warnings = findWarnings(this.#options);
   }
 

@@ -1,6 +1,7 @@
 // What every Kernel promises of links, addresses, neighbors and forwarding entries. Each test
 // runs against the fake and against Linux; with Linux, iproute2 says the same.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { isIpv4 } from "../../core/address.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { Change, Neighbor } from "../../core/network.ts";
 import { ifName, ip, mac } from "../support/builders.ts";
@@ -119,6 +120,30 @@ describe.each(kernels)("%s", (_name, openScene) => {
       if (scene.run !== undefined) {
         expect(scene.run("cat", `/sys/class/net/${underlay}/ifalias`)).toBe(`${kept}\n`);
       }
+    });
+
+    test("what is for a device that could not be made is not done to one of its name", () => {
+      scene.addUnderlay(overlay);
+      const before = kernel.link(overlay);
+      const neighbor = {
+        device: overlay,
+        address: ip("10.244.2.0"),
+        mac: mac("02:00:00:00:02:02"),
+      };
+      const failure = failureOf(() =>
+        kernel.apply([
+          ...overlayChanges,
+          { kind: "set-link", device: overlay, settings: { alias: "fairlead:overlay", mtu: 1400 } },
+          { kind: "set-link", device: overlay, settings: { isUp: false } },
+          { kind: "replace-neighbor", neighbor: { ...neighbor, isPermanent: true } },
+          { kind: "add-route", route: aRoute("10.244.2.0/24", overlay) },
+        ]),
+      );
+      expect(failure?.errno).toBe("EEXIST");
+      expect(kernel.link(overlay)).toEqual(before);
+      expect(kernel.addresses(overlay).filter(({ address }) => isIpv4(address))).toEqual([]);
+      expect(kernel.neighbors(overlay)).toEqual([]);
+      expect(kernel.routes({ protocol: 76 })).toEqual([]);
     });
 
     test("a device made anew under the same name is not taken for the one before", () => {
