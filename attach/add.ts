@@ -17,7 +17,7 @@ import type { AttachScope } from "./context.ts";
 import { detach, takeApart } from "./del.ts";
 import { hostPortDifferences, requireFreePorts } from "./host-ports.ts";
 import { differences, leaseDifferences } from "./observe.ts";
-import { type PairIndexes, type PairRequest, makePair } from "./pair.ts";
+import { type BegunPair, type PairIndexes, type PairRequest, beginPair, makePair } from "./pair.ts";
 import type { PodRoute } from "./wiring.ts";
 import type { AttachmentRecord } from "./records.ts";
 import { LeaseRestorer } from "./restore.ts";
@@ -138,6 +138,10 @@ async function attach(
   const early = needsInterface(ipam.type)
     ? await makeBarePair(scope, { request, sandbox, wiring: bare }, signal)
     : undefined;
+  await using begun =
+    previous === undefined
+      ? await beginBarePair(scope, { request, sandbox, wiring: bare })
+      : undefined;
   const assignment = await reserveAddresses(scope, request, { ...record, used }, signal);
   const { addresses } = assignment;
   scope.announcer.withhold(addresses);
@@ -159,6 +163,7 @@ async function attach(
     sandbox,
     wiring,
     made: early,
+    begun,
     signal,
     onChosen: (chosen) =>
       scope.records.write({ ...record, wired: { wiring: chosen, dns, ...given } }),
@@ -182,6 +187,17 @@ function afterAnswer({ putOff }: AttachScope, act: () => void): void {
  */
 const isFoundByLease = (conf: NetConf): boolean =>
   hasOwnIpam(conf) && conf.ipam.dataDir === undefined;
+
+/** The pair alone, down, in another thread: where addresses are reserved without a wait. */
+async function beginBarePair(
+  scope: AttachScope,
+  pair: Pick<PairRequest, "request" | "sandbox" | "wiring">,
+): Promise<BegunPair | undefined> {
+  const { key, conf } = pair.request;
+  if (!isFoundByLease(conf)) return undefined;
+  await scope.reaper.whenGone(hostInterfaceName(key), []);
+  return beginPair(scope, pair);
+}
 
 /** The pair alone, up: for an IPAM plugin that asks over it. What undoes the rest undoes it too. */
 async function makeBarePair(

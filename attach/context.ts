@@ -30,8 +30,11 @@ export interface AttachContext {
    * is answered, and before the next one. Absent: it is disposed of before.
    */
   readonly putOff?: (thing: Disposable) => void;
-  /** A thread to make the pair in, while other requests wait: otherwise, and where it is absent, none. */
-  readonly pairThread?: () => PairThread | undefined;
+  /**
+   * Who makes a pair now: a thread with all that hangs on it, while other requests wait; another thread the pair
+   * alone, beside its lease and record, while none does; otherwise, and where it is absent, the caller.
+   */
+  readonly pairMaker?: () => PairThread | "beside" | undefined;
 }
 
 /** The context, with what the handlers of one process share. */

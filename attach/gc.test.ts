@@ -11,6 +11,7 @@ import {
   createNode,
   forever,
 } from "../test/attach/fixture.ts";
+import { planBeginning } from "./plan.ts";
 import { cidr, mac } from "../test/support/builders.ts";
 
 let kernel: FakeKernel;
@@ -61,6 +62,33 @@ describe("gc()", () => {
     await node.handlers.add(aRequest(), forever);
     await gc([{ containerId: "c1", ifName: "eth1" }]);
     expect(containers()).toEqual([]);
+  });
+
+  test("removes an interface of which nothing tells, unless a request is at work on it", async () => {
+    await node.handlers.add(aRequest(), forever);
+    const keys = ["c2", "c3"].map((containerId) => aRequest({ containerId }).key);
+    using sandbox = kernel.openSandbox("/run/netns/c2");
+    for (const [at, key] of keys.entries()) {
+      const [hostIndex, podIndex] = [100 + at, 200 + at];
+      const wiring = {
+        addresses: [],
+        routes: [],
+        nodeAddresses: [],
+        mtu: 1450,
+        hostIndex,
+        podIndex,
+      };
+      kernel.apply(planBeginning({ ...key, ifName: `eth${at}` }, wiring, sandbox.fd));
+    }
+    const [lost = "", busy = ""] = keys.map((key, at) =>
+      hostInterfaceName({ ...key, ifName: `eth${at}` }),
+    );
+    using lock = node.records.tryLockOf(busy);
+    expect(lock).toBeDefined();
+    await gc([{ containerId: "c1", ifName: "eth0" }]);
+    expect(kernel.link(lost)).toBeUndefined();
+    expect(kernel.link(busy)).toBeDefined();
+    expect(kernel.link(hostInterfaceName(aRequest().key))?.isUp).toBe(true);
   });
 
   test("leaves other networks alone", async () => {

@@ -1,13 +1,14 @@
 import { CniCode, CniError } from "../core/cni/error.ts";
 import type { NetConf, NetworkRequest } from "../core/cni/types.ts";
 import { describeError } from "../core/error.ts";
-import { type AttachmentKey, attachmentHash } from "../core/names.ts";
+import { type AttachmentKey, type IfName, attachmentHash } from "../core/names.ts";
 import type { Lease } from "../ipam/ipam.ts";
 import { type Owner, validityOf } from "../ipam/lease.ts";
 import { forward, hasOwnIpam, ownIpam, releaseAddresses } from "./addresses.ts";
 import type { AttachScope } from "./context.ts";
 import { detach } from "./del.ts";
 import type { AttachmentRecord } from "./records.ts";
+import { retiredInterfaces } from "./sweep.ts";
 
 /** The kernel removes interfaces together: sixteen in the time of one. */
 const removedAtOnce = 16;
@@ -56,6 +57,9 @@ export async function gc(
         if (!isListed(lease)) await attempt(() => removeUnrecorded(scope, conf, lease, signal));
       }
     });
+  }
+  for (const device of retiredInterfaces(scope, scope.records.list())) {
+    await attempt(() => removeUnfinished(scope, device));
   }
   await attempt(() => forwardGc(scope, request, signal));
   if (failures.length > 0) throw together(conf.name, failures);
@@ -140,6 +144,19 @@ async function removeUnrecorded(
     reap: "wait",
   });
   scope.log.info({ ...key, address }, "GC freed a lease without a record");
+}
+
+/**
+ * An interface of which neither a record nor a lease tells: of an ADD, of whichever network, that was killed
+ * before it had them.
+ */
+async function removeUnfinished(scope: AttachScope, device: IfName): Promise<void> {
+  const { records, kernel, reaper, log } = scope;
+  using lock = records.tryLockOf(device);
+  if (lock === undefined || records.readOf(device) !== undefined) return;
+  if (kernel.link(device)?.isUp !== false) return;
+  await reaper.retire(device, []);
+  log.info({ device }, "GC removed an interface without a record");
 }
 
 // The oldest format of a lease names no interface: it may be of any attachment of its container.

@@ -6,12 +6,12 @@ import type { AttachmentRequest } from "../core/cni/types.ts";
 import { KernelError, hasErrno } from "../core/error.ts";
 import { type AttachmentKey, hostInterfaceName, loopbackDevice } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
-import type { Sandbox } from "../kernel/kernel.ts";
+import type { BegunChanges, Sandbox } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { removeInterface } from "./del.ts";
 import { finishEnding } from "./finish-ending.ts";
 import { openHostPorts } from "./host-ports.ts";
-import { type AddPlan, planAdd, planContents } from "./plan.ts";
+import { type AddPlan, planAdd, planBeginning, planContents, planRest } from "./plan.ts";
 import { isSourceRefused } from "./refused-source.ts";
 import { refuseUsed } from "./used-addresses.ts";
 import type { Wiring } from "./wiring.ts";
@@ -22,12 +22,19 @@ export interface PairRequest {
   readonly wiring: Omit<Wiring, keyof PairIndexes>;
   /** A pair made before, without addresses: the rest is put on it. */
   readonly made?: PairIndexes | undefined;
+  /** One that is being made, which the first attempt goes on with. */
+  readonly begun?: BegunPair | undefined;
   readonly signal: AbortSignal;
-  /** Told before the kernel is touched, each time: what it is about to be asked for. */
+  /** Told each time, before anything can reach the pod: what the kernel is about to be asked for. */
   readonly onChosen: (wiring: Wiring) => void;
 }
 
 export type PairIndexes = Pick<Wiring, "hostIndex" | "podIndex">;
+
+/** Whoever began it disposes of it, before what it made is undone. */
+export interface BegunPair extends BegunChanges {
+  readonly indexes: PairIndexes;
+}
 
 const attemptLimit = 8;
 // Above what the kernel gives by itself, which counts up from 1: a million devices from now. With a
@@ -38,22 +45,45 @@ const indexCount = 2 ** 30;
 const runningDeadlineMs = 2_000;
 
 /**
+ * Has another thread make the pair, alone, while its addresses are reserved and its record is written: what
+ * the kernel does for it is the longest step of an ADD. Undefined where it is better made with the rest.
+ */
+export function beginPair(
+  scope: AttachScope,
+  { request, sandbox, wiring }: Pick<PairRequest, "request" | "sandbox" | "wiring">,
+): BegunPair | undefined {
+  if (makerFor(scope, request) !== "beside") return undefined;
+  const indexes = chooseIndexes(scope.random);
+  const plan = planBeginning(request.key, { ...wiring, ...indexes }, sandbox.fd);
+  const begun = scope.kernel.begin(plan);
+  return begun && { ...begun, indexes };
+}
+
+// Host ports are opened in the turn in which they were found free: no other thread is waited for in between.
+const makerFor = ({ pairMaker }: AttachScope, { conf }: AttachmentRequest) =>
+  conf.portMappings === undefined ? pairMaker?.() : undefined;
+
+/**
  * Makes the veth pair and all that hangs on it. Throws CniError interfaceTaken when the sandbox has
  * another interface of that name, tryAgainLater when the node has lost its own address, UsedAddressError
  * when the node reaches an address elsewhere. What a failed attempt made is the caller's to undo.
  */
 export async function makePair(
   scope: AttachScope,
-  { request, sandbox, wiring, made, signal, onChosen }: PairRequest,
+  { request, sandbox, wiring, made, begun, signal, onChosen }: PairRequest,
 ): Promise<Wiring> {
   for (let attempt = 1; ; attempt++) {
-    const chosen = { ...wiring, ...(made ?? chooseIndexes(scope.random)) };
+    const going = attempt === 1 ? begun : undefined;
+    const chosen = { ...wiring, ...(made ?? going?.indexes ?? chooseIndexes(scope.random)) };
     onChosen(chosen);
     const plan =
-      made === undefined
-        ? planAdd(request.key, chosen, sandbox.fd)
-        : planContents(request.key, chosen);
+      made !== undefined
+        ? planContents(request.key, chosen)
+        : going !== undefined
+          ? planRest(request.key, chosen)
+          : planAdd(request.key, chosen, sandbox.fd);
     try {
+      await going?.finish();
       const isRunning = await applyPlan(scope, plan, sandbox, request);
       if (plan.sandbox.some(isIpv6Change)) keepAddresses(scope, sandbox, request.key);
       openHostPorts(scope, request.key, chosen);
@@ -137,20 +167,20 @@ async function makeWay(
  * the pair was seen to carry packets.
  */
 async function applyPlan(
-  { kernel, pairThread }: AttachScope,
+  scope: AttachScope,
   { host: node, sandbox: changes }: AddPlan,
   sandbox: Sandbox,
-  { key, conf }: AttachmentRequest,
+  request: AttachmentRequest,
 ): Promise<boolean> {
-  // Host ports are opened in the turn in which they were found free.
-  const thread = conf.portMappings === undefined ? pairThread?.() : undefined;
-  if (thread === undefined) {
-    kernel.apply(node);
+  const { key } = request;
+  const maker = makerFor(scope, request);
+  if (maker === undefined || maker === "beside") {
+    scope.kernel.apply(node);
     applyInSandbox(sandbox, changes, key.ifName, () => sandbox.apply(changes));
     return false;
   }
   const device = hostInterfaceName(key);
-  const outcome = await thread.make({ node, sandbox: changes, device, sandboxFd: sandbox.fd });
+  const outcome = await maker.make({ node, sandbox: changes, device, sandboxFd: sandbox.fd });
   if (outcome.kind === "made") return outcome.isRunning;
   if (outcome.batch === "node") throw outcome.error;
   applyInSandbox(sandbox, changes, key.ifName, () => {

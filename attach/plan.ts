@@ -1,7 +1,7 @@
 // An attachment's wiring as changes: ADD makes them, DEL takes them back.
 import { type AttachmentKey, endingGroup, hostInterfaceName } from "../core/names.ts";
-import type { Change } from "../core/network.ts";
-import { type WiredEnd, type Wiring, hasHostPorts, wire } from "./wiring.ts";
+import type { Change, LinkSettings } from "../core/network.ts";
+import { type WiredEnd, type WiredPair, type Wiring, hasHostPorts, wire } from "./wiring.ts";
 
 /** Two ordered batches: one for the node's socket, one for the sandbox's. */
 export interface AddPlan {
@@ -20,36 +20,63 @@ export interface AddPlan {
  * at 127.0.0.1, and the table's guard keeps the pod from asking there.
  */
 export function planAdd(key: AttachmentKey, wiring: Wiring, sandboxFd: number): AddPlan {
-  const { host, pod } = wire(key, wiring);
+  const pair = wire(key, wiring);
+  const { host } = pair;
   return {
     host: [
-      {
-        kind: "add-veth",
-        host: { name: host.device, index: host.index, mac: host.mac },
-        pod: { name: pod.device, index: pod.index, mac: pod.mac },
-        sandboxFd,
-        mtu: wiring.mtu,
-        ...(wiring.alias !== undefined && { alias: wiring.alias }),
-        isHostUp: true,
-      },
-      {
-        kind: "set-link",
-        device: host.device,
-        settings: {
-          rpFilter: 1,
-          linkLocal: false,
-          ...(hasHostPorts(wiring, 4) && { routeLocalnet: true }),
-        },
-      },
+      addPair(pair, wiring, { sandboxFd, isHostUp: true }),
+      { kind: "set-link", device: host.device, settings: hostSettings(wiring) },
       ...contents(host),
     ],
-    sandbox: [
-      { kind: "set-link", device: pod.device, index: pod.index, settings: { linkLocal: false } },
-      { kind: "set-link", device: pod.device, settings: { isUp: true } },
-      ...contents(pod),
-    ],
+    sandbox: podChanges(pair),
   };
 }
+
+/**
+ * The pair alone, while nothing is known of its addresses: its host end is down, so that it is known for one
+ * that nobody has use of when its ADD is killed before it has a record.
+ */
+export const planBeginning = (
+  key: AttachmentKey,
+  wiring: Wiring,
+  sandboxFd: number,
+): readonly Change[] => [addPair(wire(key, wiring), wiring, { sandboxFd, isHostUp: false })];
+
+/** The rest of {@link planAdd}, after {@link planBeginning}. */
+export function planRest(key: AttachmentKey, wiring: Wiring): AddPlan {
+  const pair = wire(key, wiring);
+  const { device, index } = pair.host;
+  const settings = { ...hostSettings(wiring), isUp: true };
+  return {
+    host: [{ kind: "set-link", device, index, settings }, ...contents(pair.host)],
+    sandbox: podChanges(pair),
+  };
+}
+
+const addPair = (
+  { host, pod }: WiredPair,
+  { mtu, alias }: Wiring,
+  how: { readonly sandboxFd: number; readonly isHostUp: boolean },
+): Change => ({
+  kind: "add-veth",
+  host: { name: host.device, index: host.index, mac: host.mac },
+  pod: { name: pod.device, index: pod.index, mac: pod.mac },
+  mtu,
+  ...(alias !== undefined && { alias }),
+  ...how,
+});
+
+const hostSettings = (wiring: Wiring): LinkSettings => ({
+  rpFilter: 1,
+  linkLocal: false,
+  ...(hasHostPorts(wiring, 4) && { routeLocalnet: true }),
+});
+
+const podChanges = ({ pod }: WiredPair): readonly Change[] => [
+  { kind: "set-link", device: pod.device, index: pod.index, settings: { linkLocal: false } },
+  { kind: "set-link", device: pod.device, settings: { isUp: true } },
+  ...contents(pod),
+];
 
 /** What hangs on a pair that was made without, for its addresses were not known yet. */
 export function planContents(key: AttachmentKey, wiring: Wiring): AddPlan {

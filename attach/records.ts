@@ -1,6 +1,6 @@
 // One file per attachment under /run/fairlead/attachments: what CHECK, GC and a repeated ADD rest on,
-// and how the daemon finds at start what a killed request left behind. Written before the kernel is
-// touched, by rename, so that a reader sees a whole file or none.
+// and how the daemon finds at start what a killed request left behind. Written before anything can reach
+// the pod, by rename, so that a reader sees a whole file or none.
 import {
   closeSync,
   existsSync,
@@ -16,7 +16,12 @@ import type { Clock } from "../core/clock.ts";
 import { CniCode, CniError } from "../core/cni/error.ts";
 import { describeError, hasErrno } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import { type AttachmentKey, attachmentHash, interfacePrefix } from "../core/names.ts";
+import {
+  type AttachmentKey,
+  attachmentHash,
+  hostInterfaceName,
+  interfacePrefix,
+} from "../core/names.ts";
 import { type LockWait, openLock, tryLock } from "../kernel/flock.ts";
 import type { FileLock } from "../kernel/kernel.ts";
 import { type AttachmentRecord, formatRecord } from "./record-file.ts";
@@ -53,6 +58,8 @@ export interface RecordStore {
   lock(key: AttachmentKey, signal: AbortSignal): Promise<FileLock>;
   /** As `lock`, but undefined at once while a request for the attachment is at work. */
   tryLock(key: AttachmentKey): FileLock | undefined;
+  /** The same of the attachment that has this host interface. */
+  tryLockOf(hostInterface: string): FileLock | undefined;
 }
 
 export interface RecordOptions {
@@ -95,8 +102,7 @@ class RecordDirectory implements RecordStore {
   }
 
   readOf(hostInterface: string): AttachmentRecord | undefined {
-    const hash = hostInterface.slice(interfacePrefix.length);
-    return this.#readAt(`${this.#options.directory}/${hash}.json`);
+    return this.#readAt(this.#pathOfInterface(hostInterface, "json"));
   }
 
   #readAt(path: string): AttachmentRecord | undefined {
@@ -137,7 +143,11 @@ class RecordDirectory implements RecordStore {
   }
 
   tryLock(key: AttachmentKey): FileLock | undefined {
-    const lock = tryLock(this.#pathOf(key, "lock"), "exclusive");
+    return this.tryLockOf(hostInterfaceName(key));
+  }
+
+  tryLockOf(hostInterface: string): FileLock | undefined {
+    const lock = tryLock(this.#pathOfInterface(hostInterface, "lock"), "exclusive");
     return lock && removedWhenDone(lock);
   }
 
@@ -178,6 +188,10 @@ class RecordDirectory implements RecordStore {
 
   #pathOf(key: AttachmentKey, suffix: string): string {
     return `${this.#options.directory}/${attachmentHash(key)}.${suffix}`;
+  }
+
+  #pathOfInterface(hostInterface: string, suffix: string): string {
+    return `${this.#options.directory}/${hostInterface.slice(interfacePrefix.length)}.${suffix}`;
   }
 
   #files(pattern: RegExp): string[] {

@@ -142,10 +142,12 @@ export async function removeForgotten(
   }
 }
 
-// Down and without a record: the state between DEL's answer and the interface's end. A pod's interface
-// that is up is never touched, even if all records are lost.
-function retiredInterfaces(
-  { kernel }: AttachScope,
+/**
+ * Down and without a record: the state between DEL's answer and the interface's end, and between an ADD's
+ * beginning and its record. A pod's interface that is up is never touched, even if all records are lost.
+ */
+export function retiredInterfaces(
+  { kernel }: Pick<AttachScope, "kernel">,
   { records, unreadable }: RecordList,
 ): readonly IfName[] {
   const recorded = new Set([

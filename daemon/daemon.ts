@@ -251,7 +251,7 @@ function openPrograms(
     random: systemRandom,
     reap: "background",
     putOff: (thing) => putOff.add(thing),
-    pairThread: () => pairs.thread(),
+    ...(pairs.maker && { pairMaker: pairs.maker }),
   });
   const own = createIpamHandlers({ ipam, facts: nodeFacts, log: context.log });
   return { handlers, ipamHandlers: liftingGiven(own, names.book) };

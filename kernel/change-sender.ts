@@ -25,7 +25,7 @@ import {
 } from "./link.ts";
 import { MessageBatch, batchOf } from "./message.ts";
 import { writeRemoveNeighbor, writeReplaceNeighbor } from "./neighbor.ts";
-import type { MessageFailure, NetlinkSocket } from "./netlink.ts";
+import type { BegunBatch, MessageFailure, NetlinkSocket } from "./netlink.ts";
 import { writeReplaceShaping } from "./qdisc.ts";
 import { writeAddRoute, writeRemoveAnyRoute, writeRemoveRoute } from "./route.ts";
 
@@ -87,6 +87,17 @@ export class ChangeSender {
   /** As {@link finish}, by another socket and off the event loop. */
   async finishOffLoop(socket: NetlinkSocket): Promise<void> {
     this.#settle(await socket.sendOffLoop(this.#batch));
+    if (this.#firstFailure !== undefined) throw this.#firstFailure.error;
+  }
+
+  /** As {@link finish}, begun by another socket from another thread. */
+  begin(socket: NetlinkSocket): BegunBatch {
+    return socket.begin(this.#batch);
+  }
+
+  /** Throws the first failure of what was begun. */
+  finishBegun({ failures }: BegunBatch): void {
+    this.#settle(failures());
     if (this.#firstFailure !== undefined) throw this.#firstFailure.error;
   }
 

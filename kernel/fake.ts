@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Ip, Mac } from "../core/address.ts";
-import { KernelError } from "../core/error.ts";
+import { KernelError, toError } from "../core/error.ts";
 import type { IfName } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
 import type { Change, Link, UdpFlow } from "../core/network.ts";
 import { delegateTo } from "./delegate.ts";
 import { FakeNftTables } from "./fake-nft.ts";
 import { FakeNamespace, type FakeWorld } from "./fake-namespace.ts";
-import type { Kernel, KernelEvent, KernelObject, Sandbox } from "./kernel.ts";
+import type { BegunChanges, Kernel, KernelEvent, KernelObject, Sandbox } from "./kernel.ts";
 
 /** A Kernel in memory, with what a test needs to set the scene and to break it. */
 export interface FakeKernel extends Kernel {
@@ -75,6 +75,7 @@ export function createFakeKernel(): FakeKernel {
     identity: node.identity,
     ...delegateTo(node),
     applyOffLoop: async (changes) => node.apply(changes),
+    begin: (changes) => beginAtOnce(node, changes),
     unrouted: node.unrouted,
     addSandbox: (path) => void sandboxes.set(path, newNamespace()),
     removeSandbox: (path) => {
@@ -117,6 +118,19 @@ export function createFakeKernel(): FakeKernel {
     watch: (onChange, options) => watchers.watch(onChange, options),
     [Symbol.dispose]: () => watchers.stop(),
   };
+}
+
+function beginAtOnce(node: FakeNamespace, changes: readonly Change[]): BegunChanges {
+  let failure: unknown;
+  try {
+    node.apply(changes);
+  } catch (thrown) {
+    failure = thrown;
+  }
+  const finish = async (): Promise<void> => {
+    if (failure !== undefined) throw toError(failure);
+  };
+  return { finish, [Symbol.asyncDispose]: async () => {} };
 }
 
 function openFakeSandbox(world: World, namespace: FakeNamespace): Sandbox {

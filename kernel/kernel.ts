@@ -91,6 +91,12 @@ export interface Kernel extends NetworkNamespace, Disposable {
    */
   applyOffLoop(changes: readonly Change[]): Promise<void>;
 
+  /**
+   * Begins changes, none of which is about a link that another of them makes, in another thread. Undefined while
+   * others are under way. Whoever begins them finishes them, or disposes of them.
+   */
+  begin(changes: readonly Change[]): BegunChanges | undefined;
+
   /** Removes links by group, off the event loop; resolves when they are gone from the kernel. */
   reap(devices: readonly IfName[]): Promise<void>;
 
@@ -140,6 +146,11 @@ export interface Kernel extends NetworkNamespace, Disposable {
    * socket than this kernel's changed it, or may have.
    */
   watch(onChange: (event: KernelEvent) => void, options?: WatchOptions): KernelWatch;
+}
+
+export interface BegunChanges extends AsyncDisposable {
+  /** Waits until the kernel has made them; throws the first failure, as {@link NetworkNamespace.apply} does. */
+  finish(): Promise<void>;
 }
 
 export interface KernelWatch extends Disposable {

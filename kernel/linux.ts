@@ -1,6 +1,7 @@
 import { Protocol } from "netlink/dist/constants.js";
 import { nftTableName } from "../core/names.ts";
 import { forgetUdpFlows, readUdpFlows, trackedAmong } from "./conntrack.ts";
+import { ChangesBeside } from "./begun-changes.ts";
 import { delegateTo } from "./delegate.ts";
 import type { Kernel } from "./kernel.ts";
 import { LinuxNamespace } from "./namespace.ts";
@@ -48,6 +49,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   const routing = stack.use(openSocket());
   const network = new LinuxNamespace(() => routing);
   const offLoop = stack.use(new OffLoopChanges(routing, openSocket));
+  const beside = stack.use(new ChangesBeside(routing, openSocket));
   const reaper = stack.use(new Reaper(openSocket));
   const owned = stack.move();
   let nft: NftTables | undefined;
@@ -61,6 +63,7 @@ export function openKernel(options: KernelOptions = {}): Kernel {
     identity: home.identity,
     ...delegateTo(network),
     applyOffLoop: (changes) => offLoop.apply(changes),
+    begin: (changes) => beside.begin(changes),
     openSandbox,
     reap: (devices) => reaper.reap(devices),
     observeNft: (name) => tables().observe(name),

@@ -27,6 +27,12 @@ const msgDontwait = 0x40;
 const errorTlvsAt = 4 + headerLength;
 const errorTextAttribute = 1;
 
+/** Sent from another thread. */
+export interface BegunBatch {
+  readonly written: Promise<void>;
+  readonly failures: () => readonly MessageFailure[];
+}
+
 /** How much is sent at once. */
 export interface ChunkLimits {
   readonly messages: number;
@@ -127,6 +133,25 @@ export class NetlinkSocket implements Disposable {
       first = end;
     }
     return failures;
+  }
+
+  /**
+   * As {@link sendOffLoop}, for a batch of one chunk that is asked about later: `written` resolves when the
+   * kernel has worked through it, as it has when there is something to receive; `failures` waits for it.
+   */
+  begin(batch: MessageBatch): BegunBatch {
+    const { count } = batch;
+    invariant(endOfChunk(batch, 0, this.#chunk) === count, "what is begun is one chunk");
+    const base = this.#number(batch, 0, count);
+    addFlags(batch, count - 1, Flags.ACK);
+    return {
+      written: write(this.fd, batch.octets.subarray(0, batch.startOf(count))).then(() => {}),
+      failures: () => {
+        const failures: MessageFailure[] = [];
+        this.#receiveFailures(base, count, (failure) => failures.push(failure));
+        return failures;
+      },
+    };
   }
 
   /**

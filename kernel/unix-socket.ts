@@ -158,11 +158,14 @@ export function receiveWaiting(fd: number): Buffer {
 const pollEntry = Buffer.alloc(8);
 const pollIn = 1;
 
-/** Blocks the whole thread until there is something to read, the other end is gone, or `forMs` are over. */
-export function waitToReceive(fd: number, forMs: number): void {
+/**
+ * Blocks the whole thread until there is something to read, the other end is gone, or `forMs` are over: then
+ * false.
+ */
+export function waitToReceive(fd: number, forMs: number): boolean {
   pollEntry.writeInt32LE(fd, 0);
   pollEntry.writeInt32LE(pollIn, 4);
-  datagramCalls.poll(pollEntry, 1, forMs);
+  return datagramCalls.poll(pollEntry, 1, forMs) > 0;
 }
 
 /** How many octets the socket took at once: 0 where it is full, or the other end is gone. */

@@ -1,22 +1,24 @@
-// Where ADD makes a pod's veth pair: in the event loop while requests come one at a time, for a thread that
-// sleeps must be woken; in a thread of its own while they wait for each other.
+// Who makes a pod's veth pair: while requests come one at a time, another thread the pair alone, for its lease
+// and record are written meanwhile; while they wait for each other, a thread of its own all that hangs on it too.
 import { availableParallelism } from "node:os";
+import type { AttachContext } from "../../attach/context.ts";
 import type { Log } from "../../core/log.ts";
 import { PairThread } from "../../kernel/pair-thread.ts";
 
 export interface PairMaking extends Disposable {
-  /** The thread, while it is to be used. */
-  readonly thread: () => PairThread | undefined;
+  /** As AttachContext has it. Absent on a single processor, which gains nothing by other threads. */
+  readonly maker?: NonNullable<AttachContext["pairMaker"]>;
   /** To be told how many requests wait, with each that begins. */
   readonly onWaiting: (count: number) => void;
 }
 
-/** A single processor gains nothing. */
 export function openPairMaking(log: Log, processors = availableParallelism()): PairMaking {
   const thread = new PairThread({ log, ...bundledWorker() });
   let waiting = 0;
   return {
-    thread: () => (waiting > 0 && processors > 1 && thread.isFree ? thread : undefined),
+    ...(processors > 1 && {
+      maker: () => (waiting === 0 ? "beside" : thread.isFree ? thread : undefined),
+    }),
     onWaiting: (count) => {
       waiting = count;
     },

@@ -9,7 +9,7 @@ import { KernelError, toError } from "../../core/error.ts";
 import type { Change } from "../../core/network.ts";
 import type { FakeKernel } from "../../kernel/fake.ts";
 import { systemBootClock } from "../../kernel/boot-clock.ts";
-import type { NetworkNamespace, Sandbox } from "../../kernel/kernel.ts";
+import type { Kernel, NetworkNamespace, Sandbox } from "../../kernel/kernel.ts";
 import {
   type TestNode,
   aNetworkRequest,
@@ -29,6 +29,7 @@ function stepped<T extends object>(target: T, label: string, step: Step): T {
     get(object, property) {
       const value: unknown = Reflect.get(object, property);
       if (typeof value !== "function" || property === Symbol.dispose) return value;
+      if (property === "begin") return beginInSteps(object as Kernel, step);
       if (property === "at") return () => stepped(target, label, step);
       return (...args: unknown[]): unknown => {
         if (property === "apply") return applyInSteps(object as NetworkNamespace, args, step);
@@ -53,6 +54,28 @@ function applyInSteps(namespace: NetworkNamespace, args: unknown[], step: Step):
   }
   if (first !== undefined) throw first;
 }
+
+/** What another thread does fails when its answer is asked for; what dies does nothing any more. */
+const beginInSteps = (kernel: Kernel, step: Step) => (changes: readonly Change[]) => {
+  let failure: KernelError | undefined;
+  const done = changes.filter(({ kind }) => {
+    try {
+      step(`begin ${kind}`);
+      return true;
+    } catch (thrown) {
+      if (!(thrown instanceof KernelError)) throw thrown;
+      failure = thrown;
+      return false;
+    }
+  });
+  const begun = kernel.begin(done);
+  const finish = async (): Promise<void> => {
+    step("finish what was begun");
+    await begun?.finish();
+    if (failure !== undefined) throw failure;
+  };
+  return { finish, [Symbol.asyncDispose]: async () => {} };
+};
 
 const steppedHandlers = (node: TestNode, step: Step) => {
   const { kernel, ipam, records } = node.context;
@@ -81,15 +104,22 @@ const dieAt = (at: number): Step => {
   };
 };
 
-async function stepsOf(work: (node: TestNode, step: Step) => Promise<unknown>): Promise<string[]> {
+type NewNode = (kernel: FakeKernel) => TestNode;
+
+async function stepsOf(
+  newNode: NewNode,
+  work: (node: TestNode, step: Step) => Promise<unknown>,
+): Promise<string[]> {
   const names: string[] = [];
   using node = newNode(createFakeMachine());
   await work(node, (name) => void names.push(name));
   return names;
 }
 
-const newNode = (kernel: FakeKernel): TestNode =>
-  createNode(kernel, { nodeFacts: () => dualStackFacts });
+const newNode: NewNode = (kernel) => createNode(kernel, { nodeFacts: () => dualStackFacts });
+/** As in a daemon that serves one request. */
+const newDaemon: NewNode = (kernel) =>
+  createNode(kernel, { nodeFacts: () => dualStackFacts, pairMaker: () => "beside" });
 
 const limit = { rate: 1_000_000, burst: 80_000 };
 const request = aRequest({ conf: { bandwidth: { ingress: limit, egress: limit } } });
@@ -104,11 +134,20 @@ const addAndDel = async (node: TestNode, step: Step): Promise<void> => {
   await del(node, step);
 };
 
-const addSteps = await stepsOf(add);
-const delSteps = await stepsOf(addAndDel);
 const numbered = (names: readonly string[]) =>
   names.map((name, index): [number, string] => [index, name]);
-
+const addSteps = await stepsOf(newNode, add);
+const beginningSteps = await stepsOf(newDaemon, add);
+const delSteps = await stepsOf(newNode, addAndDel);
+/** Every step of an ADD, however it makes the pair. */
+const everyStep = [
+  ...numbered(addSteps).map(([at, name]) => ({ at, name, newNode })),
+  ...numbered(beginningSteps).map(([at, name]) => ({
+    at,
+    name: `${name}, begun`,
+    newNode: newDaemon,
+  })),
+];
 function expectNothingLeft(kernel: FakeKernel, node: TestNode): void {
   expect(node.leftovers()).toEqual([]);
   using sandbox = kernel.openSandbox(request.netns);
@@ -125,6 +164,35 @@ test("the steps are those of two batches, one reservation and one record write",
       "ipam.reserve",
       "records.write",
       "add-veth",
+      "set-link",
+      "add-route",
+      "add-route",
+      "replace-neighbor",
+      "replace-neighbor",
+      "replace-shaping",
+      "set-link",
+      "set-link",
+      "add-address",
+      "add-address",
+      "add-route",
+      "add-route",
+      "add-route",
+      "replace-neighbor",
+      "replace-neighbor",
+      "replace-shaping",
+      "sandbox.writeSysctl",
+      "kernel.isRunning",
+    ]
+  `);
+  expect(beginningSteps).toMatchInlineSnapshot(`
+    [
+      "kernel.openSandbox",
+      "records.lock",
+      "records.read",
+      "begin add-veth",
+      "ipam.reserve",
+      "records.write",
+      "finish what was begun",
       "set-link",
       "add-route",
       "add-route",
@@ -205,9 +273,9 @@ test("the lease of an ADD that is killed before its record is freed by the sweep
 const comfort = "sandbox.writeSysctl";
 
 describe("an ADD that fails leaves nothing", () => {
-  test.each(numbered(addSteps).filter(([, name]) => name !== comfort))(
-    "at step %i, %s",
-    async (at) => {
+  test.each(everyStep.filter(({ name }) => !name.startsWith(comfort)))(
+    "at step $at, $name",
+    async ({ at, newNode }) => {
       const kernel = createFakeMachine();
       using node = newNode(kernel);
       await expect(add(node, failAt(at))).rejects.toBeInstanceOf(Error);
@@ -226,7 +294,7 @@ test("an ADD goes on where an address cannot be made to outlive its interface's 
 });
 
 describe("an ADD that is killed leaves nothing that DEL does not remove", () => {
-  test.each(numbered(addSteps))("before step %i, %s", async (at) => {
+  test.each(everyStep)("before step $at, $name", async ({ at, newNode }) => {
     const kernel = createFakeMachine();
     using node = newNode(kernel);
     await expect(add(node, dieAt(at))).rejects.toBeInstanceOf(Error);
@@ -238,7 +306,7 @@ describe("an ADD that is killed leaves nothing that DEL does not remove", () => 
 });
 
 describe("an ADD that is killed is done again by the next ADD", () => {
-  test.each(numbered(addSteps))("before step %i, %s", async (at) => {
+  test.each(everyStep)("before step $at, $name", async ({ at, newNode }) => {
     const kernel = createFakeMachine();
     using node = newNode(kernel);
     await expect(add(node, dieAt(at))).rejects.toBeInstanceOf(Error);
@@ -261,7 +329,7 @@ describe("a DEL that is killed is finished by the next DEL", () => {
 });
 
 describe("what a killed request left goes with GC, or the daemon's sweep", () => {
-  test.each(numbered(addSteps))("an ADD before step %i, %s", async (at) => {
+  test.each(everyStep)("an ADD before step $at, $name", async ({ at, newNode }) => {
     const kernel = createFakeMachine();
     using node = newNode(kernel);
     await expect(add(node, dieAt(at))).rejects.toBeInstanceOf(Error);

@@ -29,12 +29,15 @@ beforeEach(async () => {
   await untilFree();
   given = 0;
   onGiven = () => {};
-  const pairThread = (): PairThread => {
+  const make = thread.make.bind(thread);
+  thread.make = (batches) => {
     given++;
     onGiven();
-    return thread;
+    return make(batches);
   };
-  node = stack.use(createNode(kernel, { nodeFacts: () => dualStackFacts, pairThread }));
+  node = stack.use(
+    createNode(kernel, { nodeFacts: () => dualStackFacts, pairMaker: () => thread }),
+  );
 });
 afterEach(async () => {
   await node.handlers.settled();

@@ -121,12 +121,11 @@ test("ends when nothing is asked of it, and starts again", async () => {
 test("the daemon uses it while requests wait, and never on one processor", async () => {
   using pairs = openPairMaking(silentLog, 2);
   using alone = openPairMaking(silentLog, 1);
-  expect(pairs.thread()).toBeUndefined();
+  expect(pairs.maker?.()).toBe("beside");
   for (const { onWaiting } of [pairs, alone]) onWaiting(3);
-  // Asked first: were it to start a thread, that would be ready first.
-  expect(alone.thread()).toBeUndefined();
-  await vi.waitFor(() => expect(pairs.thread()).toBeInstanceOf(PairThread), patient);
-  expect(alone.thread()).toBeUndefined();
+  expect(pairs.maker?.()).toBeUndefined();
+  expect(alone.maker).toBeUndefined();
+  await vi.waitFor(() => expect(pairs.maker?.()).toBeInstanceOf(PairThread), patient);
   pairs.onWaiting(0);
-  expect(pairs.thread()).toBeUndefined();
+  expect(pairs.maker?.()).toBe("beside");
 });
