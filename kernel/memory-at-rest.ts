@@ -1,6 +1,7 @@
 // What a program has held for a while and needs no more stays with it: V8 keeps the pages of a heap that
 // was larger, and malloc what every thread has freed. Given back when the thread has nothing to do.
 import { getHeapStatistics } from "node:v8";
+import { processorMs } from "./processor-time.ts";
 
 export interface MemoryCare {
   /** Octets now held. */
@@ -85,13 +86,9 @@ export function giveBackHeap(): void {
 
 // By the processor's time: on a machine with much else to do, the event loop is long at little work.
 function shareAtWork(): () => number {
-  const usedMs = (): number => {
-    const { user, system } = process.threadCpuUsage();
-    return (user + system) / 1000;
-  };
-  let [last, lastAtMs] = [usedMs(), performance.now()];
+  let [last, lastAtMs] = [processorMs(), performance.now()];
   return () => {
-    const [now, nowAtMs] = [usedMs(), performance.now()];
+    const [now, nowAtMs] = [processorMs(), performance.now()];
     const share = (now - last) / (nowAtMs - lastAtMs);
     [last, lastAtMs] = [now, nowAtMs];
     return share;

@@ -4,6 +4,7 @@ import type { Snapshot } from "../../core/cluster/model.ts";
 import { describeError } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
 import { listWords } from "../../core/schema.ts";
+import { processorMs } from "../../kernel/processor-time.ts";
 import { readClusterCopy } from "../source/cluster-copy.ts";
 import { type CopyTiming, KeptCopy } from "../source/kept-copy.ts";
 import { ObjectSet } from "../source/object-set.ts";
@@ -39,7 +40,7 @@ export interface KubernetesSourceOptions {
 export interface KubernetesSourceTiming {
   readonly watch: WatchTiming;
   readonly copy: CopyTiming;
-  /** From one snapshot to the next, at least; and in times of what making one took. */
+  /** From one snapshot to the next, at least; and in times of the processor's time that making one took. */
   readonly pauseMs: number;
   readonly pauseFactor: number;
   /** While the first lists come, a snapshot is given so often. */
@@ -104,7 +105,6 @@ interface Read {
 class KubernetesSource implements Source {
   readonly kind = "kubernetes";
   readonly location: string;
-  readonly #options: KubernetesSourceOptions;
   readonly #timing: KubernetesSourceTiming;
   readonly #objects = new ObjectSet();
   readonly #read: readonly Read[];
@@ -118,7 +118,6 @@ class KubernetesSource implements Source {
 
   constructor(options: KubernetesSourceOptions) {
     const { client, nodeName, allPods, clock, random, log, copyPath, observeNode } = options;
-    this.#options = options;
     this.location = client.location;
     this.#timing = options.timing ?? usualTiming;
     const { watch: timing, copy, copyAfterMs } = this.#timing;
@@ -174,14 +173,13 @@ class KubernetesSource implements Source {
   }
 
   #snapshot(revision: number, isInSync: boolean): Snapshot {
-    const { clock } = this.#options;
-    const startedAtMs = clock.monotonicMs();
+    const workedMs = processorMs();
     const built = this.#objects.snapshot(revision, isInSync);
     const isRemembered = !isInSync && this.#rememberedAt !== undefined;
     const snapshot = isRemembered ? { ...built, isRemembered } : built;
     if (isInSync) this.#copy?.keep(snapshot);
     const { pauseMs, pauseFactor } = this.#timing;
-    this.#pauseMs = Math.max(pauseMs, (clock.monotonicMs() - startedAtMs) * pauseFactor);
+    this.#pauseMs = Math.max(pauseMs, (processorMs() - workedMs) * pauseFactor);
     return snapshot;
   }
 

@@ -11,6 +11,7 @@ import { RemovalGuard } from "../../core/removal-guard.ts";
 import type { RepairKind, RepairLedger } from "../../core/repair-ledger.ts";
 import { Target } from "../../core/target.ts";
 import type { KernelEvent, KernelWatch, WatchApart } from "../../kernel/kernel.ts";
+import { processorMs } from "../../kernel/processor-time.ts";
 import type { Source } from "../source/source.ts";
 import {
   type ApplyContext,
@@ -345,7 +346,7 @@ export class Reconciler implements Disposable {
 
   #compare(plan: NodePlan, mayRemove: boolean): ApplyResult {
     const { clock } = this.#options;
-    const startedAtMs = clock.monotonicMs();
+    const workedMs = processorMs();
     // What has been told until now, the comparison sees: read after it, it would be put back a second time.
     this.#watch.read();
     this.#mustCompare = false;
@@ -355,10 +356,9 @@ export class Reconciler implements Disposable {
     const isRepair = before?.plan === plan && before.mayRemove === mayRemove;
     const later = (findings: readonly Finding[]): void => this.#slices.add(findings, isRepair);
     const result = compareAll(this.#options, this.#target, { mayRemove, later });
-    const endedAtMs = clock.monotonicMs();
     const { fullMs, fullShare } = this.#timing;
-    const pauseMs = Math.max(fullMs, (endedAtMs - startedAtMs) / fullShare);
-    this.#compareAtMs = endedAtMs + pauseMs;
+    const pauseMs = Math.max(fullMs, (processorMs() - workedMs) / fullShare);
+    this.#compareAtMs = clock.monotonicMs() + pauseMs;
     this.counters.comparisons++;
     return this.#report(result, isRepair);
   }

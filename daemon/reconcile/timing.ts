@@ -4,7 +4,7 @@ import type { LoopTiming } from "./loop.ts";
 export interface ReconcileTiming extends LoopTiming {
   /** Everything is compared this often; at a resync in between only what does not notify. */
   readonly fullMs: number;
-  /** The most that this may take of the time, however large the cluster: then it is done less often. */
+  /** The most that this may take of a processor, however large the cluster: then it is done less often. */
   readonly fullShare: number;
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import { describeError } from "../../core/error.ts";
 import type { Log } from "../../core/log.ts";
+import { processorMs } from "../../kernel/processor-time.ts";
 import { writeClusterCopy } from "./cluster-copy.ts";
 
 export interface CopyTiming {
@@ -11,7 +12,7 @@ export interface CopyTiming {
   readonly firstMs: number;
   /** From a change to the copy that has it. */
   readonly afterMs: number;
-  /** From the end of one to the start of the next, in times of what the one took. */
+  /** From the end of one to the start of the next, in times of the processor's time that the one took. */
   readonly pauseFactor: number;
 }
 
@@ -57,7 +58,7 @@ export class KeptCopy implements Disposable {
     if (snapshot === undefined) return;
     this.#newest = undefined;
     this.#isWriting = true;
-    const startedAtMs = clock.monotonicMs();
+    const workedMs = processorMs();
     try {
       await writeClusterCopy(path, snapshot, { copyOf, atMs: clock.nowMs() });
       this.#problem = undefined;
@@ -70,8 +71,7 @@ export class KeptCopy implements Disposable {
     }
     this.#isWriting = false;
     this.#timer = undefined;
-    const tookMs = clock.monotonicMs() - startedAtMs;
-    const waitMs = Math.max(timing.afterMs, tookMs * timing.pauseFactor);
+    const waitMs = Math.max(timing.afterMs, (processorMs() - workedMs) * timing.pauseFactor);
     if (this.#newest !== undefined) this.#schedule(waitMs);
   }
 
