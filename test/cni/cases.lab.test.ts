@@ -238,7 +238,7 @@ describe("a runtime", () => {
   /** What answers on the node's port, from the node itself; "" when nothing does. */
   const answerOf = async (protocol: string, port: number): Promise<string> => {
     const exchange = `exec 3<>/dev/${protocol}/192.0.2.1/${port}; echo >&3; head -n1 <&3`;
-    return (await shell(`timeout 1 bash -c '${exchange}' 2>/dev/null`)).trim();
+    return (await shell(`timeout 20 bash -c '${exchange}' 2>/dev/null`)).trim();
   };
   const echo = (sandbox: TestSandbox, port: number) => {
     const program = join(root, "test/attach/echo.ts");

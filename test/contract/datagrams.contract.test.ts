@@ -10,7 +10,8 @@ import { canBatch, DatagramBatch, datagramOctets } from "../../kernel/datagram-b
 import { addressFrom, bindUdp, sendUdp } from "../../kernel/udp-socket.ts";
 import { ip } from "../support/builders.ts";
 
-const port = 20_000 + (process.pid % 20_000);
+// Beyond what programs get that ask for any port.
+const port = 61_000 + (process.pid % 4_000);
 
 async function connected(address: string): Promise<Socket> {
   const socket = createSocket(address.includes(":") ? "udp6" : "udp4");

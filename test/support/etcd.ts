@@ -37,7 +37,7 @@ const waitMs = 30_000;
 export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
   const { scheme = "http", args = [], isUp = answers } = options;
   const directory = mkdtempSync(join(tmpdir(), "fairlead-etcd-"));
-  const [client, peer] = [await freePort(), await freePort()];
+  const [client = 0, peer = 0] = await freePorts(2);
   const endpoint = `${scheme}://127.0.0.1:${client}`;
   let child: ChildProcess | undefined;
   const kill = async (): Promise<void> => {
@@ -133,12 +133,15 @@ async function untilStopped(pid: number): Promise<void> {
   while (readdirSync(tasks).some((thread) => state(thread) !== "T")) await setTimeout(1);
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+// All are held until the last one is found: the next one might be the same otherwise.
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    if (address === null || typeof address === "string") throw new Error("no port");
+    return address.port;
+  });
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
 }
