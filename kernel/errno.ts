@@ -3,9 +3,11 @@ import { KernelError } from "../core/error.ts";
 import { formatChange } from "../core/format-change.ts";
 import type { Change } from "../core/network.ts";
 
-// What netlink and nf_tables return and libuv has no name for: asm-generic/errno.h, linux/errno.h.
+// What netlink and nf_tables return and libuv has no name for, or another than Linux's own: asm-generic/errno.h,
+// linux/errno.h.
 const kernelOnlyNames = new Map([
   [-85, "ERESTART"],
+  [-95, "EOPNOTSUPP"],
   [-524, "ENOTSUPP"],
 ]);
 
