@@ -1,10 +1,10 @@
-// Options of a network device, by iproute2's words: those in which a device of ours differs from one that
+// Options of a network device, by the words of iproute2 and ethtool: those in which a device of ours differs from one that
 // the kernel has just made are put right.
 
 /** An option and its value: switches are 0 or 1, sizes octets, times seconds, devices indexes. */
 export interface DeviceOption {
-  /** Whose option it is: of any device, or of VXLAN devices. */
-  readonly of: "link" | "vxlan";
+  /** Whose option it is: of any device, or of VXLAN devices; a feature is an offload of a device. */
+  readonly of: "link" | "vxlan" | "feature";
   readonly word: string;
   readonly value: number;
 }
@@ -19,9 +19,9 @@ export interface AlteredOption extends DeviceOption {
 
 const switches = new Set(["arp", "multicast", "allmulticast", "promisc", "protodown"]);
 
-/** As `ip link set` takes it, but for an address: that there is one says enough. */
-export function formatOption({ word, value }: DeviceOption): string {
-  if (switches.has(word)) return `${word} ${value === 0 ? "off" : "on"}`;
+/** As `ip link set` or `ethtool -K` takes it, but for an address: that there is one says enough. */
+export function formatOption({ of, word, value }: DeviceOption): string {
+  if (of === "feature" || switches.has(word)) return `${word} ${value === 0 ? "off" : "on"}`;
   if (word === "master") return value === 0 ? "nomaster" : `master if${value}`;
   if (word === "remote" || word === "remote6") return value === 0 ? "remote any" : "remote there";
   return `${word} ${value}`;

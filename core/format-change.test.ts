@@ -45,6 +45,17 @@ const changes: readonly Change[] = [
       group: 7,
     },
   },
+  {
+    kind: "set-link",
+    device: ifName("fl-vxlan"),
+    settings: {
+      mtu: 1400,
+      options: [
+        { of: "feature", word: "rx-gro", value: 1 },
+        { of: "feature", word: "rx-gro-list", value: 0 },
+      ],
+    },
+  },
   { kind: "remove-link", device: ifName("eth0") },
   {
     kind: "add-address",
@@ -122,6 +133,7 @@ test("formatChange() gives the line that iproute2 would take", () =>
     "ip link add fl0123456789ab index 1001 address 02:00:00:00:00:01 mtu 1450 up alias "fairlead:default/web" type veth peer name eth0 index 1002 address 02:00:00:00:00:02 mtu 1450 netns sandbox
     ip link add fl-vxlan address 02:00:00:00:00:03 mtu 1450 type vxlan id 1 dstport 4789 local 192.0.2.1 dev if2 nolearning
     ip link set dev eth0 addrgenmode none rp_filter 2 route_localnet 1 mtu 1400 group 7 up
+    ip link set dev fl-vxlan mtu 1400; ethtool -K fl-vxlan rx-gro on rx-gro-list off
     ip link del dev eth0
     ip address add fd00::7/128 dev eth0
     ip address del 10.244.1.7/32 dev eth0

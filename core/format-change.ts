@@ -15,7 +15,7 @@ import {
 } from "./network.ts";
 
 /**
- * The change as the one `ip`, `bridge` or `tc` line that would do the same: for logs, errors and golden
+ * The change as the one `ip`, `bridge`, `tc` or `ethtool` line that would do the same: for logs, errors and golden
  * tests. Three things differ from iproute2, which has no words for them: the sandbox of a pod end is
  * `netns sandbox`, a link's IPv4 settings go by their sysctls' names, as `rp_filter N`, and a route that was
  * found with more than is said here ends in `and more`.
@@ -40,7 +40,7 @@ export function formatChange(change: Change): string {
         formatOptions("vxlan", change.options),
       );
     case "set-link":
-      return words(`ip link set dev ${change.device}`, formatSettings(change.settings));
+      return formatSetLink(change);
     case "remove-link":
       return `ip link del dev ${change.device}`;
     case "add-address":
@@ -78,6 +78,16 @@ const formatVxlan = (vxlan: VxlanParameters): string =>
     vxlan.underlayIndex !== undefined && `dev if${vxlan.underlayIndex}`,
     vxlan.learning ? "learning" : "nolearning",
   );
+
+function formatSetLink({ device, settings }: Extract<Change, { kind: "set-link" }>): string {
+  const ofLink = formatSettings(settings);
+  const features = formatOptions("feature", settings.options);
+  const lines = [
+    ...(ofLink === "" ? [] : [`ip link set dev ${device} ${ofLink}`]),
+    ...(features === undefined || features === "" ? [] : [`ethtool -K ${device} ${features}`]),
+  ];
+  return lines.length === 0 ? `ip link set dev ${device}` : lines.join("; ");
+}
 
 const formatSettings = (settings: LinkSettings): string =>
   words(

@@ -27,7 +27,7 @@ export interface NetworkNamespace {
    */
   apply(changes: readonly Change[]): void;
   links(): readonly Link[];
-  /** One link by name, or undefined. */
+  /** One link by name, or undefined. Of a VXLAN device this tells of altered offloads too, unlike `links`. */
   link(name: string): Link | undefined;
   /**
    * Whether the device carries packets. Behind `isUp` and a carrier by milliseconds: the kernel takes

@@ -3,6 +3,7 @@ import { nftTableName } from "../core/names.ts";
 import { forgetUdpFlows, readUdpFlows, trackedAmong } from "./conntrack.ts";
 import { ChangesBeside } from "./begun-changes.ts";
 import { delegateTo } from "./delegate.ts";
+import { DeviceFeatures } from "./device-feature.ts";
 import type { Kernel } from "./kernel.ts";
 import { LinuxNamespace } from "./namespace.ts";
 import { openNamespace, openOwnNamespace, runInNamespace } from "./netns.ts";
@@ -47,7 +48,10 @@ export function openKernel(options: KernelOptions = {}): Kernel {
   const openSocket = (options: NetlinkOptions = {}): NetlinkSocket =>
     inside(() => openNetlink(Protocol.ROUTE, { bufferOctets, ...options }));
   const routing = stack.use(openSocket());
-  const network = new LinuxNamespace(() => routing);
+  let generic: NetlinkSocket | undefined;
+  const openGeneric = () => inside(() => openNetlink(Protocol.GENERIC));
+  const features = new DeviceFeatures(() => (generic ??= owned.use(openGeneric())));
+  const network = new LinuxNamespace(() => routing, features);
   const offLoop = stack.use(new OffLoopChanges(routing, openSocket));
   const beside = stack.use(new ChangesBeside(routing, openSocket));
   const reaper = stack.use(new Reaper(openSocket));

@@ -13,6 +13,8 @@ import type {
 } from "../core/network.ts";
 import { decodeAddress, writeGetAddresses } from "./address.ts";
 import { ChangeSender, indexOf } from "./change-sender.ts";
+import type { DeviceFeatures } from "./device-feature.ts";
+import { changeError } from "./errno.ts";
 import { bridgeFamily, decodeFdbEntry } from "./fdb.ts";
 import type { NetworkNamespace, RouteFilter } from "./kernel.ts";
 import { decodeIsRunning, decodeLink, writeGetLink } from "./link.ts";
@@ -35,10 +37,15 @@ const families: readonly Family[] = [4, 6];
 
 export class LinuxNamespace implements NetworkNamespace {
   readonly #open: () => NetlinkSocket;
+  readonly #features: DeviceFeatures | undefined;
 
-  /** Asked for the socket with every call; it stays the caller's, who closes it. */
-  constructor(socket: () => NetlinkSocket) {
+  /**
+   * Asked for the socket with every call; it stays the caller's, who closes it.
+   * @param features absent: nothing is told of VXLAN devices', and none are set.
+   */
+  constructor(socket: () => NetlinkSocket, features?: DeviceFeatures) {
     this.#open = socket;
+    this.#features = features;
   }
 
   get #socket(): NetlinkSocket {
@@ -48,7 +55,18 @@ export class LinuxNamespace implements NetworkNamespace {
   apply(changes: readonly Change[]): void {
     const sender = new ChangeSender(this.#socket);
     for (const change of changes) sender.add(change);
-    sender.finish();
+    try {
+      sender.finish();
+    } finally {
+      for (const change of changes) if (change.kind === "set-link") this.#setFeatures(change);
+    }
+  }
+
+  #setFeatures(change: Extract<Change, { readonly kind: "set-link" }>): void {
+    const { device, settings } = change;
+    const options = settings.options?.filter((option) => option.of === "feature") ?? [];
+    const failure = options.length === 0 ? undefined : this.#features?.set(device, options);
+    if (failure !== undefined) throw changeError(change, failure.errno, failure.kernelMessage);
   }
 
   links(): readonly Link[] {
@@ -56,10 +74,15 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 
   link(name: string): Link | undefined {
-    return this.#socket.get(
+    const link = this.#socket.get(
       batchOf((batch) => writeGetLink(batch, name)),
       decodeLink,
     );
+    if (link?.vxlan === undefined) return link;
+    const features = this.#features?.altered(link.name) ?? [];
+    return features.length === 0
+      ? link
+      : { ...link, altered: [...(link.altered ?? []), ...features] };
   }
 
   // Not by SIOCGIFFLAGS, which costs less: for this question alone the kernel brings what it knows of the

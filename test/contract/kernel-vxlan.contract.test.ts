@@ -1,7 +1,13 @@
 // What only Linux can show of a VXLAN device and of the ways to where its tunnels end.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { FlagsNew, Protocol } from "netlink/dist/constants.js";
+import { MessageType } from "netlink/dist/rt/gen_structs.js";
+import { batchOf } from "../../kernel/message.ts";
+import { openNamespace, runInNamespace } from "../../kernel/netns.ts";
+import { openNetlink } from "../../kernel/open-netlink.ts";
 import { ifName, ip, mac } from "../support/builders.ts";
-import { type Scene, kernels, overlay, overlayChanges } from "./kernels.ts";
+import type { KernelEvent } from "../../kernel/kernel.ts";
+import { type Scene, failureOf, kernels, overlay, overlayChanges } from "./kernels.ts";
 
 const [, openScene] = kernels[1]!;
 
@@ -56,6 +62,36 @@ describe("options of a VXLAN device", () => {
     );
     putRight();
     expect(kernel.link(overlay)).toEqual(before);
+  });
+
+  test.each([
+    ["rx-gro", 0],
+    ["tx-checksum-ip-generic", 0],
+    ["tx-generic-segmentation", 0],
+    ["tx-tcp-segmentation", 0],
+    ["rx-udp-gro-forwarding", 1],
+    ["rx-gro-list", 1],
+  ])("are told and put right in place: offload %s %d", async (word, value) => {
+    const { kernel } = scene;
+    const before = kernel.link(overlay);
+    const events: KernelEvent[] = [];
+    using _ = kernel.watch((event) => void events.push(event));
+    const option = { of: "feature", word, value } as const;
+    kernel.apply([{ kind: "set-link", device: overlay, settings: { options: [option] } }]);
+    const altered = [{ ...option, usual: 1 - value, isFixed: false }];
+    expect(kernel.link(overlay)).toEqual({ ...before, altered });
+    // As another option of a device: that there is no event of ethtool's own to wait for.
+    await expect.poll(() => events.flatMap(({ devices }) => [...devices])).toContain(overlay);
+    putRight();
+    expect(kernel.link(overlay)).toEqual(before);
+  });
+
+  test("are refused by name where there is no such offload", () => {
+    const option = { of: "feature", word: "tx-nothing", value: 1 } as const;
+    const change = { kind: "set-link", device: overlay, settings: { options: [option] } } as const;
+    expect(failureOf(() => scene.kernel.apply([change]))?.message).toMatch(
+      /^Cannot apply "ethtool -K fl-vxlan tx-nothing on": EOPNOTSUPP/,
+    );
   });
 
   test("are told of a device that is another one's port, which is let go", () => {
@@ -117,3 +153,22 @@ test("a route leads to an address by an interface, or none does", () => {
   expect(kernel.isRouted(ip("172.30.1.12"), index)).toBe(true);
   expect(kernel.isRouted(ip("2001:db8:1::12"), index)).toBe(true);
 });
+
+// A kernel without VXLAN cannot be had here: one without another type of device answers the same.
+test("a type of device that the kernel does not have is refused in the words that the daemon goes by", () => {
+  using scene = openScene();
+  using namespace = openNamespace(scene.path!);
+  using socket = runInNamespace(namespace, () => openNetlink(Protocol.ROUTE));
+  const request = batchOf((batch) =>
+    batch.message(MessageType.NEWLINK, FlagsNew.CREATE | FlagsNew.EXCL, () => {
+      batch.u32(0).u32(0).u32(0).u32(0).attributeText(iflaName, "x0");
+      batch.nested(iflaInfo, () => batch.attributeText(infoKind, "nothing"));
+    }),
+  );
+  expect(socket.send(request)).toEqual([
+    { index: 0, errno: "EOPNOTSUPP", kernelMessage: "Unknown device type" },
+  ]);
+});
+
+/** <linux/if_link.h> */
+const [iflaName, iflaInfo, infoKind] = [3, 18, 1];

@@ -3,6 +3,7 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { familyOf } from "../../core/address.ts";
 import { vxlanDevice } from "../../core/names.ts";
+import { openKernel } from "../../kernel/linux.ts";
 import { aNode, cidr, ip } from "../support/builders.ts";
 import { type OneNode, openOneNode, waiting } from "./one-node.ts";
 import { ofDevices, ofEntries, ofNeighbors, ofRoutes } from "./somebody.ts";
@@ -55,6 +56,22 @@ describe("a node has again what it had, after", () => {
       await isRepaired(alter(inTurn(ofFamily)));
     }
     turn++;
+  });
+
+  test.each([
+    ["rx-gro", 0],
+    ["tx-checksum-ip-generic", 0],
+    ["rx-udp-gro-forwarding", 1],
+  ])("the device's offload %s is %d", async (word, value) => {
+    using somebody = openKernel({ namespace: one.node.path });
+    const counted = repairs();
+    const settings = { options: [{ of: "feature", word, value } as const] };
+    somebody.apply([{ kind: "set-link", device: vxlanDevice, settings }]);
+    const isUndone = (): void => {
+      expect(repairs()).toBeGreaterThan(counted);
+      expect(somebody.link(vxlanDevice)?.altered).toBeUndefined();
+    };
+    await vi.waitFor(isUndone, waiting);
   });
 
   test.each(ofDevices)("%s", (_, alter) =>
