@@ -83,8 +83,12 @@ function nftElements(): number {
   const { nftables } = JSON.parse(run("nft", "-j", "list", "table", "inet", nftTableName)) as {
     nftables: Record<string, { elem?: unknown[] }>[];
   };
-  return nftables.flatMap((object) => (object["map"] ?? object["set"])?.elem ?? []).length;
+  const elements = nftables.flatMap((object) => (object["map"] ?? object["set"])?.elem ?? []);
+  return elements.filter((element) => !isPassing(element)).length;
 }
+
+/** That the resolver answers is an element that ends by itself, and comes again while it does. */
+const isPassing = (element: unknown): boolean => JSON.stringify(element).includes('"expires":');
 
 /** Command lines of this node's processes, which is to say of this network namespace. */
 function commandsHere(): readonly { readonly pid: number; readonly words: readonly string[] }[] {
@@ -133,7 +137,13 @@ interface Attachment {
   readonly id: string;
   readonly netns: string;
   readonly ifName: string;
+  /** Told with every request. */
+  readonly runtimeConfig?: object;
 }
+
+const portOf = (number: number): object => ({
+  portMappings: [{ protocol: "tcp", hostPort: 20_000 + number, containerPort: 80 }],
+});
 
 interface Asked {
   /** Further keys of the configuration. */
@@ -144,7 +154,7 @@ interface Asked {
 /** The exit status; undefined when it was killed, after `killAfterMs`. */
 async function call(
   verb: "ADD" | "CHECK" | "DEL" | "GC",
-  { id, netns, ifName }: Attachment,
+  { id, netns, ifName, runtimeConfig }: Attachment,
   { conf, killAfterMs }: Asked = {},
 ) {
   const child = spawn(launcher, [], {
@@ -161,7 +171,7 @@ async function call(
   const printed = text(child.stdout);
   child.stdin.on("error", () => undefined);
   const list = { cniVersion: "1.1.0", name: "fairlead", type: "fairlead" };
-  child.stdin.end(JSON.stringify({ ...list, ...conf }));
+  child.stdin.end(JSON.stringify({ ...list, runtimeConfig, ...conf }));
   if (killAfterMs !== undefined) {
     await Promise.race([ended, setTimeout(killAfterMs)]);
     if (child.kill("SIGKILL")) done.launcherKills++;
@@ -307,7 +317,8 @@ async function work(worker: number): Promise<void> {
   const netns = `/run/netns/${name}`;
   run("ip", "netns", "add", name);
   for (let i = worker; i < Number(count); i += workers) {
-    await pair({ id: `soak-${i}`, netns, ifName: "eth0" });
+    const ports = i % 3 === 0 ? { runtimeConfig: portOf(i) } : {};
+    await pair({ id: `soak-${i}`, netns, ifName: "eth0", ...ports });
     if (random.below(8) === 0) {
       await add({ id: `lost-${i}`, netns, ifName: `lost${i}` });
       done.abandoned++;
