@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { getPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { PodBook } from "../../dns/cluster/pod-book.ts";
 import { ip } from "../support/builders.ts";
 import { timeLived } from "../support/lived.ts";
@@ -16,6 +16,9 @@ import { ask, askUntil, ownAddress, startTestDns, testPort, testTarget } from ".
 import { judged, queryOctets, sendUdp } from "./wire-client.ts";
 
 const web = "web.prod.svc.cluster.local";
+// Both against hanging alone.
+const patienceMs = 20_000;
+const waiting = { timeout: 20_000, interval: 10 };
 
 test("answers what it knows while the responder's thread is busy", async () => {
   await using halting = await haltingWorker();
@@ -37,30 +40,36 @@ test("answers what it knows while the responder's thread is busy", async () => {
   // What was counted is told within a moment.
   await delay(500);
   const before = server.counters();
-  halting.halt(4000);
-  await delay(300);
+  const halted = await halting.halt();
   for (const [i, [name, type]] of known.entries()) {
-    const answer = await sendUdp(testTarget, queryOctets(name, type), 1500);
+    const answer = await sendUdp(testTarget, queryOctets(name, type), patienceMs);
     expect(answer && judged(answer)).toMatchObject({
       rcode: wanted[i]!.rcode,
       answers: wanted[i]!.answers,
     });
   }
   // A name that nobody asked for before is missing all the same; one that is there has to wait.
-  const missing = await sendUdp(testTarget, queryOctets("new.prod.svc.cluster.local", "A"), 1500);
+  const missing = await sendUdp(
+    testTarget,
+    queryOctets("new.prod.svc.cluster.local", "A"),
+    patienceMs,
+  );
   expect(missing && judged(missing).rcode).toBe("NXDOMAIN");
   expect(await sendUdp(testTarget, queryOctets("api6.prod.svc.cluster.local", "A"), 300)).toBe(
     undefined,
   );
   // All of these were counted, and that one not yet.
-  const { responses } = server.counters();
-  for (const [rcode, more] of [
-    ["NOERROR", 0],
-    ["NXDOMAIN", 1],
-  ] as const) {
-    const count = more + wanted.filter((answer) => answer.rcode === rcode).length;
-    expect(responses[rcode]! - before.responses[rcode]!).toBe(count);
-  }
+  await vi.waitFor(() => {
+    const { responses } = server.counters();
+    for (const [rcode, more] of [
+      ["NOERROR", 0],
+      ["NXDOMAIN", 1],
+    ] as const) {
+      const count = more + wanted.filter((answer) => answer.rcode === rcode).length;
+      expect(responses[rcode]! - before.responses[rcode]!).toBe(count);
+    }
+  }, waiting);
+  halted[Symbol.dispose]();
   await askUntil("api6.prod.svc.cluster.local", "A", ({ rcode }) => rcode === "NOERROR");
 });
 
@@ -83,15 +92,13 @@ test("answers a pod's walks while the responder's thread is busy", async () => {
   expect(wanted.map(({ answers }) => answers.length)).toEqual([2, 2, 0]);
   await delay(500);
   const { searchWalks } = server.counters();
-  halting.halt(3000);
-  await delay(300);
+  using _ = await halting.halt();
   for (const [i, name] of known.entries()) {
-    const answer = await sendUdp(testTarget, queryOctets(name, "A"), 1500);
+    const answer = await sendUdp(testTarget, queryOctets(name, "A"), patienceMs);
     const { rcode, answers } = wanted[i]!;
     expect(answer && judged(answer)).toMatchObject({ rcode, answers });
   }
-  await delay(200);
-  expect(server.counters().searchWalks - searchWalks).toBe(2);
+  await vi.waitFor(() => expect(server.counters().searchWalks - searchWalks).toBe(2), waiting);
 });
 
 test("the thread that answers goes before the others of the process", async () => {
@@ -155,5 +162,5 @@ test("a query that no query needs to be is dropped, and counted", async () => {
   await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
   const long = Buffer.concat([queryOctets(web, "A"), Buffer.alloc(5_000)]);
   expect(await sendUdp(testTarget, long, 300)).toBeUndefined();
-  expect(server.counters().dropped).toBe(1);
+  await vi.waitFor(() => expect(server.counters().dropped).toBe(1), waiting);
 });
