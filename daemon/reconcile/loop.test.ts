@@ -40,6 +40,20 @@ describe("ReconcileLoop", () => {
     expect(passes).toEqual(["0 news", "1000 resync", "2000 resync"]);
   });
 
+  test("resyncs in time, however often something happens", () => {
+    const { loop, passes } = start();
+    loop.request("news");
+    for (let i = 0; i < 8; i++) {
+      vi.advanceTimersByTime(300);
+      loop.request("event");
+    }
+    expect(passes.filter((line) => line.endsWith("resync"))).toEqual([
+      "1000 resync",
+      "2000 resync",
+    ]);
+    expect(passes.filter((line) => line.endsWith("event"))).toHaveLength(7);
+  });
+
   test("rests four times as long as passes take, of which one alone may be long", () => {
     const { loop, passes } = start(() => "done", 20);
     for (let i = 0; i < 3; i++) {

@@ -5,14 +5,17 @@ import type { Clock } from "../../core/clock.ts";
 export interface LoopTiming {
   /** From the end of one pass to the start of the next, so that a storm of events costs a bounded share. */
   readonly pauseMs: number;
-  /** Without any event: what was missed, or is not notified, is found then. */
+  /** Whatever events come in between: what was missed, or is not notified, is found then. */
   readonly resyncMs: number;
   /** After the first failure; doubles up to `backoffMaxMs`. */
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
 }
 
-/** `news`: something to do that the last pass did not know of. `event`: something was changed. */
+/**
+ * `news`: something to do that the last pass did not know of. `event`: something was changed. `resync`: it is time
+ * to look, whatever else there is to do.
+ */
 export type LoopReason = "news" | "event" | "resync";
 
 /**
@@ -36,6 +39,11 @@ export class ReconcileLoop implements Disposable {
   #durationBeforeMs = 0;
   /** Of a pass that is not finished. */
   #workedMs = 0;
+  /** Infinity before the first pass that is done. */
+  #resyncAtMs = Infinity;
+  /** Of the pass that is under way. */
+  #isResync = false;
+  #isUnfinished = false;
   #isBusy = false;
   /** Wanted during a pass. */
   #wanted: LoopReason | undefined;
@@ -54,15 +62,20 @@ export class ReconcileLoop implements Disposable {
       if (this.#wanted !== "news") this.#wanted = reason;
       return;
     }
-    const { pauseMs, backoffMs, backoffMaxMs } = this.#timing;
-    // Passes over thousands of nodes may take longer than the pause: then they get a fifth of the time. One
-    // alone does not count, as the first is: what comes after it is mostly small.
-    const pause = Math.max(pauseMs, 4 * Math.min(this.#durationMs, this.#durationBeforeMs));
+    const { backoffMs, backoffMaxMs } = this.#timing;
     const backoff =
       this.#failures === 0 || reason === "news"
         ? 0
         : Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(this.#failures - 1, 16));
-    this.#schedule(this.#endedAtMs + Math.max(pause, backoff), reason);
+    this.#schedule(this.#endedAtMs + Math.max(this.#pause(), backoff), reason);
+  }
+
+  /**
+   * Passes over thousands of nodes may take longer than the pause: then they get a fifth of the time. One alone
+   * does not count, as the first is: what comes after it is mostly small.
+   */
+  #pause(): number {
+    return Math.max(this.#timing.pauseMs, 4 * Math.min(this.#durationMs, this.#durationBeforeMs));
   }
 
   #schedule(atMs: number, reason: LoopReason): void {
@@ -85,25 +98,38 @@ export class ReconcileLoop implements Disposable {
     const startedAtMs = this.#clock.monotonicMs();
     this.#dueAtMs = Infinity;
     this.#isBusy = true;
+    if (!this.#isUnfinished) {
+      if (startedAtMs >= this.#resyncAtMs) this.#reason = "resync";
+      this.#isResync = this.#reason === "resync";
+    }
     const outcome = this.#pass(this.#reason);
     this.#endedAtMs = this.#clock.monotonicMs();
     this.#workedMs += this.#endedAtMs - startedAtMs;
     if (outcome === "unfinished") return this.#goOn();
     if (outcome instanceof Promise) return void outcome.then(() => this.#goOn());
     this.#isBusy = false;
+    this.#isUnfinished = false;
     this.#durationBeforeMs = this.#durationMs;
     this.#durationMs = this.#workedMs;
     this.#workedMs = 0;
     this.#failures = outcome === "done" ? 0 : this.#failures + 1;
-    if (outcome === "done") this.#schedule(this.#endedAtMs + this.#timing.resyncMs, "resync");
+    if (outcome === "done") this.#scheduleResync();
     else this.request("event");
     const wanted = this.#wanted;
     this.#wanted = undefined;
     if (wanted !== undefined) this.request(wanted);
   }
 
+  #scheduleResync(): void {
+    if (this.#isResync || this.#resyncAtMs === Infinity) {
+      this.#resyncAtMs = this.#endedAtMs + this.#timing.resyncMs;
+    }
+    this.#schedule(Math.max(this.#resyncAtMs, this.#endedAtMs + this.#pause()), "resync");
+  }
+
   #goOn(): void {
     this.#reason = "news";
+    this.#isUnfinished = true;
     if (!this.#isDisposed) this.#immediate = setImmediate(() => this.#run());
   }
 
