@@ -41,11 +41,14 @@ const neighborRemoved: number = MessageType.DELNEIGH;
 /** More are not told one by one: it is less to read everything than to keep them. */
 const changesMax = 16_384;
 
+type Known = Pick<Link, "name" | "isUp">;
+
 /** Only notifications of links carry a name, so it learns which index is whose, and which links are up. */
 class KnownDevices {
-  readonly #links: Map<number, Pick<Link, "name" | "isUp">>;
+  #links = new Map<number, Known>();
 
-  constructor(links: readonly Link[]) {
+  /** In the place of all that it knows. */
+  learnAll(links: readonly Link[]): void {
     this.#links = new Map(links.map(({ name, index, isUp }) => [index, { name, isUp }]));
   }
 
@@ -76,7 +79,7 @@ export interface Watch {
   readonly apart?: WatchApart | undefined;
   /** By its port, whether nothing is told of a socket's doing. */
   readonly isLeftOut: (sender: number) => boolean;
-  /** All there are, once the socket has joined. */
+  /** All there are: asked for once the socket has joined, and after each loss. */
   readonly links: () => readonly Link[];
 }
 
@@ -116,7 +119,8 @@ class Pending {
 
 /** Tells of changes, all that came within two milliseconds at once. */
 export function watchSocket({ socket, onChange, apart, isLeftOut, links }: Watch): Reading {
-  const devices = new KnownDevices(links());
+  const devices = new KnownDevices();
+  devices.learnAll(links());
   const main = new Told(onChange);
   const others = apart && new Told(apart.onChange);
   const toldOf = (name: string | undefined): Told =>
@@ -148,7 +152,16 @@ export function watchSocket({ socket, onChange, apart, isLeftOut, links }: Watch
     if (message.type === addressRemoved && name !== undefined) next.addLossy(name);
     next.add(object, name, object === "address" ? undefined : decodeChange(message, name));
   };
+  let mustLearn = false;
   const onRead = (isLost: boolean): void => {
+    mustLearn ||= isLost;
+    try {
+      // Who does not know a device hears nothing of what is on it.
+      if (mustLearn) devices.learnAll(links());
+      mustLearn = false;
+    } catch {
+      // The kernel has no time for it: again with what comes next.
+    }
     main.tell(isLost);
     others?.tell(isLost);
   };
