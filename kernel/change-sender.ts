@@ -14,6 +14,7 @@ import { writeAddAddress, writeRemoveAddress } from "./address.ts";
 import { changeError } from "./errno.ts";
 import { writeRemoveFdb, writeReplaceFdb } from "./fdb.ts";
 import {
+  areOfType,
   type LinkTarget,
   linkIndexOf,
   writeAddVeth,
@@ -151,6 +152,12 @@ export class ChangeSender {
   }
 
   #writeSettings(change: Change, target: LinkTarget, settings: LinkSettings): void {
+    const { mtu, ...others } = settings;
+    if (mtu !== undefined && areOfType(others)) {
+      // In one message with these Linux takes an MTU of a new VXLAN device only.
+      this.#writeSettings(change, target, others);
+      return this.#writeSettings(change, target, { mtu });
+    }
     const { linkLocal, ...rest } = settings;
     const hasMore = Object.values(rest).some((value) => value !== undefined);
     // A device without IPv6 has no link-local address either.

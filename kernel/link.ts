@@ -151,8 +151,8 @@ export function writeSetLink(
   const { isUp, mtu, mac, alias, group, linkLocal, options = [] } = settings;
   const ipv4 = ipv4SettingsOf(settings);
   const { flags, mask } = flagsOf(options);
+  const isOfType = areOfType(settings);
   // RTM_SETLINK takes nothing of a device's own type.
-  const isOfType = settings.vxlan !== undefined || options.some(({ of }) => of === "vxlan");
   batch.message(isOfType ? MessageType.NEWLINK : MessageType.SETLINK, 0, () => {
     const up = isUp === undefined ? 0 : flagUp;
     writeTarget(batch, target, flags | (isUp === true ? up : 0), mask | up);
@@ -180,6 +180,10 @@ export function writeSetLink(
     });
   });
 }
+
+/** Whether some are of the device's type, as a VXLAN device's tunnel is. */
+export const areOfType = ({ vxlan, options = [] }: LinkSettings): boolean =>
+  vxlan !== undefined || options.some(({ of }) => of === "vxlan");
 
 const ipv4SettingsOf = ({
   forwarding,

@@ -115,6 +115,25 @@ describe("options of a VXLAN device", () => {
     },
   );
 
+  test("are put right in one change with all else of the device", () => {
+    const { kernel, run } = scene;
+    const before = kernel.link(overlay)!;
+    for (const words of [
+      "type vxlan id 7 local 192.0.2.9 ttl 9",
+      "mtu 1300 txqueuelen 500 group 7 alias stolen",
+      "down",
+      "address 02:00:00:00:00:99",
+    ]) {
+      run!("ip", "link", "set", "dev", overlay, ...words.split(" "));
+    }
+    const { mtu, mac: address, alias = "", group, isUp, vxlan } = before;
+    const options = kernel.link(overlay)!.altered!.map((one) => ({ ...one, value: one.usual }));
+    const settings = { mtu, mac: address!, alias, group, isUp, vxlan: vxlan!, options };
+    kernel.apply([{ kind: "set-link", device: overlay, settings }]);
+    const { alias: left = "", ...after } = kernel.link(overlay)!;
+    expect({ ...after, alias: left }).toEqual({ ...before, alias });
+  });
+
   test("leave the rest as it is when source, underlay and learning are changed in place", () => {
     const { kernel } = scene;
     const before = kernel.link(overlay)!;
