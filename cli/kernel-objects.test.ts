@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { overlayAlias } from "../core/desired/overlay.ts";
 import { hostInterfaceName, vtepMac } from "../core/names.ts";
 import { mainTable, type Route } from "../core/network.ts";
 import { createFakeKernel } from "../kernel/fake.ts";
@@ -29,6 +30,7 @@ test("removeKernelObjects() takes what is ours, and leaves what only looks like 
       mtu: 1450,
       vxlan: { vni: 1, port: 4789, learning: false },
     },
+    { kind: "set-link", device: ifName("fl-vxlan"), settings: { alias: overlayAlias } },
     { kind: "add-route", route: routeTo("10.244.1.2/32", pod, 76) },
     { kind: "add-route", route: routeTo("10.244.2.0/24", "eth0", 76) },
     { kind: "add-route", route: routeTo("10.9.0.0/16", "eth0", 4) },
@@ -43,3 +45,13 @@ test("removeKernelObjects() takes what is ours, and leaves what only looks like 
   expect(removed).toHaveLength(5);
   expect(await removeKernelObjects(kernel)).toEqual([]);
 });
+
+test.each(["bridge", "vxlan"])(
+  "removeKernelObjects() leaves somebody else's %s of our name",
+  async (type) => {
+    using kernel = createFakeKernel();
+    kernel.addDevice({ name: ifName("fl-vxlan"), mac: mac("02:00:00:00:00:01"), type });
+    expect(await removeKernelObjects(kernel)).toEqual([]);
+    expect(kernel.link("fl-vxlan")?.type).toBe(type);
+  },
+);

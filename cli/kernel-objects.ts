@@ -1,5 +1,6 @@
-// What fairlead owns in the kernel, known by name and number alone (core/names.ts), so that it can be
+// What fairlead owns in the kernel, known by name, number and alias alone (core/names.ts), so that it can be
 // found without any memory of what was made.
+import { isForeignDevice } from "../core/diff.ts";
 import { formatChange } from "../core/format-change.ts";
 import type { Change } from "../core/network.ts";
 import { isPodHostInterface, nftTableName, routeProtocol, vxlanDevice } from "../core/names.ts";
@@ -10,11 +11,11 @@ export async function removeKernelObjects(kernel: Kernel): Promise<string[]> {
   const routes = kernel
     .routes({ protocol: routeProtocol })
     .map((route): Change => ({ kind: "remove-route", route }));
-  const names = kernel.links().map(({ name }) => name);
-  const pods = names.filter(isPodHostInterface);
-  const overlay = names
-    .filter((name) => name === vxlanDevice)
-    .map((device): Change => ({ kind: "remove-link", device }));
+  const links = kernel.links();
+  const pods = links.map(({ name }) => name).filter(isPodHostInterface);
+  const overlay = links
+    .filter((link) => link.name === vxlanDevice && !isForeignDevice({ vxlan: undefined }, link))
+    .map(({ name }): Change => ({ kind: "remove-link", device: name }));
   const changes = [...routes, ...overlay];
   kernel.apply(changes);
   await kernel.reap(pods);
