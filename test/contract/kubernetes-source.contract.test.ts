@@ -48,6 +48,8 @@ describe("a watch that breaks", () => {
     put(server, nodeExample("a", 1), nodeExample("b", 2));
     const { source, seen } = open(server);
     await inSync(source);
+    // Before that a part is told, where reading takes long.
+    seen.length = 0;
     await watched(server);
     await server.stop();
     remove(server, nodeExample("b", 2));
