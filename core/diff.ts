@@ -31,25 +31,28 @@ export function diffByKey<T>(
   observed: readonly T[],
   { keyOf, isSame }: Pick<ObjectKind<T>, "keyOf" | "isSame">,
 ): Delta<T> {
-  const met = new Set<string>();
+  const met = new Set<T>();
   const others: (readonly [string, T])[] = [];
   for (const item of observed) {
     const key = keyOf(item);
     const want = wanted.get(key);
-    if (want === undefined || met.has(key) || !isSame(want, item)) others.push([key, item]);
-    else met.add(key);
+    if (want === undefined || met.has(want) || !isSame(want, item)) others.push([key, item]);
+    else met.add(want);
   }
   const isWhole = met.size === wanted.size;
   return {
     put: isWhole ? [] : unmet(wanted, met),
-    remove: others.flatMap(([key, item]) => (!wanted.has(key) || met.has(key) ? [item] : [])),
+    remove: others.flatMap(([key, item]) => {
+      const want = wanted.get(key);
+      return want === undefined || met.has(want) ? [item] : [];
+    }),
   };
 }
 
-function unmet<T>(wanted: ReadonlyMap<string, T>, met: ReadonlySet<string>): readonly T[] {
+function unmet<T>(wanted: ReadonlyMap<string, T>, met: ReadonlySet<T>): readonly T[] {
   if (met.size === 0) return [...wanted.values()];
   const missing: T[] = [];
-  for (const [key, item] of wanted) if (!met.has(key)) missing.push(item);
+  for (const item of wanted.values()) if (!met.has(item)) missing.push(item);
   return missing;
 }
 

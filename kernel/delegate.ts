@@ -7,9 +7,9 @@ export const delegateTo = (namespace: NetworkNamespace): NetworkNamespace => ({
   link: (name) => namespace.link(name),
   isRunning: (device) => namespace.isRunning(device),
   addresses: (device) => namespace.addresses(device),
-  routes: (filter) => namespace.routes(filter),
+  routes: (filter, known) => namespace.routes(filter, known),
   isRouted: (address, index) => namespace.isRouted(address, index),
-  neighbors: (device) => namespace.neighbors(device),
-  fdb: (device) => namespace.fdb(device),
+  neighbors: (device, known) => namespace.neighbors(device, known),
+  fdb: (device, known) => namespace.fdb(device, known),
   shaping: (device) => namespace.shaping(device),
 });

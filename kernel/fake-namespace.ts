@@ -31,6 +31,7 @@ import {
 } from "./fake-sameness.ts";
 import { FakeSysctls } from "./fake-sysctls.ts";
 import type { KernelObject, NamespaceIdentity, NetworkNamespace, RouteFilter } from "./kernel.ts";
+import { type Known, itself } from "./known.ts";
 
 /** Other end of a veth pair, wherever it is. */
 interface Peer {
@@ -122,13 +123,12 @@ export class FakeNamespace implements NetworkNamespace {
     return this.#addresses.filter((address) => address.device === device);
   }
 
-  routes(filter: RouteFilter): readonly Route[] {
-    return this.#routes.filter(
-      (route) =>
-        (filter.protocol === undefined || route.protocol === filter.protocol) &&
-        (filter.table === undefined || route.table === filter.table) &&
-        (filter.device === undefined || route.device === filter.device),
-    );
+  routes(filter: RouteFilter, known: Known<Route> = itself): readonly Route[] {
+    const isWanted = (route: Route): boolean =>
+      (filter.protocol === undefined || route.protocol === filter.protocol) &&
+      (filter.table === undefined || route.table === filter.table) &&
+      (filter.device === undefined || route.device === filter.device);
+    return this.#routes.filter(isWanted).map(known);
   }
 
   /** Addresses that no route leads to; to all others one does. */
@@ -138,12 +138,12 @@ export class FakeNamespace implements NetworkNamespace {
     return !this.unrouted.has(address);
   }
 
-  neighbors(device: IfName): readonly Neighbor[] {
-    return this.#neighbors.filter((neighbor) => neighbor.device === device);
+  neighbors(device: IfName, known: Known<Neighbor> = itself): readonly Neighbor[] {
+    return this.#neighbors.filter((neighbor) => neighbor.device === device).map(known);
   }
 
-  fdb(device: IfName): readonly FdbEntry[] {
-    return this.#fdb.filter((entry) => entry.device === device);
+  fdb(device: IfName, known: Known<FdbEntry> = itself): readonly FdbEntry[] {
+    return this.#fdb.filter((entry) => entry.device === device).map(known);
   }
 
   shaping(device: IfName): ObservedShaping | undefined {

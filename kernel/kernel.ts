@@ -17,6 +17,7 @@ import type { Ip } from "../core/address.ts";
 import type { IfName } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
 import type { NftMap, NftTable, ObservedNftTable } from "../core/nft.ts";
+import type { Known } from "./known.ts";
 
 /** One network namespace, seen through netlink. Every failure is a KernelError with its errno. */
 export interface NetworkNamespace {
@@ -40,12 +41,12 @@ export interface NetworkNamespace {
    * Each as `normalRoute` has it. Left out: multicast and broadcast routes, those of a type of service or of a
    * source, cache entries.
    */
-  routes(filter: RouteFilter): readonly Route[];
+  routes(filter: RouteFilter, known?: Known<Route>): readonly Route[];
   /** Whether a route leads to the address by this interface, of the main table or wherever rules look. */
   isRouted(address: Ip, index: number): boolean;
   /** Entries with a MAC that may be used; not the kernel's own for multicast. */
-  neighbors(device: IfName): readonly Neighbor[];
-  fdb(device: IfName): readonly FdbEntry[];
+  neighbors(device: IfName, known?: Known<Neighbor>): readonly Neighbor[];
+  fdb(device: IfName, known?: Known<FdbEntry>): readonly FdbEntry[];
   /** Undefined when the device's root is no token bucket filter. */
   shaping(device: IfName): ObservedShaping | undefined;
 }

@@ -18,6 +18,7 @@ import { changeError } from "./errno.ts";
 import { bridgeFamily, decodeFdbEntry } from "./fdb.ts";
 import type { NetworkNamespace, RouteFilter } from "./kernel.ts";
 import { decodeIsRunning, decodeLink, writeGetLink } from "./link.ts";
+import { type Known, itself } from "./known.ts";
 import { type MessageBatch, batchOf } from "./message.ts";
 import type { Message } from "./received.ts";
 import { decodeNeighbor, writeGetNeighbors } from "./neighbor.ts";
@@ -98,20 +99,28 @@ export class LinuxNamespace implements NetworkNamespace {
     );
   }
 
-  routes(filter: RouteFilter): readonly Route[] {
+  routes(filter: RouteFilter, known: Known<Route> = itself): readonly Route[] {
     const index = filter.device === undefined ? undefined : indexOf(this.#socket, filter.device);
     if (filter.device !== undefined && index === undefined) return [];
-    const decoded = families.flatMap((family) => this.#routesOf(family, filter, index));
-    const nameOf =
-      filter.device === undefined || index === undefined
-        ? this.#deviceNames(decoded)
-        : nameOfOne(index, filter.device);
-    return decoded
-      .flatMap((route) => {
-        const device = nameOf(route);
-        return device === undefined ? [] : [route.toRoute(device)];
-      })
-      .filter((route) => isWanted(route, filter));
+    const read = (names: ReadonlyMap<number, IfName>, onUnnamed = (): void => {}) => {
+      const named = (decoded: DecodedRoute): Route | undefined => {
+        const device = names.get(decoded.index);
+        if (device === undefined) {
+          onUnnamed();
+          return undefined;
+        }
+        const route = decoded.toRoute(device);
+        return isWanted(route, filter) ? known(route) : undefined;
+      };
+      return families.flatMap((family) => this.#routesOf(family, { filter, index, named }));
+    };
+    if (filter.device !== undefined && index !== undefined) {
+      return read(new Map([[index, filter.device]]));
+    }
+    let isAllNamed = true;
+    const routes = read(this.#deviceNames(), () => (isAllNamed = false));
+    // A link came meanwhile, or has gone: of those that are still there each has its name now.
+    return isAllNamed ? routes : read(this.#deviceNames());
   }
 
   isRouted(address: Ip, index: number): boolean {
@@ -125,20 +134,20 @@ export class LinuxNamespace implements NetworkNamespace {
     }
   }
 
-  neighbors(device: IfName): readonly Neighbor[] {
+  neighbors(device: IfName, known: Known<Neighbor> = itself): readonly Neighbor[] {
     return this.#ofDevice(device, (index) =>
       this.#dump(
         (batch) => writeGetNeighbors(batch, anyFamily, index),
-        decodeNeighbor(device, index),
+        andThen(decodeNeighbor(device, index), known),
       ),
     );
   }
 
-  fdb(device: IfName): readonly FdbEntry[] {
+  fdb(device: IfName, known: Known<FdbEntry> = itself): readonly FdbEntry[] {
     return this.#ofDevice(device, (index) =>
       this.#dump(
         (batch) => writeGetNeighbors(batch, bridgeFamily, index),
-        decodeFdbEntry(device, index),
+        andThen(decodeFdbEntry(device, index), known),
       ),
     );
   }
@@ -151,11 +160,11 @@ export class LinuxNamespace implements NetworkNamespace {
     return found && { device, ...found };
   }
 
-  #routesOf(family: Family, filter: RouteFilter, index: number | undefined) {
+  #routesOf(family: Family, { filter, index, named }: RouteDump): readonly Route[] {
     try {
       return this.#dump(
         (batch) => writeGetRoutes(batch, family, filter, index),
-        (message) => decodeRoute(message, family),
+        andThen((message) => decodeRoute(message, family), named),
       );
     } catch (thrown) {
       // A table is made with its first route.
@@ -164,11 +173,10 @@ export class LinuxNamespace implements NetworkNamespace {
     }
   }
 
-  /** Names of the routes' devices. A link that came after the routes were read has none. */
-  #deviceNames(routes: readonly DecodedRoute[]): (route: DecodedRoute) => IfName | undefined {
-    const names = new Map<number, IfName>([[0, deviceOfDiscarding]]);
-    if (routes.length > 0) for (const { index, name } of this.links()) names.set(index, name);
-    return ({ index }) => names.get(index);
+  /** By index. */
+  #deviceNames(): ReadonlyMap<number, IfName> {
+    const names = this.links().map(({ index, name }) => [index, name] as const);
+    return new Map([[0, deviceOfDiscarding], ...names]);
   }
 
   #ofDevice<T>(device: IfName, read: (index: number) => readonly T[]): readonly T[] {
@@ -184,11 +192,18 @@ export class LinuxNamespace implements NetworkNamespace {
   }
 }
 
-/** Of routes over one device, where all links need not be asked for. */
-const nameOfOne =
-  (index: number, name: IfName) =>
-  (route: DecodedRoute): IfName | undefined =>
-    route.index === index ? name : undefined;
+interface RouteDump {
+  readonly filter: RouteFilter;
+  readonly index: number | undefined;
+  readonly named: (route: DecodedRoute) => Route | undefined;
+}
+
+const andThen =
+  <A, B>(decode: (message: Message) => A | undefined, next: (object: A) => B | undefined) =>
+  (message: Message): B | undefined => {
+    const object = decode(message);
+    return object && next(object);
+  };
 
 const isWanted = (route: Route, { protocol, table, device }: RouteFilter): boolean =>
   (protocol === undefined || route.protocol === protocol) &&

@@ -67,7 +67,7 @@ export function compareAll(
   return collect(settings, (step, failures) => {
     step(() => removeRenamed(kernel, target));
     step(() => {
-      const observed = observeNode(kernel);
+      const observed = observeNode(kernel, target);
       failures.push(...foreignDevice(target, observed));
       const changes = diffKeyed(target, observed, { mayRemove });
       noteOwn(target, observed.link);

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isIpv4 } from "../../core/address.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import type { Change, Neighbor } from "../../core/network.ts";
+import { fdbKind, neighborKind, routeKind } from "../../core/object-kind.ts";
 import { ifName, ip, mac } from "../support/builders.ts";
 import {
   type Scene,
@@ -302,6 +303,48 @@ describe.each(kernels)("%s", (_name, openScene) => {
       { kind: "remove-fdb", entry: moved },
     ]);
     expect(kernel.fdb(overlay)).toEqual([]);
+  });
+
+  test("what the caller knows is given as the caller's own object, the rest as it is", () => {
+    kernel.apply(overlayChanges);
+    const [one, other] = [1, 2].map((n) => ({
+      neighbor: neighborKind.put({
+        device: overlay,
+        address: ip(`10.9.0.${n}`),
+        mac: mac("02:00:00:00:00:05"),
+        isPermanent: true,
+      }),
+      entry: fdbKind.put({
+        device: overlay,
+        mac: mac(`02:00:00:00:00:0${n}`),
+        destination: ip("192.0.2.7"),
+        isPermanent: true,
+      }),
+      route: routeKind.put(aRoute(`10.9.${n}.0/24`, overlay)),
+    }));
+    for (const { neighbor, entry, route } of [one!, other!]) {
+      kernel.apply([neighbor, entry, route]);
+    }
+    const [neighbors, entries] = [kernel.neighbors(overlay), kernel.fdb(overlay)];
+    const routes = kernel.routes({ protocol: 76 });
+    const own = {
+      neighbor: { ...neighbors[0]! },
+      entry: { ...entries[0]! },
+      route: { ...routes[0]! },
+    };
+    const found = {
+      neighbors: kernel.neighbors(overlay, (it) =>
+        it.address === own.neighbor.address ? own.neighbor : it,
+      ),
+      entries: kernel.fdb(overlay, (it) => (it.mac === own.entry.mac ? own.entry : it)),
+      routes: kernel.routes({ protocol: 76 }, (it) =>
+        it.destination === own.route.destination ? own.route : it,
+      ),
+    };
+    expect(found).toEqual({ neighbors, entries, routes });
+    expect(found.neighbors).toContain(own.neighbor);
+    expect(found.entries).toContain(own.entry);
+    expect(found.routes).toContain(own.route);
   });
 
   test("changes of the same batch know each other's devices", () => {
