@@ -167,8 +167,8 @@ export class LinuxNamespace implements NetworkNamespace {
         andThen((message) => decodeRoute(message, family), named),
       );
     } catch (thrown) {
-      // A table is made with its first route.
-      if (hasErrno(thrown, "ENOENT")) return [];
+      // A table is made with its first route, and a device may have gone since.
+      if (hasErrno(thrown, "ENOENT") || hasErrno(thrown, "ENODEV")) return [];
       throw thrown;
     }
   }
@@ -181,7 +181,14 @@ export class LinuxNamespace implements NetworkNamespace {
 
   #ofDevice<T>(device: IfName, read: (index: number) => readonly T[]): readonly T[] {
     const index = indexOf(this.#socket, device);
-    return index === undefined ? [] : read(index);
+    if (index === undefined) return [];
+    try {
+      return read(index);
+    } catch (thrown) {
+      // It has gone since.
+      if (hasErrno(thrown, "ENODEV")) return [];
+      throw thrown;
+    }
   }
 
   #dump<T>(

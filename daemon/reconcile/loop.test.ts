@@ -70,6 +70,17 @@ describe("ReconcileLoop", () => {
     expect(once.passes.slice(1)).toEqual([`${endedAt + timing.pauseMs - 1} news`]);
   });
 
+  test("rests no longer than until a resync, though passes fail", () => {
+    const { loop, passes } = start(() => "failed", 2_000);
+    loop.request("news");
+    vi.advanceTimersByTime(1);
+    for (let i = 0; i < 3; i++) vi.advanceTimersByTime(timing.resyncMs);
+    const startedAt = passes.map((line) => Number(line.split(" ")[0]));
+    const rests = startedAt.slice(1).map((at, i) => at - (startedAt[i] ?? 0) - 2_000);
+    expect(rests).toHaveLength(3);
+    for (const rest of rests) expect(rest).toBeLessThanOrEqual(timing.resyncMs);
+  });
+
   test("goes on at once with a pass that is not finished, and counts its parts as one", () => {
     const left = [2, 2];
     const outcome = (): LoopOutcome =>

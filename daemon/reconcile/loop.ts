@@ -72,10 +72,13 @@ export class ReconcileLoop implements Disposable {
 
   /**
    * Passes over thousands of nodes may take longer than the pause: then they get a fifth of the time. One alone
-   * does not count, as the first is: what comes after it is mostly small.
+   * does not count, as the first is: what comes after it is mostly small. Nor is it ever longer than until a
+   * resync: where others have the processor, a pass takes seconds in which it works milliseconds.
    */
   #pause(): number {
-    return Math.max(this.#timing.pauseMs, 4 * Math.min(this.#durationMs, this.#durationBeforeMs));
+    const { pauseMs, resyncMs } = this.#timing;
+    const rest = 4 * Math.min(this.#durationMs, this.#durationBeforeMs);
+    return Math.max(pauseMs, Math.min(resyncMs, rest));
   }
 
   #schedule(atMs: number, reason: LoopReason): void {
