@@ -146,7 +146,7 @@ test("an ADD that nobody answers fails and leaves nothing", async () => {
 
 test("an ADD that nobody answers, killed, leaves nothing after DEL", async () => {
   await start(daemonScript);
-  await killed(1.5);
+  await killed(whenAttached);
   expect(await lab.inPod("ip", "-o", "link")).toContain("eth0");
   await chain().pass("DEL");
   await expectNothingLeft();
@@ -156,15 +156,21 @@ test("an ADD killed at any time leaves nothing after DEL", async () => {
   await start(daemonScript);
   await start(server());
   for (let seconds = 0.1; seconds < 0.45; seconds += 0.05) {
-    await killed(seconds);
+    await killed(`sleep ${seconds}`);
     await chain().pass("DEL");
     await expectNothingLeft();
     await isGivenBack();
   }
 });
 
-/** An ADD whose plugin is killed after so long. */
-async function killed(seconds: number): Promise<void> {
+// Half a minute at most, against hanging alone.
+const whenAttached = `for i in $(seq 3000); do
+  nsenter --net=$CNI_NETNS ip link show eth0 >/dev/null 2>&1 && break
+  sleep 0.01
+done`;
+
+/** An ADD whose plugin is killed, with all that it started, when a shell command has ended. */
+async function killed(when: string): Promise<void> {
   const env = {
     PATH: "/usr/bin:/bin",
     CNI_COMMAND: "ADD",
@@ -173,6 +179,7 @@ async function killed(seconds: number): Promise<void> {
     CNI_IFNAME: "eth0",
     CNI_PATH: pluginPath.join(":"),
   };
-  const command = ["timeout", "-s", "KILL", String(seconds), `${pluginPath[0]}/fairlead`];
+  const script = `set -m; "$0" & ${when}; kill -KILL -- -$! 2>/dev/null`;
+  const command = ["bash", "-c", script, `${pluginPath[0]}/fairlead`];
   await lab.node.run(command, env, JSON.stringify(conf));
 }
