@@ -5,7 +5,7 @@ import { nodeA, nodeB, nodeC, overlay, underlayOfA } from "../test/support/overl
 import type { DesiredNode, ObservedNode } from "./desired/node-state.ts";
 import { diffByKey, diffKeyed, diffNode, keyedNode } from "./diff.ts";
 import { formatChange } from "./format-change.ts";
-import type { Link } from "./network.ts";
+import type { Link, Route } from "./network.ts";
 
 const desired = overlay().node;
 
@@ -53,13 +53,18 @@ describe("diffByKey()", () => {
 
   test("of several under one key keeps the equal one and removes the others", () => {
     const found = [item("a", 2), item("a", 1), item("a", 1)];
-    expect(diff([item("a", 1)], found)).toEqual({ put: [], remove: [item("a", 2), item("a", 1)] });
+    expect(diff([item("a", 1)], found)).toEqual({
+      put: [],
+      remove: [item("a", 2), item("a", 1)],
+      repeated: new Set(["a"]),
+    });
   });
 
   test("of several under one key without an equal one only puts", () => {
     expect(diff([item("a", 1)], [item("a", 2), item("a", 3)])).toEqual({
       put: [item("a", 1)],
       remove: [],
+      repeated: new Set(["a"]),
     });
   });
 
@@ -186,6 +191,28 @@ describe("diffNode()", () => {
       ],
     };
     expect(plan(desired, surplus)).toEqual(["ip address del 192.0.2.1/24 dev fl-vxlan"]);
+  });
+
+  test("makes a route anew where others stand beside it or in its place", () => {
+    const from = observed(desired);
+    const ours = from.routes.find(({ device }) => device === "eth0")!;
+    const [second, third] = ["172.30.1.98", "172.30.1.97"].map((gateway) => ({
+      ...ours,
+      gateway: ip(gateway),
+    }));
+    const lines = (there: readonly Route[]): readonly string[] => {
+      const rest = from.routes.filter((route) => route !== ours);
+      return plan(desired, { ...from, routes: [...rest, ...there] });
+    };
+    const put = "ip route replace 10.244.2.0/24 via 172.30.1.12 dev eth0 proto 76 metric 3";
+    const removal = (gateway: string): string =>
+      `ip route del 10.244.2.0/24 via ${gateway} dev eth0 proto 76 metric 3`;
+    expect(lines([ours, { ...ours, isAltered: true }])).toEqual([
+      removal("172.30.1.12"),
+      `${removal("172.30.1.12")} and more`,
+      put,
+    ]);
+    expect(lines([second!, third!])).toEqual([removal("172.30.1.98"), removal("172.30.1.97"), put]);
   });
 
   test("replaces a route of ours that was altered", () => {

@@ -19,12 +19,14 @@ import { addressKind, fdbKind, neighborKind, type ObjectKind, routeKind } from "
 export interface Delta<T> {
   readonly put: readonly T[];
   readonly remove: readonly T[];
+  /** Desired keys under which several were observed; absent: none. */
+  readonly repeated?: ReadonlySet<string>;
 }
 
 /**
  * Compares by key: what is desired and not observed equal is put, what is observed under a key that is
  * not desired is removed. Several observed under one desired key: the equal one stays, else the first
- * is replaced, which shows at the next comparison.
+ * is replaced, and the rest of them is left.
  */
 export function diffByKey<T>(
   wanted: ReadonlyMap<string, T>,
@@ -40,13 +42,30 @@ export function diffByKey<T>(
     else met.add(want);
   }
   const isWhole = met.size === wanted.size;
+  const repeated = repeatedIn(wanted, met, others);
   return {
     put: isWhole ? [] : unmet(wanted, met),
     remove: others.flatMap(([key, item]) => {
       const want = wanted.get(key);
       return want === undefined || met.has(want) ? [item] : [];
     }),
+    ...(repeated.size > 0 && { repeated }),
   };
+}
+
+function repeatedIn<T>(
+  wanted: ReadonlyMap<string, T>,
+  met: ReadonlySet<T>,
+  others: readonly (readonly [string, T])[],
+): ReadonlySet<string> {
+  const [once, repeated] = [new Set<string>(), new Set<string>()];
+  for (const [key] of others) {
+    const want = wanted.get(key);
+    if (want === undefined) continue;
+    if (met.has(want) || once.has(key)) repeated.add(key);
+    else once.add(key);
+  }
+  return repeated;
 }
 
 function unmet<T>(wanted: ReadonlyMap<string, T>, met: ReadonlySet<T>): readonly T[] {
@@ -107,13 +126,13 @@ export function diffKeyed(
   const addresses = diffByKey(reachable.addresses, before.addresses, addressKind);
   const neighbors = diffByKey(reachable.neighbors, before.neighbors, neighborKind);
   const fdb = diffByKey(reachable.fdb, before.fdb, fdbKind);
-  const routes = diffByKey(reachable.routes, before.routes, routeKind);
+  const routes = diffRoutes(reachable.routes, before.routes, mayRemove);
   const put: Change[] = [
     ...device.changes,
     ...addresses.put.map(addressKind.put),
     ...neighbors.put.map(neighborKind.put),
     ...fdb.put.map(fdbKind.put),
-    ...routes.put.map(routeKind.put),
+    ...routes.put,
   ];
   if (!mayRemove) return put;
   const own: Change[] = isForeign
@@ -124,7 +143,33 @@ export function diffKeyed(
         ...addresses.remove.map(addressKind.remove),
         ...device.removal,
       ];
-  return [...put, ...routes.remove.map(routeKind.remove), ...own];
+  return [...put, ...routes.remove, ...own];
+}
+
+/**
+ * Of several routes of one destination, table and metric the kernel removes the first that it finds like the one
+ * that is asked for, which may be ours: all of them go, and ours is put again.
+ */
+function diffRoutes(
+  wanted: ReadonlyMap<string, Route>,
+  observed: readonly Route[],
+  mayRemove: boolean,
+): { readonly put: readonly Change[]; readonly remove: readonly Change[] } {
+  const { keyOf, put: putting, remove: removing } = routeKind;
+  const { put, remove, repeated } = diffByKey(wanted, observed, routeKind);
+  if (repeated === undefined || !mayRemove) {
+    return { put: put.map(putting), remove: remove.map(removing) };
+  }
+  const isRepeated = (route: Route): boolean => repeated.has(keyOf(route));
+  const again = [...repeated].flatMap((key) => wanted.get(key) ?? []);
+  return {
+    put: [
+      ...put.filter((route) => !isRepeated(route)).map(putting),
+      ...observed.filter(isRepeated).map(removing),
+      ...again.map(putting),
+    ],
+    remove: remove.filter((route) => !isRepeated(route)).map(removing),
+  };
 }
 
 /**

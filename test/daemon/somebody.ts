@@ -125,6 +125,20 @@ export const ofRoutes: Named<Route> = [
       ),
   ],
   [
+    "a second route of two next hops stands behind",
+    (route) =>
+      ipRoute(
+        route,
+        "append",
+        `${keyOf(route)} proto 76 nexthop ${hop(route)} nexthop ${hop(route, 97)}`,
+      ),
+  ],
+  [
+    "two others stand in its place",
+    (route) =>
+      `${ipRoute(route, "append", `${keyOf(route)} ${hop(route)} proto 76`)}; ${ipRoute(route, "replace", `blackhole ${keyOf(route)} proto 76`)}`,
+  ],
+  [
     "a route has another metric besides",
     (route) => ipRoute(route, "add", `${route.destination} ${hop(route)} proto 76 metric 77`),
   ],
