@@ -9,6 +9,7 @@ import type { BegunChanges } from "../kernel/kernel.ts";
 import {
   type TestNode,
   aRequest,
+  alwaysBeside,
   createFakeMachine,
   createNode,
   forever,
@@ -26,7 +27,7 @@ beforeEach(() => {
     begun.push(changes);
     return begin(changes);
   };
-  node = createNode(kernel, { pairMaker: () => "beside" });
+  node = createNode(kernel, { pairMakers: alwaysBeside });
 });
 const expectNothingOpen = (): void => expect(kernel.openSandboxes).toBe(0);
 afterEach(() => node[Symbol.dispose]());

@@ -8,6 +8,13 @@ import type { PairThread } from "../kernel/pair-thread.ts";
 import type { Reaper } from "./reaper.ts";
 import type { RecordStore } from "./records.ts";
 
+export interface PairMakers {
+  /** One that makes a pair with all that hangs on it, while other requests wait; otherwise none. */
+  readonly thread: () => PairThread | undefined;
+  /** Whether another thread is to make the pair alone meanwhile: no request waits, and a processor is idle. */
+  readonly isBeside: () => boolean;
+}
+
 /** What the handlers work with. The daemon and the plugin process each build one. */
 export interface AttachContext {
   /** The node's namespace. */
@@ -30,11 +37,8 @@ export interface AttachContext {
    * is answered, and before the next one. Absent: it is disposed of before.
    */
   readonly putOff?: (thing: Disposable) => void;
-  /**
-   * Who makes a pair now: a thread with all that hangs on it, while other requests wait; another thread the pair
-   * alone, beside its lease and record, while none does; otherwise, and where it is absent, the caller.
-   */
-  readonly pairMaker?: () => PairThread | "beside" | undefined;
+  /** Other threads that may make a pair. Absent: there are none. */
+  readonly pairMakers?: PairMakers;
 }
 
 /** The context, with what the handlers of one process share. */

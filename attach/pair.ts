@@ -52,7 +52,7 @@ export function beginPair(
   scope: AttachScope,
   { request, sandbox, wiring }: Pick<PairRequest, "request" | "sandbox" | "wiring">,
 ): BegunPair | undefined {
-  if (makerFor(scope, request) !== "beside") return undefined;
+  if (makersFor(scope, request)?.isBeside() !== true) return undefined;
   const indexes = chooseIndexes(scope.random);
   const plan = planBeginning(request.key, { ...wiring, ...indexes }, sandbox.fd);
   const begun = scope.kernel.begin(plan);
@@ -60,8 +60,8 @@ export function beginPair(
 }
 
 // Host ports are opened in the turn in which they were found free: no other thread is waited for in between.
-const makerFor = ({ pairMaker }: AttachScope, { conf }: AttachmentRequest) =>
-  conf.portMappings === undefined ? pairMaker?.() : undefined;
+const makersFor = ({ pairMakers }: AttachScope, { conf }: AttachmentRequest) =>
+  conf.portMappings === undefined ? pairMakers : undefined;
 
 /**
  * Makes the veth pair and all that hangs on it. Throws CniError interfaceTaken when the sandbox has
@@ -173,14 +173,14 @@ async function applyPlan(
   request: AttachmentRequest,
 ): Promise<boolean> {
   const { key } = request;
-  const maker = makerFor(scope, request);
-  if (maker === undefined || maker === "beside") {
+  const thread = makersFor(scope, request)?.thread();
+  if (thread === undefined) {
     scope.kernel.apply(node);
     applyInSandbox(sandbox, changes, key.ifName, () => sandbox.apply(changes));
     return false;
   }
   const device = hostInterfaceName(key);
-  const outcome = await maker.make({ node, sandbox: changes, device, sandboxFd: sandbox.fd });
+  const outcome = await thread.make({ node, sandbox: changes, device, sandboxFd: sandbox.fd });
   if (outcome.kind === "made") return outcome.isRunning;
   if (outcome.batch === "node") throw outcome.error;
   applyInSandbox(sandbox, changes, key.ifName, () => {

@@ -251,7 +251,7 @@ function openPrograms(
     random: systemRandom,
     reap: "background",
     putOff: (thing) => putOff.add(thing),
-    ...(pairs.maker && { pairMaker: pairs.maker }),
+    ...(pairs.makers && { pairMakers: pairs.makers }),
   });
   const own = createIpamHandlers({ ipam, facts: nodeFacts, log: context.log });
   return { handlers, ipamHandlers: liftingGiven(own, names.book) };

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentAnnouncer } from "../../attach/announcer.ts";
-import type { AttachContext } from "../../attach/context.ts";
+import type { AttachContext, PairMakers } from "../../attach/context.ts";
 import { type AttachHandlers, createHandlers } from "../../attach/handlers.ts";
 import { type RecordStore, openRecords } from "../../attach/records.ts";
 import { ownIpamType } from "../../core/cni/config.ts";
@@ -119,6 +119,9 @@ function filesOf(directory: string): string[] {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
 }
+
+/** For a context: the pair is made by another thread whenever it can be. */
+export const alwaysBeside: PairMakers = { thread: () => undefined, isBeside: () => true };
 
 export const aConf = (more: Partial<NetConf> = {}): NetConf => ({
   cniVersion: "1.1.0",

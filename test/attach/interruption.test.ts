@@ -14,6 +14,7 @@ import {
   type TestNode,
   aNetworkRequest,
   aRequest,
+  alwaysBeside,
   createFakeMachine,
   createNode,
   dualStackFacts,
@@ -119,7 +120,7 @@ async function stepsOf(
 const newNode: NewNode = (kernel) => createNode(kernel, { nodeFacts: () => dualStackFacts });
 /** As in a daemon that serves one request. */
 const newDaemon: NewNode = (kernel) =>
-  createNode(kernel, { nodeFacts: () => dualStackFacts, pairMaker: () => "beside" });
+  createNode(kernel, { nodeFacts: () => dualStackFacts, pairMakers: alwaysBeside });
 
 const limit = { rate: 1_000_000, burst: 80_000 };
 const request = aRequest({ conf: { bandwidth: { ingress: limit, egress: limit } } });

@@ -36,7 +36,10 @@ beforeEach(async () => {
     return make(batches);
   };
   node = stack.use(
-    createNode(kernel, { nodeFacts: () => dualStackFacts, pairMaker: () => thread }),
+    createNode(kernel, {
+      nodeFacts: () => dualStackFacts,
+      pairMakers: { thread: () => thread, isBeside: () => false },
+    }),
   );
 });
 afterEach(async () => {

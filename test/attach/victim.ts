@@ -2,7 +2,7 @@
 // Arguments: path of the node's namespace, of the sandbox, directory of records and leases, and "begun" where
 // another thread makes the pair meanwhile, as in the daemon.
 import { openKernel } from "../../kernel/linux.ts";
-import { aRequest, createNode, dualStackFacts, forever } from "./fixture.ts";
+import { aRequest, alwaysBeside, createNode, dualStackFacts, forever } from "./fixture.ts";
 
 const [namespace = "", netns = "", directory = "", how = ""] = process.argv.slice(2);
 using kernel = openKernel({ namespace });
@@ -11,7 +11,7 @@ const { handlers } = createNode(
   {
     nodeFacts: () => dualStackFacts,
     reap: "wait",
-    ...(how === "begun" && { pairMaker: () => "beside" }),
+    ...(how === "begun" && { pairMakers: alwaysBeside }),
   },
   directory,
 );

@@ -118,14 +118,29 @@ test("ends when nothing is asked of it, and starts again", async () => {
   expect(await thread.make(aPair())).toEqual({ kind: "made", isRunning: true });
 });
 
+/** A machine on which so many threads want to run, the daemon's one of them. */
+const machine = (processors: number, length: number) => ({
+  processors,
+  running: { length, [Symbol.dispose]: () => {} },
+});
+
 test("the daemon uses it while requests wait, and never on one processor", async () => {
-  using pairs = openPairMaking(silentLog, 2);
-  using alone = openPairMaking(silentLog, 1);
-  expect(pairs.maker?.()).toBe("beside");
+  using pairs = openPairMaking(silentLog, machine(2, 1));
+  using alone = openPairMaking(silentLog, machine(1, 1));
+  expect(pairs.makers?.thread()).toBeUndefined();
   for (const { onWaiting } of [pairs, alone]) onWaiting(3);
-  expect(pairs.maker?.()).toBeUndefined();
-  expect(alone.maker).toBeUndefined();
-  await vi.waitFor(() => expect(pairs.maker?.()).toBeInstanceOf(PairThread), patient);
+  expect(pairs.makers?.thread()).toBeUndefined();
+  expect(alone.makers).toBeUndefined();
+  await vi.waitFor(() => expect(pairs.makers?.thread()).toBeInstanceOf(PairThread), patient);
   pairs.onWaiting(0);
-  expect(pairs.maker?.()).toBe("beside");
+  expect(pairs.makers?.thread()).toBeUndefined();
+});
+
+test("another thread makes the pair alone while no request waits and a processor is idle", () => {
+  using pairs = openPairMaking(silentLog, machine(2, 1));
+  using busy = openPairMaking(silentLog, machine(2, 2));
+  expect(pairs.makers?.isBeside()).toBe(true);
+  expect(busy.makers?.isBeside()).toBe(false);
+  pairs.onWaiting(1);
+  expect(pairs.makers?.isBeside()).toBe(false);
 });
