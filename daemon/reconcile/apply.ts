@@ -179,12 +179,15 @@ export const applyChanges = (
     });
   });
 
-/** The kernel's settings and the nftables table. */
+/** Compares the kernel's settings, and puts them right. */
 export const applySettings = (context: ApplyContext, plan: NodePlan, target: Target): ApplyResult =>
-  collect(context.settings, (step) => {
-    step(() => applySysctls(context, plan, isOurs(context.kernel, target)));
-    step(() => applyTable(context, plan));
-  });
+  collect(context.settings, (step) =>
+    step(() => setSysctls(context, plan, isOurs(context.kernel, target))),
+  );
+
+/** Likewise the nftables table. */
+export const applyTable = (context: ApplyContext, plan: NodePlan): ApplyResult =>
+  collect(context.settings, (step) => step(() => setTable(context, plan)));
 
 /** What is wrong though the plan is in the kernel. */
 export const findWarnings = ({ kernel }: ApplyContext): readonly string[] => {
@@ -210,7 +213,7 @@ function collect(
   return { applied, failures };
 }
 
-function applySysctls(
+function setSysctls(
   { kernel, settings, rememberSysctl }: ApplyContext,
   { local }: NodePlan,
   hasVxlan: boolean,
@@ -232,7 +235,7 @@ function applySysctls(
   });
 }
 
-function applyTable(context: ApplyContext, { local }: NodePlan): readonly Applied[] {
+function setTable(context: ApplyContext, { local }: NodePlan): readonly Applied[] {
   if (local === undefined) return [];
   const table = withHostPorts(local.table, context.hostPorts());
   const steps = [...new Set(context.kernel.applyNft(table))];

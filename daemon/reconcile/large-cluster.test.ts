@@ -63,7 +63,7 @@ test("what is told meanwhile is compared with what is there when all is written"
   expect(new Set(written).size).toBe(written.length);
 });
 
-test("settings and the table are asked for while the kernel writes nothing else", async () => {
+test("settings are asked for while the kernel writes nothing else, the table while it writes the rest", async () => {
   const { source, programmed, kernel, rests } = scene(yaml, calm);
   const [write, read] = [kernel.applyOffLoop.bind(kernel), kernel.readSysctl.bind(kernel)];
   let underWay = 0;

@@ -20,6 +20,7 @@ import {
   applyOffLoop,
   type ApplyResult,
   applySettings,
+  applyTable,
   compareAll,
   findWarnings,
   fitDevice,
@@ -96,8 +97,9 @@ export class Reconciler implements Disposable {
   #mustFit = false;
   /** More may be wrong than the target knows. */
   #mustCompare = true;
-  /** Settings or the nftables table may be others than at the last look. */
+  /** Settings, and after them the nftables table, may be others than at the last look. */
   #mustSet = false;
+  #mustRule = false;
   #compareAtMs = -Infinity;
   /** Monotonic: the first notification since the last pass. */
   #noticedAtMs: number | undefined;
@@ -234,22 +236,24 @@ export class Reconciler implements Disposable {
     if (fitted === undefined) this.#results.push(this.#compare(plan, mayRemove));
     else this.#results.push(...this.#orAnew([...fitted, ...this.#apply(plan)], plan, mayRemove));
     this.#mustSet ||= isDue || reason === "resync" || before?.plan.local !== plan.local;
-    // Settings are the kernel's to read and write while it changes nothing else: who asks meanwhile turns in
-    // circles until it is their turn.
-    if (this.#mustSet && !this.#slices.isUnderWay) this.#set(plan, before?.plan === plan);
+    // Settings while the kernel changes nothing else, or who asks turns in circles; the table meanwhile.
+    const isRepair = before?.plan === plan;
+    if (this.#mustSet && !this.#slices.isUnderWay) {
+      [this.#mustSet, this.#mustRule] = [false, true];
+      this.#results.push(this.#report(applySettings(this.#options, plan, this.#target), isRepair));
+      this.#warnings = findWarnings(this.#options);
+    }
     this.#slices.begin();
     if (isPartial) {
       this.#settled = { plan, mayRemove };
       return this.#slices.room();
     }
+    if (this.#mustRule) {
+      this.#mustRule = false;
+      this.#results.push(this.#report(applyTable(this.#options, plan), isRepair));
+    }
     this.#ending = { snapshot, plan, mayRemove };
     return this.#slices.isEmpty ? this.#end(this.#ending) : this.#slices.room();
-  }
-
-  #set(plan: NodePlan, isRepair: boolean): void {
-    this.#mustSet = false;
-    this.#results.push(this.#report(applySettings(this.#options, plan, this.#target), isRepair));
-    this.#warnings = findWarnings(this.#options);
   }
 
   /**
