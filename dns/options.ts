@@ -52,6 +52,11 @@ export interface DnsOptions {
   readonly udp?: "batched" | "plain";
   /** Default: {@link defaultClientLimits}. */
   readonly limits?: ClientLimits;
+  /**
+   * Of a processor's time, 0 to 1: for so long the thread that takes datagrams goes before all other programs, where
+   * the kernel lets it. Default: {@link defaultRealtimeShare}.
+   */
+  readonly realtimeShare?: number;
   /** Told to who asks which server this is (RFC 5001); absent: nobody is told. */
   readonly serverId?: string;
   /** The worker's entry; default: worker.ts beside server.ts, which a bundle does not have. */

@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import type { Clock } from "../core/clock.ts";
 import { describeError } from "../core/error.ts";
 import type { Log } from "../core/log.ts";
-import { defaultClientLimits } from "./handlers/settings.ts";
+import { defaultClientLimits, defaultRealtimeShare } from "./handlers/settings.ts";
 import { noSiteNames } from "./handlers/site-names.ts";
 import type { SharedDescriptors } from "./listen/shared-descriptors.ts";
 import type { UdpTransport } from "./listen/transport.ts";
@@ -62,6 +62,7 @@ function knowingTransport(options: UdpTransportOptions): UdpTransport {
 async function batchedTransport(options: UdpTransportOptions): Promise<UdpTransport> {
   const { start, domain, counters, descriptors } = options;
   const { clients, limits = defaultClientLimits, traffic, podTurns } = start;
+  const { realtimeShare = defaultRealtimeShare } = start;
   // Here at first: without koffi the module cannot be loaded.
   const { openPacketThread } = await import("./listen/packet-listener.ts");
   const seed = randomInt(2 ** 31);
@@ -69,6 +70,7 @@ async function batchedTransport(options: UdpTransportOptions): Promise<UdpTransp
     domain,
     clients,
     queriesPerSecond: limits.queriesPerSecond,
+    realtimeShare,
     seed,
     counters,
     traffic,

@@ -76,6 +76,14 @@ const mallocTrim = c.func("int malloc_trim(size_t pad)");
 /** Gives back to the kernel what malloc holds, of all threads, and nobody uses. */
 export const trimMalloc = (): void => void mallocTrim(0);
 
+const schedSetscheduler = c.func(
+  "int sched_setscheduler(int thread, int policy, const void *param)",
+);
+
+/** sched_setscheduler(2) of a thread, 0: the calling one. `param`: a struct sched_param. */
+export const setScheduler = (thread: number, policy: number, param: Int32Array): number =>
+  orErrno(schedSetscheduler(thread, policy, param));
+
 const orErrno = (result: number): number => (result < 0 ? -koffi.errno() : result);
 
 export const systemCalls: SystemCalls = {

@@ -19,7 +19,7 @@ import {
   wholeNumber,
 } from "../../core/schema.ts";
 import { defaultCacheSettings } from "../../dns/handlers/cache.ts";
-import { defaultClientLimits } from "../../dns/handlers/settings.ts";
+import { defaultClientLimits, defaultRealtimeShare } from "../../dns/handlers/settings.ts";
 import { defaultForwardSettings, type Upstream } from "../../dns/handlers/settings.ts";
 import { parseUpstream, upstreamForms } from "../../dns/upstream/upstream-text.ts";
 
@@ -219,6 +219,7 @@ const mapping = <S extends v.GenericSchema>(schema: S) =>
   );
 
 const shareForms = "a number from 0 to 1";
+const share = v.pipe(v.number(shareForms), v.minValue(0, shareForms), v.maxValue(1, shareForms));
 
 const dnsCache = v.object({
   // Less than a few answers would be no cache; 0 is none.
@@ -235,10 +236,7 @@ const dnsForward = v.object({
 });
 
 const dnsLog = v.object({
-  share: v.optional(
-    v.pipe(v.number(shareForms), v.minValue(0, shareForms), v.maxValue(1, shareForms)),
-    0,
-  ),
+  share: v.optional(share, 0),
   perSecond: v.optional(wholeNumber(1, 1000), 50),
 });
 
@@ -258,6 +256,7 @@ const dns = v.object({
     }),
     {},
   ),
+  realtimeShare: v.optional(share, defaultRealtimeShare),
   upstreams: v.optional(
     // A list is checked element by element, so that a message names the wrong one.
     v.lazy((input) => (Array.isArray(input) ? upstreamList : automaticUpstreams)),

@@ -44,6 +44,7 @@ describe("parseConfig()", () => {
         isAhead: true,
         clients: [],
         limits: { queriesPerSecond: 50_000, pending: 256 },
+        realtimeShare: 0.3,
         upstreams: "auto",
         forward: { mixCase: false },
         log: { share: 0, perSecond: 50 },

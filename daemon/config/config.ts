@@ -114,6 +114,8 @@ export interface DnsConfig {
   /** Who may ask besides pods and the node. */
   readonly clients: readonly Cidr[];
   readonly limits: ClientLimits;
+  /** Of a processor's time. */
+  readonly realtimeShare: number;
   readonly cache: CacheSettings;
   readonly site: SiteNamesText;
 }
@@ -224,6 +226,7 @@ export const configOf = (file: ConfigFile, defaults: ConfigDefaults): Config => 
     autopath: file.dns.autopath,
     clients: file.dns.clients,
     limits: file.dns.limits,
+    realtimeShare: file.dns.realtimeShare,
     upstreams: file.dns.upstreams,
     forward: {
       mixCase: file.dns.forward.mixCase,

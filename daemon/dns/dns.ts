@@ -130,6 +130,7 @@ const serverOptions = (config: Config, upstreams: readonly Upstream[]): Omit<Dns
     site: siteNamesOf(dns.site),
     clients: clientsOf(config),
     limits: dns.limits,
+    realtimeShare: dns.realtimeShare,
     serverId: config.nodeName,
     ...bundledWorker(),
   };

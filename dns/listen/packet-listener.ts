@@ -25,6 +25,7 @@ export interface PacketOptions {
   readonly domain: Name;
   readonly clients: readonly Cidr[];
   readonly queriesPerSecond: number;
+  readonly realtimeShare: number;
   readonly seed: number;
   readonly counters: SharedCounters;
   /** Of SharedTraffic. */
@@ -80,6 +81,7 @@ export class PacketListeners implements AsyncDisposable {
       domain: options.domain,
       clients: options.clients,
       queriesPerSecond: options.queriesPerSecond,
+      realtimeShare: options.realtimeShare,
       seed: options.seed,
       counters: counters.buffer,
       traffic: options.traffic,

@@ -10,6 +10,8 @@ export interface PacketStart {
   readonly clients: readonly Cidr[];
   /** Of each client; 0: any number. */
   readonly queriesPerSecond: number;
+  /** Of a processor's time: for so long the thread goes before all others. */
+  readonly realtimeShare: number;
   /** Of all hashes; nobody else knows it. */
   readonly seed: number;
   readonly counters: SharedArrayBuffer;

@@ -12,7 +12,7 @@ import { BlockingPoll, longestPollMs } from "../../kernel/blocking-poll.ts";
 import { threadsClock } from "../../kernel/clock.ts";
 import { DatagramBatch } from "../../kernel/datagram-batch.ts";
 import { giveBackHeapWhenCalled } from "../../kernel/memory-at-rest.ts";
-import { preferThisThread } from "../../kernel/thread-priority.ts";
+import { preferThisThread, setRealtime } from "../../kernel/thread-priority.ts";
 import { ClientNetworks } from "../clients/client-networks.ts";
 import { SourceRate } from "../clients/source-rate.ts";
 import { answerers, PodTurns } from "../cluster/pod-turns.ts";
@@ -29,6 +29,7 @@ import {
   type PacketStart,
   packQueries,
 } from "./packet-protocol.ts";
+import { RealtimeShare } from "./realtime-share.ts";
 
 /** More gain nothing, and would make the first of them wait. */
 const batchSize = 32;
@@ -49,6 +50,7 @@ class PacketLoop {
   readonly #responder: WireResponder;
   readonly #batch = new DatagramBatch(batchSize);
   readonly #poll: BlockingPoll;
+  readonly #realtime: RealtimeShare;
   /** The one at hand: the same object for all. */
   readonly #query = { at: 0, length: 0, sourceAt: 0, sourceLength: 0 };
   #fds: readonly number[] = [];
@@ -69,19 +71,22 @@ class PacketLoop {
       this.#responder.counts,
     );
     this.#poll = new BlockingPoll(start.wakerFd);
+    this.#realtime = new RealtimeShare(start.realtimeShare, setRealtime);
   }
 
   run(): void {
     this.#post({ kind: "ready" });
     const giveBackAtRest = giveBackHeapWhenCalled();
     while (!this.#control.isStopped) {
-      this.#obey();
-      this.#changeSockets();
       this.#poll.wait(this.#counts.isTold ? longestPollMs : tellMs);
+      const startedAtMs = threadsClock.monotonicMs();
       for (const [i, fd] of this.#fds.entries()) if (this.#poll.isReady(i)) this.#serve(fd);
       const nowMs = threadsClock.monotonicMs();
       this.#counts.tell(nowMs);
       giveBackAtRest(nowMs);
+      this.#obey();
+      this.#changeSockets();
+      this.#realtime.worked(startedAtMs, threadsClock.monotonicMs());
     }
     this.#counts.tell(Infinity);
   }

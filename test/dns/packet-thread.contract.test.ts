@@ -1,5 +1,5 @@
 // The thread that takes datagrams in batches, beside the one that has the responder.
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { getPriority } from "node:os";
@@ -116,6 +116,28 @@ test("the thread that answers goes before the others of the process", async () =
   expect(others).toBe(getPriority());
   // Linux keeps fifteen letters of a name.
   expect(nicenessOf("fairlead-dns-ud")).toEqual([Math.max(-20, others - 10)]);
+});
+
+test("the thread that answers goes before all others for a share of the time, where it may", async () => {
+  // proc_pid_stat(5): the policy is the forty-first field, and the state, which is first here, the third.
+  const policy = (): number => {
+    const tid = readdirSync("/proc/self/task").find((task) =>
+      readFileSync(`/proc/self/task/${task}/comm`, "utf8").startsWith("fairlead-dns-ud"),
+    );
+    const stat = readFileSync(`/proc/self/task/${tid}/stat`, "utf8");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]);
+  };
+  const other = 0;
+  const mayBe = spawnSync("chrt", ["--fifo", "1", "true"]).status === 0;
+  for (const [share, wanted] of [
+    [0, other],
+    [1, mayBe ? 1 : other],
+  ] as const) {
+    await using server = await startTestDns({ realtimeShare: share });
+    server.publish(fixtureSnapshot());
+    await askUntil(web, "A", ({ rcode }) => rcode === "NOERROR");
+    await expect.poll(policy).toBe(wanted);
+  }
 });
 
 test("every address answers from itself, and stops with the others", async () => {
