@@ -94,28 +94,38 @@ export function writeAddRoute(
 ): void {
   const flags = FlagsNew.CREATE | (mayReplace ? FlagsNew.REPLACE : FlagsNew.EXCL);
   batch.message(MessageType.NEWROUTE, flags, () => {
-    writeRtmsg(batch, route, scopeNumbers[route.scope], route.onlink === true ? flagOnlink : 0);
+    const scope = scopeNumbers[route.scope];
+    writeRtmsg(batch, route, { type: typeNumbers[route.type], scope });
+    batch.u32(route.onlink === true ? flagOnlink : 0);
     writeKey(batch, route, index);
     if (route.gateway !== undefined) writeGateway(batch, route, route.gateway);
     if (route.source !== undefined) batch.attributeIp(rta.preferredSource, route.source);
   });
 }
 
-/** The route of this destination, table, metric, type, protocol, device and next hop. */
+/**
+ * The route of this destination, table, metric, type, protocol, device and next hop. An altered one by its
+ * destination, table, metric and protocol alone: one that has a nexthop object is not found by where it leads, nor
+ * by the type that it is told to be of, which is the object's; one that has several leads to others too.
+ */
 export function writeRemoveRoute(batch: MessageBatch, route: Route, index: number): void {
+  if (route.isAltered === true) return writeRemoveByKey(batch, route);
   batch.message(MessageType.DELROUTE, 0, () => {
-    writeRtmsg(batch, route, KernelScope.NOWHERE, 0);
-    // One that has a nexthop object is not found by where it leads, one that has several leads to others too.
-    const isOne = route.isAltered !== true;
-    writeKey(batch, route, isOne ? index : anyDevice);
-    if (isOne && route.gateway !== undefined) writeGateway(batch, route, route.gateway);
+    writeRtmsg(batch, route, { type: typeNumbers[route.type], scope: KernelScope.NOWHERE });
+    batch.u32(0);
+    writeKey(batch, route, index);
+    if (route.gateway !== undefined) writeGateway(batch, route, route.gateway);
   });
 }
 
 /** The route of this destination, table and metric, whoever made it and wherever it leads. */
 export const writeRemoveAnyRoute = (batch: MessageBatch, route: Route): void =>
+  writeRemoveByKey(batch, { ...route, protocol: anyProtocol });
+
+const writeRemoveByKey = (batch: MessageBatch, route: Route): void =>
   batch.message(MessageType.DELROUTE, 0, () => {
-    writeRtmsg(batch, { ...route, protocol: anyProtocol }, KernelScope.NOWHERE, 0);
+    writeRtmsg(batch, route, { type: KernelType.UNSPEC, scope: KernelScope.NOWHERE });
+    batch.u32(0);
     writeKey(batch, route, anyDevice);
   });
 
@@ -158,15 +168,19 @@ export function writeFindRoute(batch: MessageBatch, address: Ip, index: number):
   });
 }
 
-function writeRtmsg(batch: MessageBatch, route: Route, scope: number, flags: number): void {
-  const { destination, protocol, type } = route;
+/** All but the flags. */
+function writeRtmsg(
+  batch: MessageBatch,
+  { destination, protocol }: Route,
+  { type, scope }: { readonly type: number; readonly scope: number },
+): void {
   batch
     .u8(addressFamily(familyOf(destination)))
     .u8(cidrPrefixLength(destination))
     .u8(0)
     .u8(0);
   // The table is an attribute, for here it has but one octet.
-  batch.u8(0).u8(protocol).u8(scope).u8(typeNumbers[type]).u32(flags);
+  batch.u8(0).u8(protocol).u8(scope).u8(type);
 }
 
 function writeKey(batch: MessageBatch, route: Route, index: number): void {

@@ -58,6 +58,14 @@ describe("what others made", () => {
     expect(ours()).toEqual([]);
   });
 
+  test.each(blocks)("to $block: a route with a nexthop object that discards", ({ block, verb }) => {
+    const family = verb === "ip route" ? "" : "-6";
+    run(`ip ${family} nexthop add id 7 blackhole; ${verb} add ${block} nhid 7 proto 76`);
+    expect(ours()).toMatchObject([{ destination: block, type: "blackhole", isAltered: true }]);
+    kernel.apply(ours().map((route): Change => ({ kind: "remove-route", route })));
+    expect(ours()).toEqual([]);
+  });
+
   test("a second route of the same destination and metric is removed, and the first one stays", () => {
     const first = aRoute("10.244.2.0/24", underlay, { gateway: ip("192.0.2.2"), scope: "global" });
     const second = { ...first, gateway: ip("192.0.2.3") };

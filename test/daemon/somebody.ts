@@ -167,6 +167,20 @@ export const ofRoutes: Named<Route> = [
       return `ip nexthop replace id ${id} ${hop(route)}; ${ipRoute(route, "replace", `${keyOf(route)} nhid ${id} proto 76`)}`;
     },
   ],
+  [
+    "a route has a nexthop object that discards",
+    (route) => {
+      const id = 80 + familyOf(route.destination);
+      return `ip -${familyOf(route.destination)} nexthop replace id ${id} blackhole; ${ipRoute(route, "replace", `${keyOf(route)} nhid ${id} proto 76`)}`;
+    },
+  ],
+  [
+    "a route that discards by a nexthop object is there besides",
+    (route) => {
+      const id = 90 + familyOf(route.destination);
+      return `ip -${familyOf(route.destination)} nexthop replace id ${id} blackhole; ${ipRoute(route, "add", `${route.destination} metric 7 nhid ${id} proto 76`)}`;
+    },
+  ],
   ...["prohibit", "throw", "blackhole"].map(
     (type) =>
       [
