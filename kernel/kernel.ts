@@ -104,8 +104,8 @@ export interface Kernel extends NetworkNamespace, Disposable {
   /** Our table as it is; undefined when there is none. */
   observeNft(name: string): ObservedNftTable | undefined;
   /**
-   * Makes the table be `desired`, in one transaction that changes only what differs. Gives its steps, in
-   * words; none when nothing did.
+   * Makes the table be `desired`, in one transaction that changes only what differs; where the kernel refuses
+   * that, the table is removed and made anew in one. Gives its steps, in words; none when nothing did.
    */
   applyNft(desired: NftTable): readonly string[];
   /**

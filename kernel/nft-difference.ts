@@ -77,14 +77,25 @@ export function writeDifference(
   desired: NftTable,
   found: TableState | undefined,
 ): readonly string[] {
+  if (found !== undefined && hasForeignSet(desired, found)) return writeAnew(batch, desired);
   const steps = new Steps(batch);
-  let state = found;
-  if (state !== undefined && hasForeignSet(desired, state)) {
-    steps.add("remove the table", () => writeRemoveTable(batch, desired.name));
-    state = undefined;
+  writeSteps(steps, desired, found);
+  return steps.names;
+}
+
+/** As {@link writeDifference}, of a table that is there, whatever is in it. */
+export function writeAnew(batch: MessageBatch, desired: NftTable): readonly string[] {
+  const steps = new Steps(batch);
+  steps.add("remove the table", () => writeRemoveTable(batch, desired.name));
+  writeSteps(steps, desired, undefined);
+  return steps.names;
+}
+
+function writeSteps(steps: Steps, desired: NftTable, found: TableState | undefined): void {
+  if (found === undefined) {
+    steps.add("add the table", (batch) => writeNewTable(batch, desired.name));
   }
-  if (state === undefined) steps.add("add the table", () => writeNewTable(batch, desired.name));
-  const { sets, chains } = state ?? { sets: new Map(), chains: new Map() };
+  const { sets, chains } = found ?? { sets: new Map(), chains: new Map() };
   let id = 0;
   for (const set of desired.sets) {
     writeSet(steps, desired.name, { set, id: ++id }, sets.get(set.name));
@@ -96,10 +107,9 @@ export function writeDifference(
   const wanted = new Set([...desired.sets, ...desired.maps].map(({ name }) => name));
   for (const name of sets.keys()) {
     if (!wanted.has(name)) {
-      steps.add(`remove set ${name}`, () => writeRemoveSet(batch, desired.name, name));
+      steps.add(`remove set ${name}`, (batch) => writeRemoveSet(batch, desired.name, name));
     }
   }
-  return steps.names;
 }
 
 /**

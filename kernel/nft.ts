@@ -16,6 +16,7 @@ import {
   type SetState,
   type TableState,
   rawElement,
+  writeAnew,
   writeDifference,
   writeMapElements,
   writePart,
@@ -80,16 +81,24 @@ export class NftTables {
 
   apply(desired: NftTable): readonly string[] {
     const operation = `apply the nftables table "${desired.name}"`;
+    let isAnew = false;
     for (let attempt = 1; attempt <= attempts; attempt++) {
       const { state, generation } = this.#readUndisturbed(desired.name);
       const batch = new MessageBatch();
       writeBegin(batch, generation);
-      const steps = writeDifference(batch, desired, state);
+      const steps =
+        isAnew && state !== undefined
+          ? writeAnew(batch, desired)
+          : writeDifference(batch, desired, state);
       if (steps.length === 0) return [];
       writeEnd(batch);
       const failure = this.#socket.transact(batch);
       if (failure === undefined) return steps;
-      if (failure.errno !== "ERESTART") throw failed(operation, steps, failure);
+      if (failure.errno === "ERESTART") continue;
+      if (isAnew || state === undefined) throw failed(operation, steps, failure);
+      // What is used where we do not look stands in the way: a chain by a rule that still jumps to it under
+      // its new name, or by a map's verdict.
+      isAnew = true;
     }
     throw new KernelError(operation, "ERESTART", `disturbed ${attempts} times`);
   }

@@ -204,6 +204,9 @@ describe("nftables of Linux alone", () => {
     "flush table inet fairlead",
     "delete table inet fairlead",
     "add chain inet fairlead foreign; add rule inet fairlead foreign jump extra",
+    "rename chain inet fairlead ports foreign",
+    "rename chain inet fairlead ports foreign; flush chain inet fairlead postrouting",
+    "add chain inet fairlead foreign; add map inet fairlead verdicts { type ipv4_addr : verdict; elements = { 1.1.1.1 : jump foreign }; }",
   ])("heals what `nft %s` did", (damage) => {
     nft(damage);
     expect(scene.kernel.observeNft("fairlead")).not.toEqual(asObserved(table));
