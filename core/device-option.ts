@@ -1,5 +1,5 @@
-// Options of a network device, by the words of iproute2 and ethtool: those in which a device of ours differs from one that
-// the kernel has just made are put right.
+// Options of a network device, by the words of iproute2 and ethtool: a device of ours is as the kernel makes it,
+// but for those that are wanted otherwise.
 
 /** An option and its value: switches are 0 or 1, sizes octets, times seconds, devices indexes. */
 export interface DeviceOption {
@@ -16,6 +16,28 @@ export interface AlteredOption extends DeviceOption {
   /** The kernel changes it on no device that exists. */
   readonly isFixed: boolean;
 }
+
+/** Where checksums of what travels in the tunnel are made: absent or on, by what sends the packets on. */
+export const checksumOffloadOff: AlteredOption = {
+  of: "feature",
+  word: "tx-checksum-ip-generic",
+  value: 0,
+  usual: 1,
+  isFixed: false,
+};
+
+/** What is to be set where these are wanted and those are there: each to its value, or as usual. */
+export const optionsToSet = (
+  wanted: readonly AlteredOption[],
+  there: readonly AlteredOption[],
+): readonly AlteredOption[] => [
+  ...there
+    .filter((option) => !wanted.some(({ word }) => word === option.word))
+    .map((option) => ({ ...option, value: option.usual })),
+  ...wanted.filter(
+    ({ word, value }) => !there.some((option) => option.word === word && option.value === value),
+  ),
+];
 
 const switches = new Set(["arp", "multicast", "allmulticast", "promisc", "protodown"]);
 

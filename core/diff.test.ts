@@ -28,7 +28,7 @@ const observed = (node: DesiredNode, more: Partial<Link> = {}): ObservedNode => 
   };
   return { link, ...rest };
 };
-const altered = (of: "link" | "vxlan", word: string, value: number, usual: number) =>
+const altered = (of: "link" | "vxlan" | "feature", word: string, value: number, usual: number) =>
   ({ of, word, value, usual, isFixed: false }) as const;
 const plan = (to: DesiredNode, from: ObservedNode, mayRemove = true): string[] =>
   diffNode(to, from, { mayRemove }).map(formatChange);
@@ -138,6 +138,24 @@ describe("diffNode()", () => {
     expect(plan(desired, observed(desired, wrong))).toEqual([
       `ip link set dev fl-vxlan ${setting}`,
     ]);
+  });
+
+  test("has the tunnel's checksums made before it where they are wanted so", () => {
+    const without = overlay({ checksumOffload: false }).node;
+    const off = altered("feature", "tx-checksum-ip-generic", 0, 1);
+    const arp = altered("link", "arp", 0, 1);
+    const setOff = "ethtool -K fl-vxlan tx-checksum-ip-generic off";
+    expect(plan(without, observed(desired))).toEqual([setOff]);
+    expect(plan(without, observed(desired, { altered: [off] }))).toEqual([]);
+    expect(plan(without, observed(desired, { altered: [off, arp] }))).toEqual([
+      "ip link set dev fl-vxlan arp on",
+    ]);
+    expect(plan(desired, observed(desired, { altered: [off] }))).toEqual([
+      "ethtool -K fl-vxlan tx-checksum-ip-generic on",
+    ]);
+    const { link: _, ...nothing } = observed(desired);
+    const made = plan(without, nothing);
+    expect(made[1]).toContain(setOff);
   });
 
   test.each<[string, Partial<Link>]>([

@@ -1,7 +1,7 @@
 // Desired against observed → the changes that make one of the other, in an order that depends on
 // nothing that is not there yet and never leaves a gap that it can avoid.
 import { familyOf } from "./address.ts";
-import type { AlteredOption, DeviceOption } from "./device-option.ts";
+import { type AlteredOption, optionsToSet } from "./device-option.ts";
 import type { DesiredNode, DesiredVxlan, ObservedNode } from "./desired/node-state.ts";
 import { overlayAlias } from "./desired/overlay.ts";
 import type {
@@ -205,12 +205,13 @@ function diffDevice(desired: DesiredVxlan | undefined, link: Link | undefined): 
     const removal: Change = { kind: "remove-link", device: link.name };
     return { ...unchanged, changes: [removal, ...createDevice(desired)], isNew: true };
   }
+  const options = optionsToSet(desired.altered, altered);
   const settings = {
     ...(link.mtu !== desired.mtu && { mtu: desired.mtu }),
     ...(link.mac !== desired.mac && { mac: desired.mac }),
     ...(link.alias !== desired.alias && { alias: desired.alias }),
     ...(!isSameVxlan(vxlan, desired.vxlan) && { vxlan: desired.vxlan }),
-    ...(altered.length > 0 && { options: altered.map(asUsual) }),
+    ...(options.length > 0 && { options }),
     ...(link.group !== 0 && { group: 0 }),
     ...(!link.isUp && { isUp: true }),
   };
@@ -219,15 +220,17 @@ function diffDevice(desired: DesiredVxlan | undefined, link: Link | undefined): 
 }
 
 // Up only after the rest, so that the kernel never makes an IPv6 link-local address.
-const createDevice = ({ name, mac, mtu, alias, vxlan }: DesiredVxlan): readonly Change[] => [
-  { kind: "add-vxlan", name, mac, mtu, vxlan },
-  { kind: "set-link", device: name, settings: { alias, rpFilter: 0, linkLocal: false } },
-  { kind: "set-link", device: name, settings: { isUp: true } },
-];
+const createDevice = (desired: DesiredVxlan): readonly Change[] => {
+  const { name, mac, mtu, alias, vxlan, altered: options } = desired;
+  const others = { rpFilter: 0, linkLocal: false, ...(options.length > 0 && { options }) } as const;
+  return [
+    { kind: "add-vxlan", name, mac, mtu, vxlan },
+    { kind: "set-link", device: name, settings: { alias, ...others } },
+    { kind: "set-link", device: name, settings: { isUp: true } },
+  ];
+};
 
 const isFixed = (option: AlteredOption): boolean => option.isFixed;
-
-const asUsual = ({ of, word, usual }: AlteredOption): DeviceOption => ({ of, word, value: usual });
 
 // The kernel takes no other VNI, port or family of the outer packets on a device that exists.
 const isChangeable = (a: VxlanParameters, b: VxlanParameters): boolean =>

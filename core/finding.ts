@@ -1,5 +1,6 @@
 // What was there where something was not as planned: for the log and the ledger of repairs.
 import type { ObservedNode } from "./desired/node-state.ts";
+import type { AlteredOption } from "./device-option.ts";
 import { formatChange } from "./format-change.ts";
 import type { Change, Link, LinkSettings } from "./network.ts";
 import { addressKind, fdbKind, neighborKind, type ObjectKind, routeKind } from "./object-kind.ts";
@@ -63,10 +64,20 @@ function settingsOf(link: Link, wanted: LinkSettings, device: Link["name"]): Cha
     ...(wanted.isUp !== undefined && { isUp }),
     ...(wanted.group !== undefined && { group }),
     ...(wanted.vxlan !== undefined && vxlan !== undefined && { vxlan }),
-    ...(wanted.options !== undefined && { options: altered }),
+    ...(wanted.options !== undefined && { options: foundOptions(altered, wanted.options) }),
   };
   return { kind: "set-link", device, settings };
 }
+
+/** As they are, of those that are given others. */
+const foundOptions = (
+  altered: readonly AlteredOption[],
+  wanted: readonly AlteredOption[],
+): readonly AlteredOption[] =>
+  wanted.map(
+    (option) =>
+      altered.find(({ word }) => word === option.word) ?? { ...option, value: option.usual },
+  );
 
 const deviceOf = ({ name, mac, mtu, vxlan, altered: options }: Link): Change | undefined =>
   mac === undefined || vxlan === undefined

@@ -51,8 +51,8 @@ const changes: readonly Change[] = [
     settings: {
       mtu: 1400,
       options: [
-        { of: "feature", word: "rx-gro", value: 1 },
-        { of: "feature", word: "rx-gro-list", value: 0 },
+        { of: "feature", word: "rx-gro", value: 1, usual: 1, isFixed: false },
+        { of: "feature", word: "rx-gro-list", value: 0, usual: 0, isFixed: false },
       ],
     },
   },

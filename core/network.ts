@@ -2,7 +2,7 @@
 // calculation (attach/wiring, core/desired), the kernel module and its fake.
 import { type Cidr, type Ip, type Mac, familyOf } from "./address.ts";
 import { assertNever } from "./assert.ts";
-import type { AlteredOption, DeviceOption } from "./device-option.ts";
+import type { AlteredOption } from "./device-option.ts";
 import { type IfName, loopbackDevice } from "./names.ts";
 
 /** A network interface as the kernel reports it. */
@@ -183,7 +183,7 @@ export interface LinkSettings {
   readonly linkLocal?: boolean;
   /** Of a VXLAN device; its VNI, its port and the family of its address are as they are. */
   readonly vxlan?: VxlanParameters;
-  readonly options?: readonly DeviceOption[];
+  readonly options?: readonly AlteredOption[];
 }
 
 /** One step for the kernel. An ordered list of them is a plan, and is sent as one batch. */
@@ -206,7 +206,7 @@ export type Change =
       readonly mtu: number;
       readonly vxlan: VxlanParameters;
       /** Of one that was found so; none is made with them. */
-      readonly options?: readonly DeviceOption[];
+      readonly options?: readonly AlteredOption[];
     }
   /** `index` where the caller knows it: saves the look-up of the name. */
   | {

@@ -5,10 +5,11 @@ export function withSettings(link: Link, settings: LinkSettings): Link {
   const { isUp, mtu, mac, alias, group, vxlan, options = [] } = settings;
   const { altered = [], ...before } = link;
   const left = altered.filter(({ word }) => !options.some((option) => option.word === word));
+  const others = [...left, ...options.filter(({ value, usual }) => value !== usual)];
   const underlayIndex = vxlan?.underlayIndex;
   return {
     ...before,
-    ...(left.length > 0 && { altered: left }),
+    ...(others.length > 0 && { altered: others }),
     ...(isUp !== undefined && { isUp }),
     ...(mtu !== undefined && { mtu }),
     ...(mac !== undefined && { mac }),

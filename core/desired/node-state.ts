@@ -1,6 +1,7 @@
 // What one node's kernel holds for the network, apart from its pods: desired and observed.
 import { isPodHostInterface, type IfName, routeProtocol } from "../names.ts";
 import type { Mac } from "../address.ts";
+import type { AlteredOption } from "../device-option.ts";
 import type {
   FdbEntry,
   InterfaceAddress,
@@ -16,6 +17,8 @@ export interface DesiredVxlan {
   readonly mtu: number;
   readonly alias: string;
   readonly vxlan: VxlanParameters;
+  /** Options that are wanted otherwise than on a new device. */
+  readonly altered: readonly AlteredOption[];
 }
 
 export interface DesiredNode {

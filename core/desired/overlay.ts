@@ -10,6 +10,7 @@ import {
   type Ip,
 } from "../address.ts";
 import type { Member } from "../cluster/membership.ts";
+import { checksumOffloadOff } from "../device-option.ts";
 import { loopbackDevice, routeProtocol, vtepMac, vxlanDevice } from "../names.ts";
 import {
   type FdbEntry,
@@ -31,6 +32,8 @@ export interface OverlaySettings {
   readonly vni: number;
   /** UDP destination port. */
   readonly port: number;
+  /** False where NICs or kernels on the way get the checksums of what is in a tunnel wrong. */
+  readonly checksumOffload: boolean;
   /** Octets, of pod interfaces. */
   readonly mtu: "auto" | number;
 }
@@ -230,6 +233,7 @@ function desireDevice(
       underlayIndex: underlay.index,
       learning: false,
     },
+    altered: settings.checksumOffload ? [] : [checksumOffloadOff],
   };
 }
 

@@ -23,6 +23,7 @@ test.each([
     port: 4789,
     mtu: "auto" as const,
     nodeName: "node-a",
+    checksumOffload: true,
     interface: "auto" as const,
     masquerade: { isEnabled: true, except: [] },
     dnsAddresses: [],

@@ -173,6 +173,7 @@ const network = v.object({
     v.object({
       vni: v.optional(wholeNumber(1, 16_777_215), 1),
       port: v.optional(portSchema, 4789),
+      checksumOffload: v.optional(flag, true),
     }),
     {},
   ),

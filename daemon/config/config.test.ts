@@ -29,7 +29,7 @@ describe("parseConfig()", () => {
         pools: [],
         ipam: { reserved: [], quarantineSeconds: 60, sticky: false, leaseGraceSeconds: 300 },
         backend: "auto",
-        vxlan: { vni: 1, port: 4789 },
+        vxlan: { vni: 1, port: 4789, checksumOffload: true },
         interface: "auto",
         mtu: "auto",
         masquerade: { isEnabled: true, except: [] },

@@ -71,7 +71,11 @@ export interface NetworkConfig {
     readonly leaseGraceSeconds: number;
   };
   readonly backend: Backend;
-  readonly vxlan: { readonly vni: number; readonly port: number };
+  readonly vxlan: {
+    readonly vni: number;
+    readonly port: number;
+    readonly checksumOffload: boolean;
+  };
   readonly interface: "auto" | IfName;
   /** Octets, of pod interfaces. */
   readonly mtu: "auto" | number;

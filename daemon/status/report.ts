@@ -123,7 +123,8 @@ function nodeStatus({ nodeName, network }: Config, state: NodeState | undefined)
     addresses: local?.underlay.addresses ?? [],
     ...(local !== undefined && { interface: local.underlay.device, mtu: local.mtu }),
     backend,
-    ...vxlan,
+    vni: vxlan.vni,
+    port: vxlan.port,
   };
 }
 

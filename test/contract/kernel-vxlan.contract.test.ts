@@ -76,10 +76,9 @@ describe("options of a VXLAN device", () => {
     const before = kernel.link(overlay);
     const events: KernelEvent[] = [];
     using _ = kernel.watch((event) => void events.push(event));
-    const option = { of: "feature", word, value } as const;
+    const option = { of: "feature", word, value, usual: 1 - value, isFixed: false } as const;
     kernel.apply([{ kind: "set-link", device: overlay, settings: { options: [option] } }]);
-    const altered = [{ ...option, usual: 1 - value, isFixed: false }];
-    expect(kernel.link(overlay)).toEqual({ ...before, altered });
+    expect(kernel.link(overlay)).toEqual({ ...before, altered: [option] });
     // As another option of a device: that there is no event of ethtool's own to wait for.
     await expect.poll(() => events.flatMap(({ devices }) => [...devices])).toContain(overlay);
     putRight();
@@ -87,7 +86,13 @@ describe("options of a VXLAN device", () => {
   });
 
   test("are refused by name where there is no such offload", () => {
-    const option = { of: "feature", word: "tx-nothing", value: 1 } as const;
+    const option = {
+      of: "feature",
+      word: "tx-nothing",
+      value: 1,
+      usual: 0,
+      isFixed: false,
+    } as const;
     const change = { kind: "set-link", device: overlay, settings: { options: [option] } } as const;
     expect(failureOf(() => scene.kernel.apply([change]))?.message).toMatch(
       /^Cannot apply "ethtool -K fl-vxlan tx-nothing on": EOPNOTSUPP/,

@@ -2,6 +2,7 @@
 // node has what it had before, in the words of the kernel's own tools.
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { familyOf } from "../../core/address.ts";
+import { checksumOffloadOff } from "../../core/device-option.ts";
 import { vxlanDevice } from "../../core/names.ts";
 import { openKernel } from "../../kernel/linux.ts";
 import { aNode, cidr, ip } from "../support/builders.ts";
@@ -14,6 +15,22 @@ const peers = [2, 3].map((n) => ({
   addresses: [ip(`172.30.${n - 1}.2${n}`), ip(`2001:db8:${n - 1}::${n}`)],
   podCidrs: [cidr(`10.244.${n}.0/24`), cidr(`fd00:10:244:${n}::/64`)],
 }));
+
+test("checksums are made before the tunnel where they are wanted so, whatever somebody sets", async () => {
+  using one = openOneNode({ checksumOffload: false });
+  using somebody = openKernel({ namespace: one.node.path });
+  await one.reach(peers);
+  const isOff = (): void =>
+    expect(somebody.link(vxlanDevice)?.altered).toEqual([checksumOffloadOff]);
+  isOff();
+  const options = [{ ...checksumOffloadOff, value: 1 }, generic(0)];
+  somebody.apply([{ kind: "set-link", device: vxlanDevice, settings: { options } }]);
+  expect(somebody.link(vxlanDevice)?.altered).toEqual([generic(0)]);
+  await vi.waitFor(isOff, waiting);
+});
+
+const generic = (value: number) =>
+  ({ of: "feature", word: "rx-gro", value, usual: 1, isFixed: false }) as const;
 
 describe("a node has again what it had, after", () => {
   let one: OneNode;
@@ -65,7 +82,9 @@ describe("a node has again what it had, after", () => {
   ])("the device's offload %s is %d", async (word, value) => {
     using somebody = openKernel({ namespace: one.node.path });
     const counted = repairs();
-    const settings = { options: [{ of: "feature", word, value } as const] };
+    const settings = {
+      options: [{ of: "feature", word, value, usual: 1 - value, isFixed: false } as const],
+    };
     somebody.apply([{ kind: "set-link", device: vxlanDevice, settings }]);
     const isUndone = (): void => {
       expect(repairs()).toBeGreaterThan(counted);

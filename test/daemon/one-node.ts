@@ -3,7 +3,7 @@
 import { expect, vi } from "vitest";
 import { settleMembership } from "../../core/cluster/membership.ts";
 import type { Node } from "../../core/cluster/model.ts";
-import { desiredOf, planNode } from "../../core/desired/plan.ts";
+import { desiredOf, planNode, type PlanSettings } from "../../core/desired/plan.ts";
 import { diffNode } from "../../core/diff.ts";
 import { formatChange } from "../../core/format-change.ts";
 import { silentLog } from "../../core/log.ts";
@@ -23,7 +23,7 @@ import { createFakeSource } from "../support/source.ts";
 export const waiting = { timeout: 60_000, interval: 5 };
 
 const config = `network: { podCIDRs: [10.244.0.0/16, "fd00:10:244::/48"], serviceCIDRs: [] }`;
-const settings = planSettings(parseConfig(config, "test", { nodeName: "node-a" }));
+const usualSettings = planSettings(parseConfig(config, "test", { nodeName: "node-a" }));
 const local = {
   ...nodeA,
   addresses: [...nodeA.addresses, ip("2001:db8:1::11")],
@@ -36,7 +36,9 @@ ip neighbor show dev fl-vxlan nud all; bridge fdb show dev fl-vxlan; true`;
 
 export type OneNode = ReturnType<typeof openOneNode>;
 
-export function openOneNode() {
+/** @param other settings that are not as usual. */
+export function openOneNode(other: Partial<PlanSettings> = {}) {
+  const settings = { ...usualSettings, ...other };
   using stack = new DisposableStack();
   const node = stack.use(createNamespace());
   const ipCommand = (words: string): string => node.run("ip", ...words.split(" "));

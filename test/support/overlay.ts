@@ -44,6 +44,7 @@ export function overlay({
       backend: "auto",
       vni: 1,
       port: 4789,
+      checksumOffload: true,
       mtu: "auto",
       ...settings,
     },
