@@ -33,6 +33,7 @@ import { type LoopOutcome, type LoopReason, ReconcileLoop } from "./loop.ts";
 import { type NodeState, stateOf } from "./node-state.ts";
 import { countPeers, observeUnderlay } from "./observe.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
+import { ProblemLog } from "./problem-log.ts";
 import { joinWritten, Slices } from "./slices.ts";
 import { type ReconcileTiming, usualTiming } from "./timing.ts";
 import { UnroutedPeers } from "./unrouted-peers.ts";
@@ -86,6 +87,7 @@ export class Reconciler implements Disposable {
   /** What was last completely in the kernel: another state of it is somebody else's doing. */
   #settled: { readonly plan: NodePlan; readonly mayRemove: boolean } | undefined;
   #state: NodeState | undefined;
+  readonly #problems: ProblemLog;
   #warnings: readonly string[] = [];
   readonly #guard: RemovalGuard;
   readonly #unrouted: UnroutedPeers;
@@ -118,7 +120,8 @@ export class Reconciler implements Disposable {
     };
     this.#planner = new Planner(options);
     this.#guard = new RemovalGuard(options.removalGraceMs);
-    const { source, kernel, clock } = options;
+    const { source, kernel, clock, log } = options;
+    this.#problems = new ProblemLog(log);
     this.#unrouted = new UnroutedPeers(kernel, clock);
     const pass = (reason: LoopReason): LoopOutcome => this.#pass(reason);
     this.#loop = this.#resources.use(new ReconcileLoop(pass, clock, this.#timing));
@@ -280,11 +283,11 @@ export class Reconciler implements Disposable {
     if (failures.length > 0) {
       this.counters.failures++;
       this.#mustCompare = true;
-      this.#options.log.error({ failures }, "cannot bring the plan into the kernel");
     }
     const held = this.#held === undefined ? [] : [this.#held];
     const found = { held, failures, warnings: this.#warnings, unrouted: this.#unrouted };
     this.#state = stateOf(snapshot, plan, found);
+    this.#problems.tell(this.#state.problems);
     this.#options.onPass(this.#state);
     return failures.length === 0 ? "done" : "failed";
   }
@@ -297,18 +300,14 @@ export class Reconciler implements Disposable {
 
   /** False while most peers have gone together, and nobody knows yet whether they really have. */
   #mayShrink(plan: NodePlan): boolean {
-    const { clock, kernel, log, removalGraceMs } = this.#options;
+    const { clock, kernel, removalGraceMs } = this.#options;
     const nowMs = clock.monotonicMs();
     const mayRemove = this.#guard.mayRemove(plan.peers.size, nowMs, () => countPeers(kernel));
     const { held } = this.#guard;
-    if (held === undefined) {
-      if (this.#held !== undefined)
-        log.warn({ peers: plan.peers.size }, "nodes may be removed again");
-      this.#held = undefined;
-    } else if (this.#held === undefined) {
+    if (held === undefined) this.#held = undefined;
+    else if (this.#held === undefined) {
       const until = new Date(clock.nowMs() + held.untilMs - nowMs).toISOString();
       this.#held = `Of ${held.had} other nodes ${held.had - held.wants} vanished together: their routes stay until ${until}, or until half of them are back (cluster.removalGraceSeconds ${removalGraceMs / 1000})`;
-      log.warn({ problem: this.#held }, "nodes are not removed yet");
     }
     return mayRemove;
   }

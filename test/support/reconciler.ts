@@ -2,7 +2,7 @@
 import { expect, onTestFinished, vi } from "vitest";
 import type { Ip } from "../../core/address.ts";
 import type { HostPortHolder } from "../../core/desired/host-ports.ts";
-import { silentLog } from "../../core/log.ts";
+import { type Log, silentLog } from "../../core/log.ts";
 import { RepairLedger } from "../../core/repair-ledger.ts";
 import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
@@ -31,7 +31,7 @@ export const calm = { ...timing, resyncMs: 60_000, fullMs: 60_000 };
 /** For a comparison by hand. */
 export const sure = { mayRemove: true };
 
-export function scene(yaml = "", paces = timing) {
+export function scene(yaml = "", paces = timing, log: Log = silentLog) {
   const fake = fakeNodeA();
   let listener: ((event: KernelEvent) => void) | undefined;
   let isDeaf = false;
@@ -67,7 +67,7 @@ export function scene(yaml = "", paces = timing) {
     rememberSysctl: (name, value) => void remembered.push(`${name} ${value}`),
     onPass: (state) => void states.push(state),
     clock: systemClock,
-    log: silentLog,
+    log,
     timing: paces,
   });
   onTestFinished(() => reconciler[Symbol.dispose]());
