@@ -92,6 +92,7 @@ const changes: readonly Change[] = [
   },
   { kind: "add-route", route: { ...route, gateway: ip("fe80::1") } },
   { kind: "replace-route", route: { ...route, isAltered: true } },
+  { kind: "remove-route", route: { ...route, typeOfService: 0x10, from: cidr("10.9.0.0/16") } },
   {
     kind: "replace-neighbor",
     neighbor: {
@@ -142,6 +143,7 @@ test("formatChange() gives the line that iproute2 would take", () =>
     ip route del local 10.96.0.10/32 dev lo proto 76 scope host table local
     ip route add 10.244.2.0/24 via inet6 fe80::1 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 3
     ip route replace 10.244.2.0/24 via 10.244.2.0 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 3 and more
+    ip route del 10.244.2.0/24 tos 0x10 from 10.9.0.0/16 via 10.244.2.0 dev fl-vxlan onlink src 10.244.1.0 proto 76 metric 3
     ip neighbor replace 169.254.1.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent
     bridge fdb del 02:00:00:00:00:04 dev fl-vxlan dst 192.0.2.2 self
     bridge fdb replace 02:00:00:00:00:04 dev fl-vxlan dst 192.0.2.2 port 9999 vni 77 via if2 self dynamic

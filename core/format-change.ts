@@ -126,6 +126,8 @@ function formatRoute(verb: "add" | "replace" | "del", route: Route): string {
     `${familyOf(route.destination) === 4 ? "ip" : "ip -6"} route ${verb}`,
     route.type !== "unicast" && route.type,
     route.destination,
+    route.typeOfService !== undefined && `tos 0x${route.typeOfService.toString(16)}`,
+    route.from !== undefined && `from ${route.from}`,
     route.gateway !== undefined &&
       // iproute2 wants the family named when it is not the destination's.
       `via ${familyOf(route.gateway) === familyOf(route.destination) ? "" : "inet6 "}${route.gateway}`,

@@ -66,6 +66,10 @@ export const localTable = 255;
 
 export interface Route {
   readonly destination: Cidr;
+  /** IPv4: for packets of this DSCP alone, in the place of the former type of service. No route of ours has it. */
+  readonly typeOfService?: number;
+  /** IPv6: for packets from these addresses alone. No route of ours has it. */
+  readonly from?: Cidr;
   readonly device: IfName;
   readonly gateway?: Ip;
   /** The gateway is reached on `device` though no route says so. */
@@ -218,7 +222,7 @@ export type Change =
   | { readonly kind: "remove-link"; readonly device: IfName }
   | { readonly kind: "add-address"; readonly address: InterfaceAddress }
   | { readonly kind: "remove-address"; readonly address: InterfaceAddress }
-  /** add fails with EEXIST on the same destination, table and metric; replace does not. */
+  /** add fails with EEXIST where there is one of the same key (`routeKind`); replace does not. */
   | { readonly kind: "add-route"; readonly route: Route }
   | { readonly kind: "replace-route"; readonly route: Route }
   | { readonly kind: "remove-route"; readonly route: Route }

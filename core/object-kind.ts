@@ -37,7 +37,10 @@ export const fdbKind: ObjectKind<FdbEntry> = {
 };
 
 export const routeKind: ObjectKind<Route> = {
-  keyOf: ({ destination, table, metric }) => `${destination} ${table} ${metric}`,
+  keyOf: ({ destination, typeOfService, from, table, metric }) =>
+    typeOfService === undefined && from === undefined
+      ? `${destination} ${table} ${metric}`
+      : `${destination} ${table} ${metric} ${typeOfService} ${from}`,
   isSame: (a, b) =>
     a.device === b.device &&
     a.gateway === b.gateway &&

@@ -12,7 +12,11 @@ export const isSameFdbEntry = (a: FdbEntry, b: FdbEntry): boolean =>
 
 // The key of a route in its table: RFC 1812's prefix, and Linux's priority.
 export const isSameRouteKey = (a: Route, b: Route): boolean =>
-  a.destination === b.destination && a.table === b.table && a.metric === b.metric;
+  a.destination === b.destination &&
+  a.typeOfService === b.typeOfService &&
+  a.from === b.from &&
+  a.table === b.table &&
+  a.metric === b.metric;
 
 export const isSameHop = (a: Route, b: Route): boolean =>
   a.device === b.device && a.gateway === b.gateway && a.protocol === b.protocol;

@@ -6,6 +6,7 @@ import {
   RouteType as KernelType,
 } from "netlink/dist/rt/gen_structs.js";
 import {
+  type Cidr,
   type Family,
   type Ip,
   cidrBase,
@@ -36,6 +37,7 @@ import type { RouteFilter } from "./kernel.ts";
 const rtmsgLength = 12;
 const rta = {
   destination: 1,
+  source: 2,
   outputInterface: 4,
   gateway: 5,
   priority: 6,
@@ -85,7 +87,7 @@ const scopesByNumber = new Map<number, RouteScope>([
 /** RTM_F_FIB_MATCH of <linux/rtnetlink.h>. */
 const flagFibMatch = 0x2000;
 
-/** add fails with EEXIST where there is one of the same destination, table and metric. */
+/** add fails with EEXIST where there is one of the same key. */
 export function writeAddRoute(
   batch: MessageBatch,
   route: Route,
@@ -104,8 +106,7 @@ export function writeAddRoute(
 }
 
 /**
- * The route of this destination, table, metric, type, protocol, device and next hop. An altered one by its
- * destination, table, metric and protocol alone: one that has a nexthop object is not found by where it leads, nor
+ * The route of this key, type, protocol, device and next hop. An altered one by its key and protocol alone: one that has a nexthop object is not found by where it leads, nor
  * by the type that it is told to be of, which is the object's; one that has several leads to others too.
  */
 export function writeRemoveRoute(batch: MessageBatch, route: Route, index: number): void {
@@ -118,7 +119,7 @@ export function writeRemoveRoute(batch: MessageBatch, route: Route, index: numbe
   });
 }
 
-/** The route of this destination, table and metric, whoever made it and wherever it leads. */
+/** The route of this key, whoever made it and wherever it leads. */
 export const writeRemoveAnyRoute = (batch: MessageBatch, route: Route): void =>
   writeRemoveByKey(batch, { ...route, protocol: anyProtocol });
 
@@ -171,23 +172,24 @@ export function writeFindRoute(batch: MessageBatch, address: Ip, index: number):
 /** All but the flags. */
 function writeRtmsg(
   batch: MessageBatch,
-  { destination, protocol }: Route,
+  { destination, typeOfService = 0, from, protocol }: Route,
   { type, scope }: { readonly type: number; readonly scope: number },
 ): void {
   batch
     .u8(addressFamily(familyOf(destination)))
     .u8(cidrPrefixLength(destination))
-    .u8(0)
-    .u8(0);
+    .u8(from === undefined ? 0 : cidrPrefixLength(from))
+    .u8(typeOfService);
   // The table is an attribute, for here it has but one octet.
   batch.u8(0).u8(protocol).u8(scope).u8(type);
 }
 
 function writeKey(batch: MessageBatch, route: Route, index: number): void {
-  const { destination, metric, table, type } = route;
+  const { destination, from, metric, table, type } = route;
   if (cidrPrefixLength(destination) > 0) {
     batch.attributeIp(rta.destination, cidrBase(destination));
   }
+  if (from !== undefined) batch.attributeIp(rta.source, cidrBase(from));
   batch.attributeU32(rta.table, table);
   if (!isDiscarding(type)) batch.attributeU32(rta.outputInterface, index);
   // An IPv6 metric of 0 would mean "any" in a removal.
@@ -234,15 +236,17 @@ export function decodeRoute(message: Message, family: Family): DecodedRoute | un
   const flags = message.u32(8);
   if (type === undefined || scope === undefined) return undefined;
   if (message.u8(0) !== addressFamily(family)) return undefined;
-  // The kernel tells those apart by these too: the same destination has another one without.
   const [sourceLength, typeOfService] = [message.u8(2), message.u8(3)];
-  if (sourceLength !== 0 || typeOfService !== 0) return undefined;
   const attributes = message.attributes(rtmsgLength);
   const index = indexIn(attributes);
   const gateway = attributes.ip(rta.gateway) ?? decodeVia(attributes);
   const source = attributes.ip(rta.preferredSource);
   const rest = {
-    destination: decodeDestination(attributes, family, message.u8(1)),
+    destination: decodePrefix(attributes.octets(rta.destination), family, message.u8(1)),
+    ...(typeOfService !== 0 && { typeOfService }),
+    ...(sourceLength !== 0 && {
+      from: decodePrefix(attributes.octets(rta.source), family, sourceLength),
+    }),
     ...(gateway !== undefined && { gateway }),
     ...((flags & flagOnlink) !== 0 && { onlink: true }),
     ...(source !== undefined && { source }),
@@ -273,10 +277,8 @@ function doesExpire(attributes: Attributes): boolean {
   return info !== undefined && info.length >= 12 && info.readInt32LE(8) !== 0;
 }
 
-function decodeDestination(attributes: Attributes, family: Family, prefixLength: number) {
-  const octets = attributes.octets(rta.destination) ?? new Uint8Array(family === 4 ? 4 : 16);
-  return cidrFromBytes(octets, prefixLength);
-}
+const decodePrefix = (octets: Buffer | undefined, family: Family, length: number): Cidr =>
+  cidrFromBytes(octets ?? new Uint8Array(family === 4 ? 4 : 16), length);
 
 function decodeVia(attributes: Attributes): Ip | undefined {
   const octets = attributes.octets(rta.via)?.subarray(2);

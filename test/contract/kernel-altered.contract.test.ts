@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Change, FdbEntry, Route } from "../../core/network.ts";
 import { type Kernel } from "../../kernel/kernel.ts";
-import { ifName, ip, mac } from "../support/builders.ts";
+import { cidr, ifName, ip, mac } from "../support/builders.ts";
 import { aRoute, kernels, overlay, overlayChanges, type Scene } from "./kernels.ts";
 
 const underlay = ifName("under0");
@@ -76,14 +76,45 @@ describe("what others made", () => {
     expect(ours()).toEqual([first]);
   });
 
-  test("a route of a type of service is left out, and stays", () => {
-    run(`ip route add 10.244.2.0/24 tos 0x10 dev ${underlay} proto 76`);
-    expect(ours()).toEqual([]);
-    const route = aRoute("10.244.2.0/24", underlay);
+  const particular = [
+    {
+      block: "10.244.2.0/24",
+      verb: "ip route",
+      more: "tos 0x10",
+      has: { typeOfService: 0x10 },
+      altered: "nhid 7",
+    },
+    {
+      block: "fd00:2::/64",
+      verb: "ip -6 route",
+      more: "from fd00:1::/64",
+      has: { from: cidr("fd00:1::/64") },
+      altered: `dev ${underlay} mtu 1300`,
+    },
+  ];
+
+  test.each(particular)("to $block: a route $more is another than the one without", (one) => {
+    const { block, verb, more, has } = one;
+    run(`${verb} add ${block} ${more} dev ${underlay} proto 76`);
+    const other = aRoute(block, underlay, has);
+    expect(ours()).toEqual([other]);
+    const route = aRoute(block, underlay);
     kernel.apply([{ kind: "add-route", route }]);
-    expect(ours()).toEqual([route]);
     kernel.apply([{ kind: "remove-route", route }]);
-    expect(scene.run!("ip", "route", "show", "10.244.2.0/24")).toContain("tos");
+    expect(ours()).toEqual([other]);
+    kernel.apply([
+      { kind: "add-route", route },
+      { kind: "remove-route", route: other },
+    ]);
+    expect(ours()).toEqual([route]);
+  });
+
+  test.each(particular)("to $block: an altered route $more is removed", (one) => {
+    const { block, verb, more, has, altered } = one;
+    run(`ip nexthop add id 7 blackhole; ${verb} add ${block} ${more} ${altered} proto 76`);
+    expect(ours()).toMatchObject([{ destination: block, ...has, isAltered: true }]);
+    kernel.apply(ours().map((route): Change => ({ kind: "remove-route", route })));
+    expect(ours()).toEqual([]);
   });
 
   test("an IPv6 route by the tunnel takes the place of anybody's with its metric", () => {

@@ -10,7 +10,7 @@ import {
   normalRoute,
 } from "../../core/network.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
-import { ifName, ip, mac } from "../support/builders.ts";
+import { cidr, ifName, ip, mac } from "../support/builders.ts";
 import {
   type Scene,
   aRoute,
@@ -93,6 +93,8 @@ describe.each(kernels)("routes of %s", (_name, openScene) => {
         scope: "host",
       }),
     ],
+    ["of a type of service", aRoute("10.244.4.0/24", overlay, { typeOfService: 0x10 })],
+    ["from others' addresses", aRoute("fd00:4::/64", overlay, { from: cidr("fd00:3::/64") })],
     ["to nowhere", aRoute("10.244.5.0/24", loopbackDevice, { type: "blackhole", scope: "global" })],
     [
       "to nowhere, IPv6",

@@ -143,6 +143,20 @@ export const ofRoutes: Named<Route> = [
     (route) => ipRoute(route, "add", `${route.destination} ${hop(route)} proto 76 metric 77`),
   ],
   [
+    "a route is for some packets besides",
+    (route) => {
+      const some = familyOf(route.destination) === 4 ? "tos 0x10" : "from fd00:10:244:1::/64";
+      return ipRoute(route, "add", `${route.destination} ${some} ${hop(route)} proto 76 metric 4`);
+    },
+  ],
+  [
+    "a route to nowhere is for some packets besides",
+    (route) => {
+      const some = familyOf(route.destination) === 4 ? "tos 0x10" : "from fd00:10:244:1::/64";
+      return ipRoute(route, "add", `blackhole ${keyOf(route)} ${some} proto 76`);
+    },
+  ],
+  [
     "a route is in another table besides",
     (route) => ipRoute(route, "add", `${route.destination} ${hop(route)} proto 76 table 99`),
   ],
