@@ -11,6 +11,8 @@ interface AttributeOption {
   /** Of the value; 0: a flag, which is there or not. Of an address only that it is there is read. */
   readonly octets: 0 | 1 | 4 | 16;
   readonly isAddress?: true;
+  /** The attribute within this one that has the value. */
+  readonly within?: number;
   /** On a device that is new. */
   readonly usual: number;
   /** An attribute with what the hardware allows, where that is less. */
@@ -24,6 +26,8 @@ const linkOptions: readonly AttributeOption[] = [
   { word: "master", attribute: 10, octets: 4, usual: 0 },
   { word: "txqueuelen", attribute: 13, octets: 4, usual: 1000 },
   { word: "protodown", attribute: 39, octets: 1, usual: 0 },
+  // While it has any, the device stays down: in one message the kernel takes it first. IFLA_PROTO_DOWN_REASON_VALUE.
+  { word: "protodown_reason", attribute: 55, within: 2, octets: 4, usual: 0 },
   { word: "gso_max_segs", attribute: 40, octets: 4, usual: 65_535, limit: tsoMaxSegs },
   { word: "gso_max_size", attribute: 41, octets: 4, usual: 65_536, limit: tsoMaxSize },
   { word: "gro_max_size", attribute: 58, octets: 4, usual: 65_536 },
@@ -112,8 +116,10 @@ function usualOf(attributes: Attributes, { usual, limit }: AttributeOption): num
 
 function valueOf(
   attributes: Attributes,
-  { attribute, octets, isAddress }: AttributeOption,
+  { attribute, octets, isAddress, within }: AttributeOption,
 ): number | undefined {
+  // Told only where it is not 0.
+  if (within !== undefined) return attributes.nested(attribute)?.u32(within);
   if (octets === 0 || isAddress === true) return attributes.has(attribute) ? 1 : 0;
   return octets === 1 ? attributes.u8(attribute) : attributes.u32(attribute);
 }
@@ -140,8 +146,9 @@ export function writeOptions(
   for (const { word, value } of options.filter((option) => option.of === of)) {
     const row = known.find((one) => one.word === word);
     if (row === undefined) continue;
-    const { attribute, octets, isAddress } = row;
-    if (isAddress === true) batch.attributeOctets(attribute, new Uint8Array(octets));
+    const { attribute, octets, isAddress, within } = row;
+    if (within !== undefined) batch.nested(attribute, () => batch.attributeU32(within, value));
+    else if (isAddress === true) batch.attributeOctets(attribute, new Uint8Array(octets));
     else if (octets === 1) batch.attributeU8(attribute, value);
     else batch.attributeU32(attribute, value);
   }

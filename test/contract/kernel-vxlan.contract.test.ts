@@ -45,6 +45,8 @@ describe("options of a VXLAN device", () => {
     ["allmulticast on", "allmulticast", 1],
     ["promisc on", "promisc", 1],
     ["protodown on", "protodown", 1],
+    ["protodown_reason 3 on", "protodown_reason", 8],
+    ["protodown on protodown_reason 3 on", "protodown", 1],
     ["gso_max_size 20000", "gso_max_size", 20_000],
     ["gso_max_segs 10", "gso_max_segs", 10],
     ["gro_max_size 20000", "gro_max_size", 20_000],

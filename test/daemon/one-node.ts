@@ -84,6 +84,8 @@ export function openOneNode(other: Partial<PlanSettings> = {}) {
       .run("sh", "-c", shown)
       .split("\n")
       .map((line) => line.replace(/^\d+: /, "").trim())
+      // The same, where the carrier was lost and is back.
+      .map((line) => line.replace("state UNKNOWN", "state UP"))
       // The kernel's own neighbors, for multicast.
       .filter((line) => line !== "" && !line.startsWith("ff02::"))
       .sort();

@@ -242,6 +242,11 @@ export const ofDevices: Named<OnDevice> = [
   ["the device has another IPv6 address", () => `ip address add 2001:db8:9::1/64 dev ${device}`],
   ["the device has no IPv6", () => `sysctl -qw ${noIpv6}=1`],
   ["the device has no IPv6 for a moment", () => `sysctl -qw ${noIpv6}=1 ${noIpv6}=0`],
+  ["the device's protocol is down", () => link(`${device} protodown on`)],
+  [
+    "the device's protocol is down for a reason",
+    () => link(`${device} protodown on protodown_reason 3 on`),
+  ],
   ["the device has another alias", () => link(`${device} alias other`)],
   [
     "the device has another alias and MAC",
