@@ -1,5 +1,5 @@
 import type { CniHandlers } from "../core/cni/types.ts";
-import type { Finding } from "../core/finding.ts";
+import type { Applied } from "../core/finding.ts";
 import { hostInterfaceName } from "../core/names.ts";
 import { add } from "./add.ts";
 import { check } from "./check.ts";
@@ -30,7 +30,7 @@ export interface AttachHandlers extends CniHandlers {
    * Puts back what somebody else took from the attachments at the node, and says what: all of them, or
    * those that have one of these host interfaces.
    */
-  mend(devices?: Iterable<string>): readonly Finding[];
+  mend(devices?: Iterable<string>): readonly Applied[];
   /** Whether an ADD of this host interface is at work, or ended so lately that notifications are of that one. */
   isNew(device: string): boolean;
   /** For the first start after a reboot, likewise: leases of the network without a record are freed. */

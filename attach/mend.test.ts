@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CniCode } from "../core/cni/error.ts";
-import { formatFound } from "../core/finding.ts";
+import { type Applied, describeApplied } from "../core/finding.ts";
 import { hostInterfaceName, routeProtocol } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import type { FakeKernel } from "../kernel/fake.ts";
@@ -8,6 +8,7 @@ import {
   aRequest,
   createFakeMachine,
   createNode,
+  dualStackFacts,
   facts,
   forever,
   type TestNode,
@@ -29,6 +30,7 @@ const state = () => ({
   routes: kernel.routes({ protocol: routeProtocol }),
   neighbors: kernel.neighbors(device),
 });
+const done = (one: Applied): string => describeApplied(one).done;
 const removeRoutes = (): void =>
   kernel.apply(state().routes.map((route) => ({ kind: "remove-route", route }) as const));
 
@@ -37,7 +39,7 @@ test("puts the routes of a pod back", async () => {
   const before = state();
   expect(before.routes).toHaveLength(1);
   removeRoutes();
-  expect(node.handlers.mend().map(({ change }) => change.kind)).toContain("add-route");
+  expect(node.handlers.mend().map(done).join()).toContain("ip route add");
   expect(state()).toEqual(before);
 });
 
@@ -80,11 +82,27 @@ describe("looks closely at the interfaces that it is told of, and", () => {
     expect(node.handlers.mend([device])).toEqual([]);
   });
 
+  test("puts IPv6 on again, where the pod has it", async () => {
+    const setting = `net/ipv6/conf/${device}/disable_ipv6`;
+    await node.handlers.add(aRequest(), forever);
+    kernel.writeSysctl(setting, "1");
+    expect(node.handlers.mend([device])).toEqual([]);
+    using dual = createNode(kernel, { nodeFacts: () => dualStackFacts });
+    const other = aRequest({ containerId: "c2" });
+    await dual.handlers.add(other, forever);
+    const ofOther = `net/ipv6/conf/${hostInterfaceName(other.key)}/disable_ipv6`;
+    kernel.writeSysctl(ofOther, "1");
+    expect(dual.handlers.mend([hostInterfaceName(other.key)]).map(describeApplied)).toEqual([
+      { found: `${ofOther} = 1`, done: `sysctl ${ofOther} = 0` },
+    ]);
+    expect(kernel.readSysctl(ofOther)).toBe("0");
+  });
+
   test("says what it found, and what it did", async () => {
     await node.handlers.add(aRequest(), forever);
     kernel.apply([{ kind: "replace-neighbor", neighbor: { ...neighbor(), mac: other } }]);
     const [finding] = node.handlers.mend([device]);
-    expect(formatFound(finding!)).toContain(`lladdr ${other}`);
+    expect(describeApplied(finding!).found).toContain(`lladdr ${other}`);
   });
 
   test("leaves a route that somebody else has over another device", async () => {
@@ -140,9 +158,9 @@ describe("while the node lacks its address", () => {
     const before = state();
     lose();
     kernel.apply([{ kind: "remove-neighbor", neighbor: kernel.neighbors(device)[0]! }]);
-    expect(node.handlers.mend([device]).map(({ change }) => change.kind)).toEqual([
-      "add-route",
-      "replace-neighbor",
+    expect(node.handlers.mend([device]).map(done)).toEqual([
+      expect.stringContaining("ip route add"),
+      expect.stringContaining("ip neighbor replace"),
     ]);
     expect(state().neighbors).toEqual(before.neighbors);
   });

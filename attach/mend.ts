@@ -1,6 +1,7 @@
+import { familyOf } from "../core/address.ts";
 import { diffByKey } from "../core/diff.ts";
 import { KernelError } from "../core/error.ts";
-import { type Finding, formatFound } from "../core/finding.ts";
+import { type Applied, describeApplied, type Finding } from "../core/finding.ts";
 import { formatChange } from "../core/format-change.ts";
 import { hostInterfaceName, isEndingGroup, routeProtocol } from "../core/names.ts";
 import type { Link, LinkSettings, Route } from "../core/network.ts";
@@ -32,7 +33,7 @@ export class Mender {
    * @param devices host interfaces to look at; absent: at all of them for what is seen at a glance, and
    * at some of them closely, others each time.
    */
-  mend(devices?: Iterable<string>): readonly Finding[] {
+  mend(devices?: Iterable<string>): readonly Applied[] {
     const { records } = this.#scope;
     const suspects =
       devices === undefined
@@ -66,7 +67,7 @@ function seemsWhole({ key, wired }: AttachmentRecord, link: Link, present: Set<s
 }
 
 // Looked at under the lock: a request may have ended in between.
-function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Finding[] {
+function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Applied[] {
   const { kernel, records, log } = scope;
   using lock = records.tryLock(key);
   const record = lock && records.read(key);
@@ -78,17 +79,17 @@ function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Findin
   const wiring = ofThisNode(scope, record.wired.wiring);
   const { host } = wire(key, wiring);
   const findings = [...linkFindings(scope, host, wiring, link), ...objectFindings(scope, host)];
-  if (findings.length === 0) return [];
+  const settings = settingFindings(scope, host);
+  if (findings.length === 0 && settings.length === 0) return [];
   if (wiring !== record.wired.wiring) {
     records.write({ ...record, wired: { ...record.wired, wiring } });
   }
   try {
-    const done = applyFindings(kernel, device, findings);
+    // Before the routes, which the kernel takes by the settings.
+    for (const { name, value } of settings) kernel.writeSysctl(name, value);
+    const done = [...settings, ...applyFindings(kernel, device, findings)];
     if (done.length === 0) return [];
-    const repairs = done.map((finding) => ({
-      found: formatFound(finding),
-      done: formatChange(finding.change),
-    }));
+    const repairs = done.map(describeApplied);
     log.warn({ ...key, repairs }, "put back what was taken from a pod");
     return done;
   } catch (error) {
@@ -147,6 +148,16 @@ function linkFindings(
 function rpFilterOf(text: string | undefined): 0 | 1 | 2 {
   if (text === "0") return 0;
   return text === "2" ? 2 : 1;
+}
+
+/** What has no link attribute. Absent settings are those of a kernel without IPv6. */
+function settingFindings({ kernel }: AttachScope, { device, neighbors }: WiredEnd) {
+  if (!neighbors.some(({ address }) => familyOf(address) === 6)) return [];
+  const name = `net/ipv6/conf/${device}/disable_ipv6`;
+  const now = kernel.readSysctl(name);
+  if (now === undefined || now === "0") return [];
+  const what = `sysctl ${name} = 0`;
+  return [{ kind: "sysctl" as const, what, found: `${name} = ${now}`, name, value: "0" }];
 }
 
 function objectFindings({ kernel }: AttachScope, host: WiredEnd): readonly Finding[] {

@@ -4,6 +4,7 @@ import type { AlteredOption } from "./device-option.ts";
 import { formatChange } from "./format-change.ts";
 import type { Change, Link, LinkSettings } from "./network.ts";
 import { addressKind, fdbKind, neighborKind, type ObjectKind, routeKind } from "./object-kind.ts";
+import type { RepairStatus } from "./status.ts";
 
 /** A change that is needed, and the one that would make what was found in its place. */
 export interface Finding {
@@ -12,9 +13,25 @@ export interface Finding {
   readonly found?: Change;
 }
 
+/** Something that was not as planned and now is. */
+export type Applied =
+  | Finding
+  | {
+      readonly kind: "nftables" | "sysctl";
+      /** As `nft` or `sysctl` would say it. */
+      readonly what: string;
+      readonly found: string;
+    };
+
 /** As {@link formatChange} has it. */
 export const formatFound = ({ found }: Finding): string =>
   found === undefined ? "nothing" : formatChange(found);
+
+/** As `ip`, `bridge`, `nft` or `sysctl` would say it: what was found, and what was done. */
+export const describeApplied = (applied: Applied): Pick<RepairStatus, "found" | "done"> =>
+  "what" in applied
+    ? { found: applied.found, done: applied.what }
+    : { found: formatFound(applied), done: formatChange(applied.change) };
 
 /** What of an observed node the change replaces or removes. */
 export function findingOf(change: Change, observed: ObservedNode): Finding {

@@ -4,13 +4,12 @@ import type { AttachHandlers } from "../../attach/handlers.ts";
 import { cidrPrefixLength, familyOf } from "../../core/address.ts";
 import type { Clock } from "../../core/clock.ts";
 import { toError } from "../../core/error.ts";
-import { type Finding, formatFound } from "../../core/finding.ts";
-import { formatChange } from "../../core/format-change.ts";
+import { type Applied, describeApplied } from "../../core/finding.ts";
 import type { Log } from "../../core/log.ts";
 import type { ObjectChange } from "../../core/network-change.ts";
 import type { RepairLedger } from "../../core/repair-ledger.ts";
 import type { KernelEvent } from "../../kernel/kernel.ts";
-import { changeKind, named } from "../reconcile/apply.ts";
+import { appliedKind, named } from "../reconcile/apply.ts";
 import {
   type LoopOutcome,
   type LoopReason,
@@ -117,19 +116,15 @@ export class Mending implements Disposable {
     return "done";
   }
 
-  #record(findings: readonly Finding[], noticedAtMs: number | undefined): void {
+  #record(repairs: readonly Applied[], noticedAtMs: number | undefined): void {
     const { ledger, clock } = this.#options;
     const at = new Date(clock.nowMs()).toISOString();
     const after = noticedAtMs === undefined ? {} : { afterMs: clock.monotonicMs() - noticedAtMs };
-    for (const { change } of findings) ledger.counts[changeKind(change)]++;
+    for (const one of repairs) ledger.counts[appliedKind(one)]++;
     ledger.add(
-      findings.slice(0, named).map((finding) => ({
-        at,
-        kind: changeKind(finding.change),
-        found: formatFound(finding),
-        done: formatChange(finding.change),
-        ...after,
-      })),
+      repairs
+        .slice(0, named)
+        .map((one) => ({ at, kind: appliedKind(one), ...describeApplied(one), ...after })),
     );
   }
 

@@ -9,28 +9,16 @@ import { overlayAlias } from "../../core/desired/overlay.ts";
 import { desireSysctls, globalRpFilterProblem } from "../../core/desired/sysctl.ts";
 import { diffKeyed, isForeignDevice, type KeyedNode } from "../../core/diff.ts";
 import { describeError, hasErrno } from "../../core/error.ts";
-import { type Finding, findingOf, formatFound } from "../../core/finding.ts";
-import { formatChange } from "../../core/format-change.ts";
+import { type Applied, type Finding, findingOf } from "../../core/finding.ts";
 import { nftTableName, routeProtocol, vxlanDevice } from "../../core/names.ts";
 import { type Change, deviceOf, type Link } from "../../core/network.ts";
 import type { RepairKind } from "../../core/repair-ledger.ts";
-import type { RepairStatus } from "../../core/status.ts";
 import type { Target } from "../../core/target.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
 import { observeNode } from "./observe.ts";
 
 /** More at once are only counted in log and ledger. */
 export const named = 16;
-
-/** Something that was not as planned and now is. */
-export type Applied =
-  | Finding
-  | {
-      readonly kind: "nftables" | "sysctl";
-      /** As `nft` or `sysctl` would say it. */
-      readonly what: string;
-      readonly found: string;
-    };
 
 export interface ApplyResult {
   readonly applied: readonly Applied[];
@@ -265,12 +253,6 @@ function describeFailure(error: unknown, { vni, port }: PlanSettings): string {
   }
   return said;
 }
-
-/** As `ip`, `bridge`, `nft` or `sysctl` would say it: what was found, and what was done. */
-export const describeApplied = (applied: Applied): Pick<RepairStatus, "found" | "done"> =>
-  "what" in applied
-    ? { found: applied.found, done: applied.what }
-    : { found: formatFound(applied), done: formatChange(applied.change) };
 
 export const appliedKind = (applied: Applied): RepairKind =>
   "what" in applied ? applied.kind : changeKind(applied.change);

@@ -4,7 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
 import { describeError } from "../../core/error.ts";
-import type { Finding } from "../../core/finding.ts";
+import { describeApplied, type Finding } from "../../core/finding.ts";
 import type { Log } from "../../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../../core/names.ts";
 import { RemovalGuard } from "../../core/removal-guard.ts";
@@ -26,7 +26,6 @@ import {
   fitDevice,
   isBare,
   named,
-  describeApplied,
   writtenAtOnce,
 } from "./apply.ts";
 import { type LoopOutcome, type LoopReason, ReconcileLoop } from "./loop.ts";

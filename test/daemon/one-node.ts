@@ -11,7 +11,7 @@ import { RepairLedger } from "../../core/repair-ledger.ts";
 import { parseConfig } from "../../daemon/config/config.ts";
 import { planSettings } from "../../daemon/daemon.ts";
 import { observeNode, observeUnderlay } from "../../daemon/reconcile/observe.ts";
-import { Reconciler } from "../../daemon/reconcile/reconcile.ts";
+import { Reconciler, type ReconcilerOptions } from "../../daemon/reconcile/reconcile.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import { openKernel } from "../../kernel/linux.ts";
 import { cidr, ip } from "../support/builders.ts";
@@ -37,7 +37,10 @@ ip neighbor show dev fl-vxlan nud all; bridge fdb show dev fl-vxlan; true`;
 export type OneNode = ReturnType<typeof openOneNode>;
 
 /** @param other settings that are not as usual. */
-export function openOneNode(other: Partial<PlanSettings> = {}) {
+export function openOneNode(
+  other: Partial<PlanSettings> = {},
+  told: Pick<ReconcilerOptions, "onPods" | "onElsewhere"> = {},
+) {
   const settings = { ...usualSettings, ...other };
   using stack = new DisposableStack();
   const node = stack.use(createNamespace());
@@ -50,6 +53,7 @@ export function openOneNode(other: Partial<PlanSettings> = {}) {
   const source = createFakeSource();
   const reconciler = stack.use(
     new Reconciler({
+      ...told,
       ledger: new RepairLedger(),
       kernel,
       source,
