@@ -57,8 +57,17 @@ export interface InterfaceAddress {
   readonly prefixLength: number;
 }
 
-/** `prohibit` and `throw` are others' doing. */
-export type RouteType = "unicast" | "local" | "blackhole" | "unreachable" | "prohibit" | "throw";
+/** From `prohibit` on they are others' doing. */
+export type RouteType =
+  | "unicast"
+  | "local"
+  | "blackhole"
+  | "unreachable"
+  | "prohibit"
+  | "throw"
+  | "broadcast"
+  | "anycast"
+  | "multicast";
 export type RouteScope = "global" | "link" | "host";
 
 export const mainTable = 254;
@@ -86,7 +95,7 @@ export interface Route {
   readonly protocol: number;
   /**
    * Of one that was found: it has what no route of ours has, such as an MTU, several next hops (then `device` is
-   * the first one's), or a nexthop object. None is made so.
+   * the first one's), a nexthop object, or a scope that has no name here. None is made so.
    */
   readonly isAltered?: true;
 }
@@ -119,7 +128,8 @@ export function normalRoute(route: Route): Route {
 export const ipv6DefaultMetric = 1024;
 
 /** It leads to no device. */
-export const isDiscarding = (type: RouteType): boolean => type !== "unicast" && type !== "local";
+export const isDiscarding = (type: RouteType): boolean =>
+  type === "blackhole" || type === "unreachable" || type === "prohibit" || type === "throw";
 
 function ipv6Scope(route: Route): RouteScope {
   if (route.type === "local") return "host";

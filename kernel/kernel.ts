@@ -38,7 +38,7 @@ export interface NetworkNamespace {
   // Of a device that does not exist there is nothing: an empty list.
   addresses(device: IfName): readonly InterfaceAddress[];
   /**
-   * Each as `normalRoute` has it. Left out: multicast and broadcast routes, cache entries.
+   * Each as `normalRoute` has it. Left out: the kernel's own multicast, broadcast and anycast routes, cache entries.
    */
   routes(filter: RouteFilter, known?: Known<Route>): readonly Route[];
   /** Whether a route leads to the address by this interface, of the main table or wherever rules look. */

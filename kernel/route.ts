@@ -63,7 +63,13 @@ const typeNumbers: Readonly<Record<RouteType, number>> = {
   unreachable: KernelType.UNREACHABLE,
   prohibit: KernelType.PROHIBIT,
   throw: KernelType.THROW,
+  broadcast: KernelType.BROADCAST,
+  anycast: KernelType.ANYCAST,
+  multicast: KernelType.MULTICAST,
 };
+/** Of each device that has an address. */
+const madeByKernel = new Set<RouteType>(["broadcast", "anycast", "multicast"]);
+const kernelProtocol = 2;
 const typesByNumber = new Map<number, RouteType>([
   [KernelType.UNICAST, "unicast"],
   [KernelType.LOCAL, "local"],
@@ -71,6 +77,9 @@ const typesByNumber = new Map<number, RouteType>([
   [KernelType.UNREACHABLE, "unreachable"],
   [KernelType.PROHIBIT, "prohibit"],
   [KernelType.THROW, "throw"],
+  [KernelType.BROADCAST, "broadcast"],
+  [KernelType.ANYCAST, "anycast"],
+  [KernelType.MULTICAST, "multicast"],
 ]);
 
 const scopeNumbers: Readonly<Record<RouteScope, number>> = {
@@ -227,14 +236,16 @@ export interface DecodedRoute {
 }
 
 /**
- * Undefined for what fairlead never makes (see `NetworkNamespace.routes`) and for other families: a
+ * Undefined for what `NetworkNamespace.routes` leaves out, and for other families: a
  * kernel without IPv6 answers a question for its routes with those of IPv4.
  */
 export function decodeRoute(message: Message, family: Family): DecodedRoute | undefined {
   const type = typesByNumber.get(message.u8(7));
+  const protocol = message.u8(5);
   const scope = scopesByNumber.get(message.u8(6));
   const flags = message.u32(8);
-  if (type === undefined || scope === undefined) return undefined;
+  if (type === undefined) return undefined;
+  if (protocol === kernelProtocol && madeByKernel.has(type)) return undefined;
   if (message.u8(0) !== addressFamily(family)) return undefined;
   const [sourceLength, typeOfService] = [message.u8(2), message.u8(3)];
   const attributes = message.attributes(rtmsgLength);
@@ -253,9 +264,9 @@ export function decodeRoute(message: Message, family: Family): DecodedRoute | un
     metric: attributes.u32(rta.priority) ?? 0,
     table: attributes.u32(rta.table) ?? message.u8(4),
     type,
-    scope,
-    protocol: message.u8(5),
-    ...(isAltered(attributes, family) && { isAltered: true as const }),
+    scope: scope ?? "global",
+    protocol,
+    ...((scope === undefined || isAltered(attributes, family)) && { isAltered: true as const }),
   };
   return { index: index ?? 0, toRoute: (device) => normalRoute({ ...rest, device }) };
 }

@@ -76,6 +76,25 @@ describe("what others made", () => {
     expect(ours()).toEqual([first]);
   });
 
+  test.each(
+    blocks.flatMap((one) =>
+      (["multicast", "broadcast", "anycast"] as const).map((type) => ({ ...one, type })),
+    ),
+  )("to $block: a route of type $type", ({ block, verb, type }) => {
+    run(`${verb} add ${type} ${block} dev ${underlay} proto 76 table 99`);
+    const route = aRoute(block, underlay, { type, table: 99 });
+    expect(ours()).toEqual([route]);
+    kernel.apply([{ kind: "remove-route", route }]);
+    expect(ours()).toEqual([]);
+  });
+
+  test.each(["site", "17"])("a route of scope %s", (scope) => {
+    run(`ip route add 10.244.2.0/24 via 192.0.2.2 dev ${underlay} scope ${scope} proto 76`);
+    expect(ours()).toMatchObject([{ destination: "10.244.2.0/24", isAltered: true }]);
+    kernel.apply(ours().map((route): Change => ({ kind: "remove-route", route })));
+    expect(ours()).toEqual([]);
+  });
+
   const particular = [
     {
       block: "10.244.2.0/24",

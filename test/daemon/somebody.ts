@@ -195,6 +195,19 @@ export const ofRoutes: Named<Route> = [
       return `ip -${familyOf(route.destination)} nexthop replace id ${id} blackhole; ${ipRoute(route, "add", `${route.destination} metric 7 nhid ${id} proto 76`)}`;
     },
   ],
+  [
+    "a route of another scope is there besides",
+    (route) =>
+      ipRoute(route, "add", `${route.destination} ${hop(route)} proto 76 metric 2 scope 17`),
+  ],
+  ...["broadcast", "anycast", "multicast"].map(
+    (type) =>
+      [
+        `a route of type ${type} is there besides`,
+        (route: Route) =>
+          ipRoute(route, "add", `${type} ${route.destination} dev eth0 proto 76 table local`),
+      ] as const,
+  ),
   ...["prohibit", "throw", "blackhole"].map(
     (type) =>
       [
