@@ -145,11 +145,18 @@ export interface NftTable {
 }
 
 /**
+ * What a table can be besides itself; ours is none of it. Dormant: none of its rules is asked. Owner: only the
+ * program that made it may change it, and it goes with that, unless it persists.
+ */
+export type NftTableFlag = "dormant" | "owner" | "persist";
+
+/**
  * What is in the kernel under our name. Rules are recognised by the digest that each one carries in
  * its user data (see {@link nftRuleDigest}), a rule of somebody else has the digest "". Set elements
  * are as {@link normalElements} has them.
  */
 export interface ObservedNftTable {
+  readonly flags: readonly NftTableFlag[];
   readonly sets: ReadonlyMap<string, readonly Cidr[]>;
   /** Map name → its elements as {@link formatMapElement} has them, sorted. */
   readonly maps: ReadonlyMap<string, readonly string[]>;
@@ -216,6 +223,7 @@ export const formatMapElement = ({ key, value }: NftMapElement): string =>
 
 /** The table as `observeNft` would give it once it is applied. */
 export const asObserved = (table: NftTable): ObservedNftTable => ({
+  flags: [],
   sets: new Map(table.sets.map((set) => [set.name, normalElements(set.elements)])),
   maps: new Map(
     table.maps.map(({ name, elements, timeoutMs }) => [

@@ -98,9 +98,10 @@ const keyOf = (line: string): string => line.split(" : ", 1)[0] ?? line;
 
 /** The table with what of the part it lacks; its maps keep their elements, and get none yet. */
 function merged(found: ObservedNftTable | undefined, part: NftTable): ObservedNftTable {
-  const { sets, maps, chains, hooks } = asObserved(part);
+  const { flags, sets, maps, chains, hooks } = asObserved(part);
   const emptied = Array.from(maps.keys(), (name) => [name, []] as const);
   return {
+    flags,
     sets: new Map([...(found?.sets ?? []), ...sets]),
     maps: new Map([...emptied, ...(found?.maps ?? [])]),
     chains: new Map([...(found?.chains ?? []), ...chains]),

@@ -9,6 +9,7 @@ import {
   type NftMapType,
   type NftSet,
   type NftTable,
+  type NftTableFlag,
   formatMapElement,
   nftRuleDigest,
 } from "../core/nft.ts";
@@ -19,6 +20,7 @@ import {
   type DecodedChain,
   type RawElement,
   type SetType,
+  writeClearTableFlags,
   writeElements,
   writeNewChain,
   writeNewRule,
@@ -32,6 +34,7 @@ import {
 
 /** A table as read from the kernel. */
 export interface TableState {
+  readonly flags: readonly NftTableFlag[];
   readonly sets: ReadonlyMap<string, SetState>;
   readonly chains: ReadonlyMap<string, ChainState>;
 }
@@ -95,7 +98,12 @@ function writeSteps(steps: Steps, desired: NftTable, found: TableState | undefin
   if (found === undefined) {
     steps.add("add the table", (batch) => writeNewTable(batch, desired.name));
   }
-  const { sets, chains } = found ?? { sets: new Map(), chains: new Map() };
+  const { flags, sets, chains } = found ?? { flags: [], sets: new Map(), chains: new Map() };
+  if (flags.length > 0) {
+    steps.add(`clear flags ${flags.join(", ")} of the table`, (batch) =>
+      writeClearTableFlags(batch, desired.name),
+    );
+  }
   let id = 0;
   for (const set of desired.sets) {
     writeSet(steps, desired.name, { set, id: ++id }, sets.get(set.name));

@@ -8,6 +8,7 @@ import {
   type NftHook,
   type NftMapType,
   type NftRule,
+  type NftTableFlag,
   nftRuleDigest,
 } from "../core/nft.ts";
 import type { MessageBatch } from "./message.ts";
@@ -47,6 +48,7 @@ const command = {
 } as const;
 /** Of every kind of object: the name of its table, and of a table its own. */
 const tableAttribute = 1;
+const tableFlagsAttribute = 2;
 const chain = { table: 1, name: 3, hook: 4, policy: 5, type: 7 } as const;
 const hookAttribute = { number: 1, priority: 2 } as const;
 const rule = { table: 1, chain: 2, expressions: 4, userData: 7 } as const;
@@ -66,6 +68,7 @@ const element = { key: 1, data: 2, flags: 3 } as const;
 const listElement = 1;
 const dataValue = 1;
 
+const tableFlags = { dormant: 1, owner: 2, persist: 4 } as const;
 const setFlagInterval = 4;
 const setFlagMap = 8;
 const setFlagTimeout = 16;
@@ -107,6 +110,11 @@ const writeNamed = (batch: MessageBatch, kind: number, ...names: readonly string
 
 export const writeNewTable = (batch: MessageBatch, table: string): void =>
   writeNamed(batch, command.newTable, table);
+/** Of a table that is there; dormant is all that the kernel takes from one. */
+export const writeClearTableFlags = (batch: MessageBatch, table: string): void =>
+  write(batch, command.newTable, 0, () =>
+    batch.attributeText(tableAttribute, table).attributeU32be(tableFlagsAttribute, 0),
+  );
 export const writeRemoveTable = (batch: MessageBatch, table: string): void =>
   writeNamed(batch, command.delTable, table);
 export const writeGetTable = (batch: MessageBatch, table: string): void =>
@@ -275,6 +283,12 @@ export const tableOf = (message: Message): string | undefined =>
   message.u8(0) === inetFamily
     ? message.attributes(nfgenLength).text(tableAttribute)
     : undefined;
+
+export function decodeTableFlags(message: Message): readonly NftTableFlag[] {
+  const flags = message.attributes(nfgenLength).u32be(tableFlagsAttribute) ?? 0;
+  const names = ["dormant", "owner", "persist"] as const;
+  return names.filter((name) => (flags & tableFlags[name]) !== 0);
+}
 
 export const decodeGeneration = (message: Message): number =>
   message.attributes(nfgenLength).u32be(1) ?? 0;

@@ -31,6 +31,7 @@ import {
   decodeGeneration,
   decodeRule,
   decodeSet,
+  decodeTableFlags,
   writeBegin,
   writeEnd,
   writeGetChains,
@@ -72,6 +73,7 @@ export class NftTables {
       typeof base === "string" ? [] : [[chain, base] as const],
     );
     return {
+      flags: state.flags,
       sets: new Map(sets),
       maps: new Map(maps),
       chains: new Map(Array.from(state.chains, ([chain, { digests }]) => [chain, digests])),
@@ -95,6 +97,13 @@ export class NftTables {
       const failure = this.#socket.transact(batch);
       if (failure === undefined) return steps;
       if (failure.errno === "ERESTART") continue;
+      if (state?.flags.includes("owner") === true) {
+        throw new KernelError(
+          operation,
+          failure.errno,
+          "the program that made it owns it, and runs",
+        );
+      }
       if (isAnew || state === undefined) throw failed(operation, steps, failure);
       // What is used where we do not look stands in the way: a chain by a rule that still jumps to it under
       // its new name, or by a map's verdict.
@@ -192,11 +201,11 @@ export class NftTables {
   }
 
   #read(name: string): TableState | undefined {
-    const exists = this.#socket.get(
+    const flags = this.#socket.get(
       batchOf((batch) => writeGetTable(batch, name)),
-      () => true,
+      decodeTableFlags,
     );
-    if (exists !== true) return undefined;
+    if (flags === undefined) return undefined;
     const rules = this.#socket.dump(
       batchOf((batch) => writeGetRules(batch, name)),
       decodeRule(name),
@@ -207,6 +216,7 @@ export class NftTables {
       decodeSet(name),
     );
     return {
+      flags,
       chains: new Map(
         chains.map(({ name: chain, base }) => {
           const own = rules.filter((rule) => rule.chain === chain);

@@ -1,5 +1,7 @@
 // What every Kernel promises of our nftables table; with Linux, nft(8) is asked what is really there.
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { hostPortTable, withHostPorts } from "../../core/desired/host-ports.ts";
 import type { NftRule, NftTable } from "../../core/nft.ts";
 import { asObserved, formatNftTable } from "../../core/nft.ts";
@@ -7,6 +9,8 @@ import type { Kernel } from "../../kernel/kernel.ts";
 import { cidr, ip } from "../support/builders.ts";
 import { type Scene, failureOf, kernels } from "./kernels.ts";
 import { expectTable, masquerade, normal, table } from "./nft-table.ts";
+
+const waiting = { timeout: 30_000, interval: 20 };
 
 describe.each(kernels)("nftables of %s", (_name, openScene) => {
   let scene: Scene;
@@ -204,6 +208,8 @@ describe("nftables of Linux alone", () => {
     "flush table inet fairlead",
     "delete table inet fairlead",
     "add chain inet fairlead foreign; add rule inet fairlead foreign jump extra",
+    "add table inet fairlead { flags dormant; }",
+    "add table inet fairlead { flags dormant; }; flush chain inet fairlead postrouting; delete chain inet fairlead input",
     "rename chain inet fairlead ports foreign",
     "rename chain inet fairlead ports foreign; flush chain inet fairlead postrouting",
     "add chain inet fairlead foreign; add map inet fairlead verdicts { type ipv4_addr : verdict; elements = { 1.1.1.1 : jump foreign }; }",
@@ -214,6 +220,28 @@ describe("nftables of Linux alone", () => {
     expect(scene.kernel.observeNft("fairlead")).toEqual(asObserved(table));
     expect(sorted(nft("list", "table", "inet", "fairlead"))).toEqual(sorted(formatNftTable(table)));
     expect(scene.kernel.applyNft(table)).toEqual([]);
+  });
+
+  test("a table that a program owns is put right when that ends", async () => {
+    const { kernel, path } = scene;
+    kernel.removeNft("fairlead");
+    const owner = spawn("nsenter", [`--net=${path}`, "nft", "-i"], {
+      stdio: ["pipe", "ignore", "ignore"],
+    });
+    const ended = once(owner, "close");
+    owner.stdin.write("add table inet fairlead { flags owner; }\n");
+    await vi.waitFor(
+      () => expect(kernel.observeNft("fairlead")?.flags).toEqual(["owner"]),
+      waiting,
+    );
+    expect(failureOf(() => kernel.applyNft(table))).toMatchObject({
+      errno: "EPERM",
+      message: expect.stringContaining("the program that made it owns it, and runs"),
+    });
+    owner.stdin.end();
+    await ended;
+    await vi.waitFor(() => kernel.applyNft(table), waiting);
+    expectTable(scene, table);
   });
 
   test("leaves alone what is right: other chains keep their rules, other tables everything", () => {

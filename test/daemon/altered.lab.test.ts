@@ -93,6 +93,24 @@ describe("a node has again what it had, after", () => {
     await vi.waitFor(isUndone, waiting);
   });
 
+  test.each([
+    "add table inet fairlead { flags dormant; }",
+    "rename chain inet fairlead hostports theirs; flush chain inet fairlead postrouting",
+    "add chain inet fairlead other; add map inet fairlead theirs { type mark : verdict; elements = { 1 : jump other }; }",
+  ])("nft %s", async (words) => {
+    const listed = (): readonly string[] =>
+      one.node.run("nft", "list", "table", "inet", "fairlead").split("\n").sort();
+    const table = listed();
+    const { repairs } = one.reconciler.counters;
+    const counted = repairs.nftables;
+    one.node.run("nft", words);
+    const isUndone = (): void => {
+      expect(repairs.nftables).toBeGreaterThan(counted);
+      expect(listed()).toEqual(table);
+    };
+    await vi.waitFor(isUndone, waiting);
+  });
+
   test.each(ofDevices)("%s", (_, alter) =>
     isUndone(alter({ entry: entries()[0], neighbor: inTurn(neighbors()) })),
   );

@@ -80,6 +80,9 @@ const faults: readonly string[] = [
   "nft delete element inet fairlead inside4 '{ 224.0.0.0/4 }'",
   "nft add element inet fairlead inside4 '{ 198.51.100.0/24 }'",
   "nft add set inet fairlead theirs '{ type ipv4_addr; }'",
+  "nft add table inet fairlead '{ flags dormant; }'",
+  "nft rename chain inet fairlead hostports theirs",
+  "nft add chain inet fairlead other; nft add map inet fairlead theirs '{ type mark : verdict; elements = { 1 : jump other }; }'",
 ];
 
 /** The same to the node's end of a pod, in `$pod`, that has the address `$ip`. */
