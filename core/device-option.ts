@@ -39,11 +39,19 @@ export const optionsToSet = (
   ),
 ];
 
+/** RFC 2863, section 3.1.14 */
+const states = new Map([
+  [4, "testing"],
+  [5, "dormant"],
+  [6, "up"],
+]);
 const switches = new Set(["arp", "multicast", "allmulticast", "promisc", "protodown"]);
 
 /** As `ip link set` or `ethtool -K` takes it, but for an address: that there is one says enough. */
 export function formatOption({ of, word, value }: DeviceOption): string {
   if (of === "feature" || switches.has(word)) return `${word} ${value === 0 ? "off" : "on"}`;
+  if (word === "mode") return `mode ${value === 0 ? "default" : "dormant"}`;
+  if (word === "state") return `state ${states.get(value) ?? value}`;
   if (word === "master") return value === 0 ? "nomaster" : `master if${value}`;
   if (word === "remote" || word === "remote6") return value === 0 ? "remote any" : "remote there";
   return `${word} ${value}`;

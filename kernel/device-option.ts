@@ -15,6 +15,8 @@ interface AttributeOption {
   readonly within?: number;
   /** On a device that is new. */
   readonly usual: number;
+  /** Those that are somebody's doing, where not all are that differ. */
+  readonly unusual?: readonly number[];
   /** An attribute with what the hardware allows, where that is less. */
   readonly limit?: number;
 }
@@ -24,6 +26,9 @@ const tsoMaxSegs = 60;
 
 const linkOptions: readonly AttributeOption[] = [
   { word: "master", attribute: 10, octets: 4, usual: 0 },
+  // IF_OPER_UP; IF_OPER_TESTING, IF_OPER_DORMANT. The kernel makes the others of what the device is.
+  { word: "state", attribute: 16, octets: 1, usual: 6, unusual: [4, 5] },
+  { word: "mode", attribute: 17, octets: 1, usual: 0 },
   { word: "txqueuelen", attribute: 13, octets: 4, usual: 1000 },
   { word: "protodown", attribute: 39, octets: 1, usual: 0 },
   // While it has any, the device stays down: in one message the kernel takes it first. IFLA_PROTO_DOWN_REASON_VALUE.
@@ -104,6 +109,7 @@ const alteredIn = (
     const usual = usualOf(attributes, option);
     const value = usual === undefined ? undefined : valueOf(attributes, option);
     if (usual === undefined || value === undefined || value === usual) return [];
+    if (option.unusual?.includes(value) === false) return [];
     return [{ word: option.word, value, usual, ...which }];
   });
 

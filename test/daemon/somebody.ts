@@ -255,6 +255,15 @@ export const ofDevices: Named<OnDevice> = [
   ["the device has another IPv6 address", () => `ip address add 2001:db8:9::1/64 dev ${device}`],
   ["the device has no IPv6", () => `sysctl -qw ${noIpv6}=1`],
   ["the device has no IPv6 for a moment", () => `sysctl -qw ${noIpv6}=1 ${noIpv6}=0`],
+  ["the device is dormant", () => link(`${device} mode dormant state dormant`)],
+  [
+    "an address of the device expires",
+    () => `ip address change 10.244.1.0/32 dev ${device} valid_lft 1 preferred_lft 1`,
+  ],
+  [
+    "an IPv6 address of the device expires",
+    () => `ip address change fd00:10:244:1::/128 dev ${device} valid_lft 1 preferred_lft 1`,
+  ],
   ["the device's protocol is down", () => link(`${device} protodown on`)],
   [
     "the device's protocol is down for a reason",
