@@ -9,6 +9,7 @@ import {
   asObserved,
   formatMapElement,
 } from "../core/nft.ts";
+import type { NftStep } from "../core/nft-step.ts";
 
 export class FakeNftTables {
   readonly #tables = new Map<string, ObservedNftTable>();
@@ -19,11 +20,12 @@ export class FakeNftTables {
     return this.#tables.get(name);
   }
 
-  apply(desired: NftTable): readonly string[] {
+  apply(desired: NftTable): readonly NftStep[] {
     const wanted = asObserved(desired);
-    if (isDeepStrictEqual(this.#tables.get(desired.name), wanted)) return [];
+    const there = this.#tables.get(desired.name);
+    if (isDeepStrictEqual(there, wanted)) return [];
     this.#tables.set(desired.name, wanted);
-    return ["put the table"];
+    return [{ done: "put the table", found: there === undefined ? "no table" : "another table" }];
   }
 
   remove(name: string): void {

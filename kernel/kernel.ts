@@ -17,6 +17,7 @@ import type { Ip } from "../core/address.ts";
 import type { IfName } from "../core/names.ts";
 import type { ObjectChange } from "../core/network-change.ts";
 import type { NftMap, NftTable, ObservedNftTable } from "../core/nft.ts";
+import type { NftStep } from "../core/nft-step.ts";
 import type { Known } from "./known.ts";
 
 /** One network namespace, seen through netlink. Every failure is a KernelError with its errno. */
@@ -106,7 +107,7 @@ export interface Kernel extends NetworkNamespace, Disposable {
    * Makes the table be `desired`, in one transaction that changes only what differs; where the kernel refuses
    * that, the table is removed and made anew in one. Gives its steps, in words; none when nothing did.
    */
-  applyNft(desired: NftTable): readonly string[];
+  applyNft(desired: NftTable): readonly NftStep[];
   /**
    * Puts the elements of the part's maps into the table, without reading it, in one transaction. One
    * that is there already is no failure; EEXIST when a key leads elsewhere, and then nothing is changed.

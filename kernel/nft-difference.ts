@@ -13,6 +13,7 @@ import {
   formatMapElement,
   nftRuleDigest,
 } from "../core/nft.ts";
+import type { NftStep } from "../core/nft-step.ts";
 import type { MessageBatch } from "./message.ts";
 import { type Interval, boundariesOf, intervalsOf, toElement } from "./nft-interval.ts";
 import { encodeData } from "./nft-map.ts";
@@ -57,50 +58,61 @@ export interface ChainState {
   readonly digests: readonly string[];
 }
 
-/** Names of what each message does, in the order of the messages: for the error of one of them. */
+/** What each message does, and why, in the order of the messages: for the error of one of them too. */
 class Steps {
-  readonly names: string[] = [];
+  readonly all: NftStep[] = [];
   readonly #batch: MessageBatch;
   readonly #before: number;
+  readonly #found: string | undefined;
 
-  constructor(batch: MessageBatch) {
+  /** What was found as a whole, in place of what each step is for. */
+  constructor(batch: MessageBatch, found?: string) {
     this.#batch = batch;
     this.#before = batch.count;
+    this.#found = found;
   }
 
-  add(name: string, write: (batch: MessageBatch) => void): void {
+  add(done: string, found: string, write: (batch: MessageBatch) => void): void {
     write(this.#batch);
-    while (this.names.length < this.#batch.count - this.#before) this.names.push(name);
+    while (this.all.length < this.#batch.count - this.#before) {
+      this.all.push({ done, found: this.#found ?? found });
+    }
   }
 }
 
-/** Writes what differs; gives the names of what was written, one for each message. */
+/** Writes what differs; gives what was written, one step for each message. */
 export function writeDifference(
   batch: MessageBatch,
   desired: NftTable,
   found: TableState | undefined,
-): readonly string[] {
-  if (found !== undefined && hasForeignSet(desired, found)) return writeAnew(batch, desired);
-  const steps = new Steps(batch);
+): readonly NftStep[] {
+  const foreign = found && foreignSet(desired, found);
+  if (foreign !== undefined) return writeAnew(batch, desired, `set ${foreign} of another type`);
+  const steps = new Steps(batch, found === undefined ? "no table" : undefined);
   writeSteps(steps, desired, found);
-  return steps.names;
+  return steps.all;
 }
 
-/** As {@link writeDifference}, of a table that is there, whatever is in it. */
-export function writeAnew(batch: MessageBatch, desired: NftTable): readonly string[] {
-  const steps = new Steps(batch);
-  steps.add("remove the table", () => writeRemoveTable(batch, desired.name));
+/** As {@link writeDifference}, of a table that is there, whatever is in it; `found` says why. */
+export function writeAnew(
+  batch: MessageBatch,
+  desired: NftTable,
+  found: string,
+): readonly NftStep[] {
+  const steps = new Steps(batch, found);
+  steps.add("remove the table", found, () => writeRemoveTable(batch, desired.name));
   writeSteps(steps, desired, undefined);
-  return steps.names;
+  return steps.all;
 }
 
 function writeSteps(steps: Steps, desired: NftTable, found: TableState | undefined): void {
   if (found === undefined) {
-    steps.add("add the table", (batch) => writeNewTable(batch, desired.name));
+    steps.add("add the table", "no table", (batch) => writeNewTable(batch, desired.name));
   }
   const { flags, sets, chains } = found ?? { flags: [], sets: new Map(), chains: new Map() };
   if (flags.length > 0) {
-    steps.add(`clear flags ${flags.join(", ")} of the table`, (batch) =>
+    const of = flags.join(", ");
+    steps.add(`clear flags ${of} of the table`, `a table with flags ${of}`, (batch) =>
       writeClearTableFlags(batch, desired.name),
     );
   }
@@ -115,7 +127,9 @@ function writeSteps(steps: Steps, desired: NftTable, found: TableState | undefin
   const wanted = new Set([...desired.sets, ...desired.maps].map(({ name }) => name));
   for (const name of sets.keys()) {
     if (!wanted.has(name)) {
-      steps.add(`remove set ${name}`, (batch) => writeRemoveSet(batch, desired.name, name));
+      steps.add(`remove set ${name}`, `a set ${name}`, (batch) =>
+        writeRemoveSet(batch, desired.name, name),
+      );
     }
   }
 }
@@ -124,19 +138,21 @@ function writeSteps(steps: Steps, desired: NftTable, found: TableState | undefin
  * Writes all of a part of a table, whatever of it is there, and removes nothing but what else its
  * chains have. Fails where a map's key leads elsewhere. Nothing needs to be read before.
  */
-export function writePart(batch: MessageBatch, part: NftTable): readonly string[] {
-  const steps = new Steps(batch);
-  steps.add("add the table", () => writeNewTable(batch, part.name));
+export function writePart(batch: MessageBatch, part: NftTable): readonly NftStep[] {
+  const steps = new Steps(batch, notRead);
+  steps.add("add the table", notRead, () => writeNewTable(batch, part.name));
   let id = 0;
   for (const set of part.sets) writeSet(steps, part.name, { set, id: ++id }, undefined);
   for (const map of part.maps) writeMap(steps, part.name, { map, id: ++id }, undefined);
   for (const chain of part.chains) {
-    steps.add(`add chain ${chain.name}`, () => writeNewChain(batch, part.name, chain));
-    emptyChain(steps, part.name, chain.name);
-    writeRules(steps, part.name, chain);
+    steps.add(`add chain ${chain.name}`, notRead, () => writeNewChain(batch, part.name, chain));
+    emptyChain(steps, part.name, chain.name, notRead);
+    writeRules(steps, part.name, chain, notRead);
   }
-  return steps.names;
+  return steps.all;
 }
+
+const notRead = "a table that was not read";
 
 /**
  * Writes the maps' elements, to add or to remove them; gives what each message is. One with a timeout that is
@@ -148,18 +164,18 @@ export function writeMapElements(
   action: "add" | "remove",
   table: string,
   maps: readonly NftMap[],
-): readonly string[] {
-  const steps = new Steps(batch);
+): readonly NftStep[] {
+  const steps = new Steps(batch, notRead);
   for (const map of maps) {
     const raw = map.elements.map(rawElement(map));
     const isRenewed = action === "add" && map.timeoutMs !== undefined;
     for (const each of isRenewed ? renewal : [action]) {
-      steps.add(`${each} elements of map ${map.name}`, () =>
+      steps.add(`${each} elements of map ${map.name}`, notRead, () =>
         writeElements(batch, each, { table, set: map.name }, raw),
       );
     }
   }
-  return steps.names;
+  return steps.all;
 }
 
 const renewal = ["add", "remove", "add"] as const;
@@ -171,18 +187,20 @@ export const rawElement =
     value: encodeData(value, element.value),
   });
 
-/** A set or map of ours that is of another type: only without its rules could it be made anew. */
-const hasForeignSet = ({ sets, maps }: NftTable, state: TableState): boolean =>
-  sets.some(({ name, family }) => {
+/** A set or map of ours that is of another type: only without its rules could it be made anew. Its name. */
+const foreignSet = ({ sets, maps }: NftTable, state: TableState): string | undefined => {
+  const foreign = sets.find(({ name, family }) => {
     const found = state.sets.get(name);
     return found !== undefined && (found.kind !== "networks" || found.family !== family);
-  }) ||
-  maps.some(({ name, key, value, timeoutMs }) => {
+  });
+  if (foreign !== undefined) return foreign.name;
+  return maps.find(({ name, key, value, timeoutMs }) => {
     const found = state.sets.get(name);
     if (found === undefined) return false;
     if (found.kind !== "map" || found.timeoutMs !== timeoutMs) return true;
     return !isSameList(found.key, key) || !isSameList(found.value, value);
-  });
+  })?.name;
+};
 
 function writeSet(
   steps: Steps,
@@ -195,18 +213,21 @@ function writeSet(
   invariant(isOfFamily, `set ${name} has only IPv${family} elements`);
   const type = { kind: "networks", family } as const;
   if (found === undefined) {
-    steps.add(`add set ${name}`, (batch) => writeNewSet(batch, table, { name, type, id }));
+    steps.add(`add set ${name}`, `no set ${name}`, (batch) =>
+      writeNewSet(batch, table, { name, type, id }),
+    );
   }
   const where = { table, set: name };
+  const what = found === undefined ? `no set ${name}` : `other elements in set ${name}`;
   const wanted = intervalsOf(elements);
   const present = found?.kind === "networks" ? found.intervals : [];
   const elementsOf = (intervals: readonly Interval[]): readonly RawElement[] =>
     intervals.flatMap((interval) => boundariesOf(interval, family)).map(toElement(family));
   // Removals first: what comes may overlap what goes.
-  steps.add(`remove elements of set ${name}`, (batch) =>
+  steps.add(`remove elements of set ${name}`, what, (batch) =>
     writeElements(batch, "remove", where, elementsOf(without(present, wanted))),
   );
-  steps.add(`add elements to set ${name}`, (batch) =>
+  steps.add(`add elements to set ${name}`, what, (batch) =>
     writeElements(batch, "add", where, elementsOf(without(wanted, present))),
   );
 }
@@ -220,18 +241,21 @@ function writeMap(
   const { name, elements } = map;
   const type = typeOf(map);
   if (found === undefined) {
-    steps.add(`add map ${name}`, (batch) => writeNewSet(batch, table, { name, type, id }));
+    steps.add(`add map ${name}`, `no map ${name}`, (batch) =>
+      writeNewSet(batch, table, { name, type, id }),
+    );
   }
   // What has a timeout is another's to put, and the kernel's to remove.
   if (map.timeoutMs !== undefined && found !== undefined) return;
   const where = { table, set: name };
+  const what = found === undefined ? `no map ${name}` : `other elements in map ${name}`;
   const wanted = new Set(elements.map(formatMapElement));
   const present = found?.kind === "map" ? found.elements : [];
   const isPresent = new Set(present.map(({ text }) => text));
   const removed = present.filter(({ text }) => !wanted.has(text));
   const added = elements.filter((element) => !isPresent.has(formatMapElement(element)));
   // Removals first: what comes may have the key of what goes.
-  steps.add(`remove elements of map ${name}`, (batch) =>
+  steps.add(`remove elements of map ${name}`, what, (batch) =>
     writeElements(
       batch,
       "remove",
@@ -239,7 +263,7 @@ function writeMap(
       removed.map(({ key }) => ({ key })),
     ),
   );
-  steps.add(`add elements to map ${name}`, (batch) =>
+  steps.add(`add elements to map ${name}`, what, (batch) =>
     writeElements(batch, "add", where, added.map(rawElement(map))),
   );
 }
@@ -263,41 +287,58 @@ function writeChains(
   found: ReadonlyMap<string, ChainState>,
 ): void {
   const wanted = new Map(desired.chains.map((chain) => [chain.name, chain]));
-  const misplaced = new Set<string>();
+  const misplaced = new Map<string, string>();
   // All that differ are emptied before one is removed: a rule of one may jump to another.
   for (const [name, state] of found) {
     const chain = wanted.get(name);
     const isMisplaced = chain === undefined || !isSameBase(chain, state);
-    if (isMisplaced) misplaced.add(name);
+    const what = describeChain(name, chain, state);
+    if (isMisplaced) misplaced.set(name, what);
     const isChanged = isMisplaced || !hasRules(state, chain);
-    if (isChanged && state.digests.length > 0) emptyChain(steps, desired.name, name);
+    if (isChanged && state.digests.length > 0) emptyChain(steps, desired.name, name, what);
   }
-  for (const name of misplaced) {
-    steps.add(`remove chain ${name}`, (batch) => writeRemoveChain(batch, desired.name, name));
+  for (const [name, what] of misplaced) {
+    steps.add(`remove chain ${name}`, what, (batch) => writeRemoveChain(batch, desired.name, name));
   }
   for (const chain of desired.chains) {
     const state = misplaced.has(chain.name) ? undefined : found.get(chain.name);
     if (state !== undefined && hasRules(state, chain)) continue;
+    const what = describeChain(chain.name, chain, found.get(chain.name));
     if (state === undefined) {
-      steps.add(`add chain ${chain.name}`, (batch) => writeNewChain(batch, desired.name, chain));
+      steps.add(`add chain ${chain.name}`, what, (batch) =>
+        writeNewChain(batch, desired.name, chain),
+      );
     }
-    writeRules(steps, desired.name, chain);
+    writeRules(steps, desired.name, chain, what);
   }
+}
+
+/** How a chain that differs was found. */
+function describeChain(
+  name: string,
+  chain: NftChain | undefined,
+  state: ChainState | undefined,
+): string {
+  if (state === undefined) return `no chain ${name}`;
+  if (chain === undefined) return `a chain ${name}`;
+  return isSameBase(chain, state)
+    ? `other rules in chain ${name}`
+    : `chain ${name} of another hook`;
 }
 
 const hasRules = ({ digests }: ChainState, { rules }: NftChain): boolean =>
   isSameList(digests, rules.map(nftRuleDigest));
 
-function writeRules(steps: Steps, table: string, { name, rules }: NftChain): void {
+function writeRules(steps: Steps, table: string, { name, rules }: NftChain, found: string): void {
   for (const rule of rules) {
-    steps.add(`add rule "${rule.comment}" to chain ${name}`, (batch) =>
+    steps.add(`add rule "${rule.comment}" to chain ${name}`, found, (batch) =>
       writeNewRule(batch, table, name, rule),
     );
   }
 }
 
-const emptyChain = (steps: Steps, table: string, name: string): void =>
-  steps.add(`empty chain ${name}`, (batch) => writeRemoveRules(batch, table, name));
+const emptyChain = (steps: Steps, table: string, name: string, found: string): void =>
+  steps.add(`empty chain ${name}`, found, (batch) => writeRemoveRules(batch, table, name));
 
 function isSameBase({ hook }: NftChain, { base }: ChainState): boolean {
   if (hook === undefined) return base === "none";

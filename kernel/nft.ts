@@ -9,6 +9,7 @@ import {
   type ObservedNftTable,
   formatMapElement,
 } from "../core/nft.ts";
+import { type NftStep, formatNftSteps } from "../core/nft-step.ts";
 import { MessageBatch, batchOf } from "./message.ts";
 import type { MessageFailure, NetlinkSocket } from "./netlink.ts";
 import {
@@ -81,16 +82,17 @@ export class NftTables {
     };
   }
 
-  apply(desired: NftTable): readonly string[] {
+  apply(desired: NftTable): readonly NftStep[] {
     const operation = `apply the nftables table "${desired.name}"`;
-    let isAnew = false;
+    /** What was found, once it is known that it cannot be changed in place. */
+    let found: string | undefined;
     for (let attempt = 1; attempt <= attempts; attempt++) {
       const { state, generation } = this.#readUndisturbed(desired.name);
       const batch = new MessageBatch();
       writeBegin(batch, generation);
       const steps =
-        isAnew && state !== undefined
-          ? writeAnew(batch, desired)
+        found !== undefined && state !== undefined
+          ? writeAnew(batch, desired, found)
           : writeDifference(batch, desired, state);
       if (steps.length === 0) return [];
       writeEnd(batch);
@@ -104,17 +106,17 @@ export class NftTables {
           "the program that made it owns it, and runs",
         );
       }
-      if (isAnew || state === undefined) throw failed(operation, steps, failure);
+      if (found !== undefined || state === undefined) throw failed(operation, steps, failure);
       // What is used where we do not look stands in the way: a chain by a rule that still jumps to it under
       // its new name, or by a map's verdict.
-      isAnew = true;
+      ({ found } = formatNftSteps(steps));
     }
     throw new KernelError(operation, "ERESTART", `disturbed ${attempts} times`);
   }
 
   putElements(part: NftTable): void {
     const operation = `put elements into the nftables table "${part.name}"`;
-    const write = (elements: (batch: MessageBatch) => readonly string[]): void =>
+    const write = (elements: (batch: MessageBatch) => readonly NftStep[]): void =>
       this.#transact(operation, elements);
     try {
       write((batch) => writeMapElements(batch, "add", part.name, part.maps));
@@ -158,7 +160,7 @@ export class NftTables {
     return found !== undefined && Buffer.from(value ?? []).equals(found.value ?? Buffer.alloc(0));
   }
 
-  #transact(operation: string, write: (batch: MessageBatch) => readonly string[]): void {
+  #transact(operation: string, write: (batch: MessageBatch) => readonly NftStep[]): void {
     const batch = new MessageBatch();
     writeBegin(batch, undefined);
     const steps = write(batch);
@@ -276,11 +278,11 @@ const singly = (map: NftMap): readonly NftMap[] =>
 /** Message 0 of a transaction is its begin; the others are the steps. */
 function failed(
   operation: string,
-  steps: readonly string[],
+  steps: readonly NftStep[],
   { index, errno, kernelMessage }: MessageFailure,
 ): KernelError {
   const step = steps[index - 1];
-  const what = step === undefined ? operation : `${operation}: ${step}`;
+  const what = step === undefined ? operation : `${operation}: ${step.done}`;
   // Of a map's key that leads elsewhere older kernels say that it is busy.
   return new KernelError(what, errno === "EBUSY" ? "EEXIST" : errno, kernelMessage);
 }

@@ -12,6 +12,7 @@ import { describeError, hasErrno } from "../../core/error.ts";
 import { type Applied, type Finding, findingOf } from "../../core/finding.ts";
 import { nftTableName, routeProtocol, vxlanDevice } from "../../core/names.ts";
 import { type Change, deviceOf, type Link } from "../../core/network.ts";
+import { formatNftSteps } from "../../core/nft-step.ts";
 import type { RepairKind } from "../../core/repair-ledger.ts";
 import type { Target } from "../../core/target.ts";
 import type { Kernel } from "../../kernel/kernel.ts";
@@ -226,10 +227,10 @@ function setSysctls(
 function setTable(context: ApplyContext, { local }: NodePlan): readonly Applied[] {
   if (local === undefined) return [];
   const table = withHostPorts(local.table, context.hostPorts());
-  const steps = [...new Set(context.kernel.applyNft(table))];
+  const steps = context.kernel.applyNft(table);
   if (steps.length === 0) return [];
-  const what = `nft table inet ${nftTableName}: ${steps.slice(0, named).join(", ")}`;
-  return [{ kind: "nftables", what, found: "another table than planned" }];
+  const { done, found } = formatNftSteps(steps);
+  return [{ kind: "nftables", what: `nft table inet ${nftTableName}: ${done}`, found }];
 }
 
 function foreignDevice(target: KeyedNode, { link }: ObservedNode): readonly string[] {

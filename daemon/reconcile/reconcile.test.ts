@@ -76,7 +76,7 @@ describe("Reconciler", () => {
     const line = "ip route replace 10.244.3.0/24 via 10.244.3.0 dev fl-vxlan onlink";
     expect(ledger.entries()).toMatchObject([
       { kind: "route", found: "nothing", done: expect.stringContaining(line) },
-      { kind: "nftables", done: "nft table inet fairlead: put the table" },
+      { kind: "nftables", found: "no table", done: "nft table inet fairlead: put the table" },
       { kind: "sysctl", found: "net/ipv4/ip_forward = 0", done: "sysctl net/ipv4/ip_forward = 1" },
     ]);
     expect(ledger.entries()[0]?.afterMs).toBeGreaterThan(0);

@@ -222,6 +222,43 @@ describe("nftables of Linux alone", () => {
     expect(scene.kernel.applyNft(table)).toEqual([]);
   });
 
+  test.each([
+    ["delete table inet fairlead", ["no table"], "add the table"],
+    [
+      "add table inet fairlead { flags dormant; }",
+      ["a table with flags dormant"],
+      "clear flags dormant of the table",
+    ],
+    ["add chain inet fairlead foreign", ["a chain foreign"], "remove chain foreign"],
+    [
+      "rename chain inet fairlead ports foreign",
+      ["a chain foreign, no chain ports"],
+      "remove the table",
+    ],
+    [
+      "flush chain inet fairlead input",
+      ["other rules in chain input"],
+      'add rule "dns" to chain input',
+    ],
+    [
+      "add chain inet fairlead input { policy drop; }",
+      ["chain input of another hook"],
+      "empty chain input",
+    ],
+    ["flush set inet fairlead pods6", ["other elements in set pods6"], "add elements to set pods6"],
+    [
+      "delete element inet fairlead ports4 { tcp . 8080 }",
+      ["other elements in map ports4"],
+      "add elements to map ports4",
+    ],
+    ["add set inet fairlead foreign { type mark; }", ["a set foreign"], "remove set foreign"],
+  ])("says what `nft %s` did, and what is done first", (damage, found, done) => {
+    nft(damage);
+    const steps = scene.kernel.applyNft(table);
+    expect([...new Set(steps.map((step) => step.found))]).toEqual(found);
+    expect(steps[0]?.done).toBe(done);
+  });
+
   test("a table that a program owns is put right when that ends", async () => {
     const { kernel, path } = scene;
     kernel.removeNft("fairlead");
