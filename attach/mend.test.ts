@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CniCode } from "../core/cni/error.ts";
 import { type Applied, describeApplied } from "../core/finding.ts";
+import { formatChange } from "../core/format-change.ts";
 import { hostInterfaceName, routeProtocol } from "../core/names.ts";
 import type { Change } from "../core/network.ts";
 import type { FakeKernel } from "../kernel/fake.ts";
@@ -56,6 +57,7 @@ describe("looks closely at the interfaces that it is told of, and", () => {
   const other = mac("02:00:00:00:00:99");
   const neighbor = () => kernel.neighbors(device)[0]!;
   const route = () => kernel.routes({ device })[0]!;
+  const neighborGone = () => ({ kind: "remove-neighbor", neighbor: neighbor() }) as const;
 
   test.each([
     ["a neighbor that is gone", () => [{ kind: "remove-neighbor", neighbor: neighbor() }]],
@@ -105,15 +107,33 @@ describe("looks closely at the interfaces that it is told of, and", () => {
     expect(describeApplied(finding!).found).toContain(`lladdr ${other}`);
   });
 
-  test("leaves a route that somebody else has over another device", async () => {
+  test.each([
+    ["over another device", { device: ifName("uplink"), protocol: 4 }],
+    ["that leads nowhere", { device: ifName("lo"), type: "blackhole" }],
+    ["by a router", { device: ifName("uplink"), gateway: ip("192.0.2.9"), onlink: true }],
+  ] as const)("takes the place of a route %s", async (_, other) => {
     await node.handlers.add(aRequest(), forever);
-    const taken = { ...route(), device: ifName("uplink"), protocol: 4 };
-    kernel.apply([
-      { kind: "remove-route", route: route() },
-      { kind: "add-route", route: taken },
-    ]);
+    const before = state();
+    const { source: _source, ...bare } = route();
+    const taken = { ...bare, scope: "global", ...other } as const;
+    kernel.apply([{ kind: "replace-route", route: taken }, neighborGone()]);
+    expect(kernel.routes({ device: taken.device })).toContainEqual(taken);
+    const mended = node.handlers.mend([device]).map(describeApplied);
+    expect(mended.map((one) => one.found)).toContain(
+      formatChange({ kind: "replace-route", route: taken }),
+    );
+    expect(mended).toHaveLength(2);
+    expect(state()).toEqual(before);
+  });
+
+  test("leaves a route that another pod has", async () => {
+    await node.handlers.add(aRequest(), forever);
+    const other = aRequest({ containerId: "c2" });
+    await node.handlers.add(other, forever);
+    const taken = { ...route(), device: hostInterfaceName(other.key) };
+    kernel.apply([{ kind: "replace-route", route: taken }]);
     expect(node.handlers.mend([device])).toEqual([]);
-    expect(kernel.routes({ device: ifName("uplink") })).toContainEqual(taken);
+    expect(kernel.routes({ device: taken.device })).toContainEqual(taken);
   });
 
   test("gives the routes the node's new address, and keeps that on record", async () => {

@@ -1,9 +1,14 @@
 import { familyOf } from "../core/address.ts";
 import { diffByKey } from "../core/diff.ts";
-import { KernelError } from "../core/error.ts";
+import { KernelError, hasErrno } from "../core/error.ts";
 import { type Applied, describeApplied, type Finding } from "../core/finding.ts";
 import { formatChange } from "../core/format-change.ts";
-import { hostInterfaceName, isEndingGroup, routeProtocol } from "../core/names.ts";
+import {
+  hostInterfaceName,
+  isEndingGroup,
+  isPodHostInterface,
+  routeProtocol,
+} from "../core/names.ts";
 import type { Link, LinkSettings, Route } from "../core/network.ts";
 import { neighborKind, type ObjectKind, routeKind } from "../core/object-kind.ts";
 import type { AttachScope } from "./context.ts";
@@ -87,7 +92,7 @@ function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Applie
   try {
     // Before the routes, which the kernel takes by the settings.
     for (const { name, value } of settings) kernel.writeSysctl(name, value);
-    const done = [...settings, ...applyFindings(kernel, device, findings)];
+    const done = [...settings, ...putBack(scope, host, findings)];
     if (done.length === 0) return [];
     const repairs = done.map(describeApplied);
     log.warn({ ...key, repairs }, "put back what was taken from a pod");
@@ -160,22 +165,49 @@ function settingFindings({ kernel }: AttachScope, { device, neighbors }: WiredEn
   return [{ kind: "sysctl" as const, what, found: `${name} = ${now}`, name, value: "0" }];
 }
 
+/** A route in the place of ours is replaced, whoever made it: until then the pod is cut off. */
+function putBack(
+  { kernel }: AttachScope,
+  host: WiredEnd,
+  findings: readonly Finding[],
+): readonly Finding[] {
+  const { device } = host;
+  try {
+    return applyFindings(kernel, device, findings);
+  } catch (cause) {
+    if (!hasErrno(cause, "EEXIST")) throw cause;
+  }
+  // All but what was refused is done: the kernel goes on after a refusal. Another pod's way is left to that pod.
+  const isOfOther = (route: Route): boolean =>
+    route.device !== device && isPodHostInterface(route.device);
+  const others = kernel.routes({}).filter((route) => !isOfOther(route));
+  const taken = routeFindings(host, others);
+  const left = new Set(taken.map(routeOf));
+  const isDone = (finding: Finding): boolean => !left.has(routeOf(finding));
+  return [...findings.filter(isDone), ...applyFindings(kernel, device, taken)];
+}
+
+const routeOf = ({ change }: Finding): Route | undefined =>
+  "route" in change ? change.route : undefined;
+
 function objectFindings({ kernel }: AttachScope, host: WiredEnd): readonly Finding[] {
   const { device } = host;
-  const routes = findingsOf(routeKind, host.routes, kernel.routes({ device }));
   return [
-    ...routes.map(({ change, found }): Finding => {
-      // Over another device it is somebody else's, and stays.
-      if (found === undefined && change.kind === "replace-route")
-        return { change: { ...change, kind: "add-route" } };
-      return { change, ...(found !== undefined && { found }) };
-    }),
+    ...routeFindings(host, kernel.routes({ device })),
     ...findingsOf(neighborKind, host.neighbors, kernel.neighbors(device)),
     ...(host.shaping === undefined ? [] : missing(kernel, host))
       .filter(({ kind }) => kind === "replace-shaping")
       .map((change) => ({ change })),
   ];
 }
+
+/** Of none that was found nothing is known of what may be in its place. */
+const routeFindings = ({ routes }: WiredEnd, observed: readonly Route[]): readonly Finding[] =>
+  findingsOf(routeKind, routes, observed).map(({ change, found }) =>
+    found === undefined && change.kind === "replace-route"
+      ? { change: { ...change, kind: "add-route" } }
+      : { change, ...(found !== undefined && { found }) },
+  );
 
 function findingsOf<T>(
   kind: ObjectKind<T>,

@@ -72,21 +72,15 @@ test("does nothing after an ADD or a DEL", async () => {
   expect(node.leftovers()).toEqual([]);
 });
 
-test("puts a route back once another in its place is gone", async () => {
+test.each(["unicast", "blackhole"] as const)("takes its place from a %s route", async (type) => {
   start();
   await node.handlers.add(aRequest(), forever);
   const [route] = routes();
-  const taken = { ...route!, device: ifName("uplink") };
-  kernel.apply([
-    { kind: "remove-route", route: route! },
-    { kind: "add-route", route: taken },
-  ]);
-  await vi.waitFor(
-    () => expect(node.log.map(({ message }) => message).join()).toContain("cannot put back"),
-    waiting,
-  );
-  kernel.apply([{ kind: "remove-route", route: taken }]);
-  await vi.waitFor(() => expect(routes()).toEqual([route]), waiting);
+  const taken = { ...route!, type, device: ifName(type === "unicast" ? "uplink" : "lo") };
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  kernel.apply([{ kind: "replace-route", route: taken }]);
+  await vi.waitFor(() => expect(routes()).toEqual([route]), { ...waiting, timeout: 5_000 });
+  expect(kernel.routes({ device: taken.device })).not.toContainEqual(taken);
 });
 
 test("follows the node's address: away, and back", async () => {

@@ -4,12 +4,13 @@ import type { AttachHandlers } from "../../attach/handlers.ts";
 import { cidrPrefixLength, familyOf } from "../../core/address.ts";
 import type { Clock } from "../../core/clock.ts";
 import { toError } from "../../core/error.ts";
-import { type Applied, describeApplied } from "../../core/finding.ts";
+import type { Applied } from "../../core/finding.ts";
 import type { Log } from "../../core/log.ts";
 import type { ObjectChange } from "../../core/network-change.ts";
+import { mainTable } from "../../core/network.ts";
 import type { RepairLedger } from "../../core/repair-ledger.ts";
 import type { KernelEvent } from "../../kernel/kernel.ts";
-import { appliedKind, named } from "../reconcile/apply.ts";
+import { appliedKind, named, repairOf } from "../reconcile/apply.ts";
 import {
   type LoopOutcome,
   type LoopReason,
@@ -27,7 +28,7 @@ export interface MendingOptions {
 
 const isHostRoute = (change: ObjectChange): boolean =>
   (change.kind === "route" || change.kind === "route-gone") &&
-  change.item.type === "unicast" &&
+  change.item.table === mainTable &&
   cidrPrefixLength(change.item.destination) ===
     (familyOf(change.item.destination) === 4 ? 32 : 128);
 
@@ -121,11 +122,7 @@ export class Mending implements Disposable {
     const at = new Date(clock.nowMs()).toISOString();
     const after = noticedAtMs === undefined ? {} : { afterMs: clock.monotonicMs() - noticedAtMs };
     for (const one of repairs) ledger.counts[appliedKind(one)]++;
-    ledger.add(
-      repairs
-        .slice(0, named)
-        .map((one) => ({ at, kind: appliedKind(one), ...describeApplied(one), ...after })),
-    );
+    ledger.add(repairs.slice(0, named).map((one) => ({ at, ...repairOf(one), ...after })));
   }
 
   [Symbol.dispose](): void {

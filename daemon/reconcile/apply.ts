@@ -9,13 +9,14 @@ import { overlayAlias } from "../../core/desired/overlay.ts";
 import { desireSysctls, globalRpFilterProblem } from "../../core/desired/sysctl.ts";
 import { diffKeyed, isForeignDevice, type KeyedNode } from "../../core/diff.ts";
 import { describeError, hasErrno } from "../../core/error.ts";
-import { type Applied, type Finding, findingOf } from "../../core/finding.ts";
+import { type Applied, describeApplied, type Finding, findingOf } from "../../core/finding.ts";
 import { nftTableName, routeProtocol, vxlanDevice } from "../../core/names.ts";
 import { type Change, deviceOf, type Link } from "../../core/network.ts";
 import { formatNftSteps } from "../../core/nft-step.ts";
 import type { RepairKind } from "../../core/repair-ledger.ts";
+import type { RepairStatus } from "../../core/status.ts";
 import type { Target } from "../../core/target.ts";
-import type { Kernel } from "../../kernel/kernel.ts";
+import type { Kernel, KernelEvent } from "../../kernel/kernel.ts";
 import { observeNode } from "./observe.ts";
 
 /** More at once are only counted in log and ledger. */
@@ -258,7 +259,25 @@ function describeFailure(error: unknown, { vni, port }: PlanSettings): string {
 export const appliedKind = (applied: Applied): RepairKind =>
   "what" in applied ? applied.kind : changeKind(applied.change);
 
-export function changeKind({ kind }: Change): RepairKind {
+export const repairOf = (applied: Applied): Omit<RepairStatus, "at"> => ({
+  kind: appliedKind(applied),
+  ...describeApplied(applied),
+});
+
+/** Routes that we removed, which nobody is told of: the kernel may have taken a pod's for one that stood in its place. */
+export const removalsIn = (applied: readonly Applied[]): KernelEvent => ({
+  objects: new Set(["route"]),
+  devices: new Set(),
+  lossy: new Set(),
+  changes: applied.flatMap((one) =>
+    "change" in one && one.change.kind === "remove-route"
+      ? [{ kind: "route-gone", item: one.change.route }]
+      : [],
+  ),
+  overflow: false,
+});
+
+function changeKind({ kind }: Change): RepairKind {
   switch (kind) {
     case "add-veth":
     case "add-vxlan":

@@ -4,7 +4,7 @@ import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
 import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
 import { describeError } from "../../core/error.ts";
-import { describeApplied, type Finding } from "../../core/finding.ts";
+import type { Finding } from "../../core/finding.ts";
 import type { Log } from "../../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../../core/names.ts";
 import { RemovalGuard } from "../../core/removal-guard.ts";
@@ -26,6 +26,8 @@ import {
   fitDevice,
   isBare,
   named,
+  removalsIn,
+  repairOf,
   writtenAtOnce,
 } from "./apply.ts";
 import { type LoopOutcome, type LoopReason, ReconcileLoop } from "./loop.ts";
@@ -369,11 +371,9 @@ export class Reconciler implements Disposable {
     const { log, clock, ledger } = this.#options;
     const { applied } = result;
     if (applied.length === 0) return result;
+    this.#options.onElsewhere?.(removalsIn(applied));
     const count = applied.length;
-    const first = applied.slice(0, named).map((one) => ({
-      kind: appliedKind(one),
-      ...describeApplied(one),
-    }));
+    const first = applied.slice(0, named).map(repairOf);
     if (!isRepair) {
       log.info(
         { count, changes: first.map(({ done }) => done) },

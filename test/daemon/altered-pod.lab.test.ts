@@ -33,7 +33,7 @@ async function attachOne() {
   const { handlers } = stack.use(createNode(one.kernel, { nodeFacts: () => facts }));
   stack.defer(() => handlers.settled());
   const request = aRequest({ containerId: pod.name, netns: pod.path });
-  await handlers.add(request, forever);
+  const { ips } = await handlers.add(request, forever);
   const device = hostInterfaceName(request.key);
   const ledger = new RepairLedger();
   const mending = stack.use(
@@ -48,6 +48,7 @@ async function attachOne() {
   const kept = stack.move();
   return {
     device,
+    addresses: ips.map(({ address }) => address.address),
     ledger,
     pod,
     run: (words: string) => one.node.run("sh", "-c", words),
@@ -56,16 +57,27 @@ async function attachOne() {
   };
 }
 
+const gateways = { 4: "172.30.1.1", 6: "2001:db8:1::1" };
+const ofRoutes = (["4", "6"] as const).flatMap((family) => [
+  `ip -${family} route replace POD${family} via ${gateways[family]} proto 76`,
+  `ip -${family} route replace blackhole POD${family} proto 76`,
+  `ip -${family} route replace unreachable POD${family} proto 76`,
+  `ip -${family} route replace POD${family} dev eth0 proto static`,
+  `ip -${family} nexthop replace id 4${family} blackhole; ip -${family} route replace POD${family} nhid 4${family} proto 76`,
+]);
+
 test.each([
   // The uplink is whose machine it is.
   `sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.eth0.disable_ipv6=0
   ip address add ${nodeAddresses[1]}/64 dev eth0 nodad`,
   "sysctl -qw net.ipv6.conf.DEVICE.disable_ipv6=1",
+  ...ofRoutes,
 ])("a pod has again what it had, after %s", async (words) => {
   await using attached = await attachOne();
-  const { device, ledger, pod } = attached;
+  const { device, addresses, ledger, pod } = attached;
   const before = attached.asShown();
-  attached.run(words.replaceAll("DEVICE", device));
+  const [four = "", six = ""] = addresses;
+  attached.run(words.replaceAll("DEVICE", device).replaceAll("POD4", four).replaceAll("POD6", six));
   await vi.waitFor(
     () => {
       expect(ledger.entries()).not.toEqual([]);

@@ -50,6 +50,7 @@ export function scene(yaml = "", paces = timing, log: Log = silentLog) {
   };
   const source = createFakeSource();
   const remembered: string[] = [];
+  const elsewhere: KernelEvent[] = [];
   const states: NodeState[] = [];
   const hostPorts: HostPortHolder[] = [];
   const podAddresses: Ip[] = [];
@@ -65,6 +66,7 @@ export function scene(yaml = "", paces = timing, log: Log = silentLog) {
     hostPorts: () => hostPorts,
     podAddresses: () => [...podAddresses],
     rememberSysctl: (name, value) => void remembered.push(`${name} ${value}`),
+    onElsewhere: (event) => void elsewhere.push(event),
     onPass: (state) => void states.push(state),
     clock: systemClock,
     log,
@@ -83,6 +85,8 @@ export function scene(yaml = "", paces = timing, log: Log = silentLog) {
     reconciler,
     ledger,
     remembered,
+    /** What it told of all that is no pod's interface. */
+    elsewhere,
     hostPorts,
     podAddresses,
     states,
