@@ -31,6 +31,8 @@ export interface AttachHandlers extends CniHandlers {
    * those that have one of these host interfaces.
    */
   mend(devices?: Iterable<string>): readonly Applied[];
+  /** What of it the kernel refuses, each in one sentence; empty once it is done. */
+  unmended(): readonly string[];
   /** Whether an ADD of this host interface is at work, or ended so lately that notifications are of that one. */
   isNew(device: string): boolean;
   /** For the first start after a reboot, likewise: leases of the network without a record are freed. */
@@ -59,6 +61,7 @@ export function createHandlers(context: AttachContext): AttachHandlers {
     restoreLeases: (signal) => restorer.run(signal),
     forgotten: (options) => new ForgottenSweep(scope, options),
     mend: (devices) => mender.mend(devices),
+    unmended: () => mender.unmended(),
     isNew: (device) => made.has(device),
     freeUnrecorded: (network, signal) => freeUnrecorded(scope, network, signal),
   };

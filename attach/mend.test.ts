@@ -15,6 +15,7 @@ import {
   type TestNode,
 } from "../test/attach/fixture.ts";
 import { ifName, ip, mac } from "../test/support/builders.ts";
+import { Unmended } from "./unmended.ts";
 
 let kernel: FakeKernel;
 let node: TestNode;
@@ -192,6 +193,49 @@ describe("while the node lacks its address", () => {
       message: expect.stringContaining("has lost an address of its own (it had 192.0.2.1"),
     });
     expect(node.leftovers()).toEqual([]);
+  });
+});
+
+describe("what the kernel refuses", () => {
+  const refuse = () => kernel.failNext(({ kind }) => kind === "add-route", "EPERM", "because");
+
+  test("is named until it is done", async () => {
+    await node.handlers.add(aRequest(), forever);
+    const before = state();
+    removeRoutes();
+    for (let i = 0; i < 2; i++) {
+      refuse();
+      expect(node.handlers.mend()).toEqual([]);
+      expect(node.handlers.unmended()).toEqual([
+        expect.stringMatching(`^Cannot mend "${device}".*ip route add .*EPERM.*because`),
+      ]);
+    }
+    expect(node.handlers.mend([device])).toHaveLength(1);
+    expect(state()).toEqual(before);
+    expect(node.handlers.unmended()).toEqual([]);
+  });
+
+  test("is named no more when the attachment is gone, or somebody else did it", async () => {
+    for (const end of [() => node.handlers.del(aRequest(), forever), async () => {}]) {
+      await node.handlers.add(aRequest(), forever);
+      const [route] = state().routes;
+      removeRoutes();
+      refuse();
+      node.handlers.mend();
+      expect(node.handlers.unmended()).toHaveLength(1);
+      kernel.apply([{ kind: "add-route", route: route! }]);
+      await end();
+      node.handlers.mend();
+      expect(node.handlers.unmended()).toEqual([]);
+    }
+  });
+
+  test("is bounded", () => {
+    const unmended = new Unmended();
+    for (let i = 0; i < 20; i++) unmended.add(ifName(`fl${i}`), "fairlead:ns/pod", new Error("no"));
+    expect(unmended.sentences()).toHaveLength(17);
+    expect(unmended.sentences()[0]).toBe('Cannot mend "fl0" (fairlead:ns/pod): no');
+    expect(unmended.sentences()[16]).toContain("4 more");
   });
 });
 

@@ -4,6 +4,7 @@ import { KernelError, hasErrno } from "../core/error.ts";
 import { type Applied, describeApplied, type Finding } from "../core/finding.ts";
 import { formatChange } from "../core/format-change.ts";
 import {
+  type AttachmentKey,
   hostInterfaceName,
   isEndingGroup,
   isPodHostInterface,
@@ -16,6 +17,7 @@ import { followNew } from "./follow.ts";
 import { missing } from "./observe.ts";
 import type { AttachmentRecord } from "./records.ts";
 import { applyFindings } from "./refused-source.ts";
+import { Unmended } from "./unmended.ts";
 import { type WiredEnd, type Wiring, hasHostPorts, wire } from "./wiring.ts";
 
 /** Of those that seem whole, looked at closely at each look at all: 0.2 ms each. */
@@ -24,6 +26,7 @@ const closelyAtOnce = 32;
 /** Puts back what somebody else took from, or altered at, the attachments' ends at the node. */
 export class Mender {
   readonly #scope: AttachScope;
+  readonly #unmended = new Unmended();
   /** Where the next look at all goes on looking closely. */
   #next = 0;
 
@@ -44,12 +47,35 @@ export class Mender {
       devices === undefined
         ? this.#suspects()
         : Array.from(devices).flatMap((device) => records.readOf(device) ?? []);
-    return suspects.flatMap((record) => mendOne(this.#scope, record));
+    return suspects.flatMap((record) => this.#mendOne(record));
+  }
+
+  /** What the kernel refuses, as sentences; tried again at each look at all. */
+  unmended(): readonly string[] {
+    return this.#unmended.sentences();
+  }
+
+  #mendOne({ key, wired }: AttachmentRecord): readonly Applied[] {
+    const device = hostInterfaceName(key);
+    try {
+      const done = mendOne(this.#scope, key);
+      this.#unmended.delete(device);
+      return done;
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#unmended.add(device, wired?.wiring.alias, error);
+      this.#scope.log.error(
+        { ...key, err: error },
+        "cannot put back what is missing of an attachment",
+      );
+      return [];
+    }
   }
 
   #suspects(): readonly AttachmentRecord[] {
     const { kernel, records } = this.#scope;
     const list = records.list().records;
+    this.#unmended.keep(new Set(list.map(({ key }) => hostInterfaceName(key))));
     if (list.length === 0) return [];
     followNew(this.#scope, list);
     const links = new Map(kernel.links().map((link) => [link.name, link]));
@@ -57,7 +83,9 @@ export class Mender {
     const from = this.#next % list.length;
     this.#next = from + closelyAtOnce;
     return list.filter((record, i) => {
-      const link = links.get(hostInterfaceName(record.key));
+      const device = hostInterfaceName(record.key);
+      if (this.#unmended.has(device)) return true;
+      const link = links.get(device);
       if (link === undefined) return false;
       const isTurn = (i - from + list.length) % list.length < closelyAtOnce;
       return isTurn || !seemsWhole(record, link, present);
@@ -72,7 +100,8 @@ function seemsWhole({ key, wired }: AttachmentRecord, link: Link, present: Set<s
 }
 
 // Looked at under the lock: a request may have ended in between.
-function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Applied[] {
+/** Throws KernelError for what the kernel refuses, having done the rest. */
+function mendOne(scope: AttachScope, key: AttachmentKey): readonly Applied[] {
   const { kernel, records, log } = scope;
   using lock = records.tryLock(key);
   const record = lock && records.read(key);
@@ -89,19 +118,12 @@ function mendOne(scope: AttachScope, { key }: AttachmentRecord): readonly Applie
   if (wiring !== record.wired.wiring) {
     records.write({ ...record, wired: { ...record.wired, wiring } });
   }
-  try {
-    // Before the routes, which the kernel takes by the settings.
-    for (const { name, value } of settings) kernel.writeSysctl(name, value);
-    const done = [...settings, ...putBack(scope, host, findings)];
-    if (done.length === 0) return [];
-    const repairs = done.map(describeApplied);
-    log.warn({ ...key, repairs }, "put back what was taken from a pod");
-    return done;
-  } catch (error) {
-    if (!(error instanceof KernelError)) throw error;
-    log.error({ ...key, err: error }, "cannot put back what is missing of an attachment");
-    return [];
-  }
+  // Before the routes, which the kernel takes by the settings.
+  for (const { name, value } of settings) kernel.writeSysctl(name, value);
+  const done = [...settings, ...putBack(scope, host, findings)];
+  if (done.length === 0) return [];
+  log.warn({ ...key, repairs: done.map(describeApplied) }, "put back what was taken from a pod");
+  return done;
 }
 
 /**

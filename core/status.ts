@@ -29,7 +29,16 @@ export interface StatusReport {
 
 export interface StatusProblem {
   /** Which part says so. */
-  readonly area: "config" | "source" | "cluster" | "node" | "kernel" | "cni" | "dns" | "ipam";
+  readonly area:
+    | "config"
+    | "source"
+    | "cluster"
+    | "node"
+    | "kernel"
+    | "cni"
+    | "attachments"
+    | "dns"
+    | "ipam";
   /** One sentence: what, which value, what is expected. */
   readonly message: string;
 }

@@ -156,7 +156,7 @@ export async function startDaemon(
       addresses,
       sweep: care.status(),
       dns: dns?.report(),
-      attachments: countRecords(paths.attachments),
+      attachments: { recorded: countRecords(paths.attachments), unmended: handlers.unmended() },
       uptimeMs: clock.monotonicMs() - startedAtMs,
     });
   stack.use(await serveReports(context, { report, reconciler, files, dns: dns?.server }));

@@ -85,12 +85,22 @@ const metrics: readonly Metric[] = [
     kind: "gauge",
     labels: ["area"],
     read: ({ report }) =>
-      (["config", "source", "cluster", "node", "kernel", "cni", "dns", "ipam"] as const).map(
-        (area) => ({
-          value: report.problems.filter((problem) => problem.area === area).length,
-          labels: { area },
-        }),
-      ),
+      (
+        [
+          "config",
+          "source",
+          "cluster",
+          "node",
+          "kernel",
+          "cni",
+          "attachments",
+          "dns",
+          "ipam",
+        ] as const
+      ).map((area) => ({
+        value: report.problems.filter((problem) => problem.area === area).length,
+        labels: { area },
+      })),
   },
   {
     name: "fairlead_repairs_total",

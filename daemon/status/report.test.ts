@@ -90,13 +90,22 @@ function input(more: Partial<ReportInput> = {}): ReportInput {
     },
     addresses: { pools, problems: [] },
     sweep: { freed: [] },
-    attachments: 3,
+    attachments: { recorded: 3, unmended: [] },
     uptimeMs: 61_499,
     ...more,
   };
 }
 
 describe("buildReport()", () => {
+  test("names attachments that cannot be mended", () => {
+    const said = 'Cannot mend "fl0": ip route add: EEXIST';
+    const { problems, isReady } = buildReport(
+      input({ attachments: { recorded: 3, unmended: [said] } }),
+    );
+    expect(problems).toContainEqual({ area: "attachments", message: said });
+    expect(isReady).toBe(true);
+  });
+
   test("tells everything of a node that is well", () => {
     expect(buildReport(input())).toEqual({
       version,

@@ -37,7 +37,11 @@ export interface ReportInput {
     readonly problems: readonly StatusProblem[];
   };
   readonly sweep: SweepStatus;
-  readonly attachments: number;
+  readonly attachments: {
+    readonly recorded: number;
+    /** What of them the kernel refuses to put back. */
+    readonly unmended: readonly string[];
+  };
   readonly uptimeMs: number;
 }
 
@@ -77,7 +81,7 @@ export function buildReport(input: ReportInput): StatusReport {
     repairs: input.ledger.entries(),
     pools: input.addresses.pools,
     sweep: input.sweep,
-    attachments,
+    attachments: attachments.recorded,
     dns: dnsStatus(input),
     uptimeSeconds: Math.round(uptimeMs / 1000),
   };
@@ -104,6 +108,7 @@ function problemsOf(input: ReportInput): readonly StatusProblem[] {
     ...input.untold.map(inArea("source")),
     ...(state?.problems ?? []),
     ...files.problems,
+    ...input.attachments.unmended.map(inArea("attachments")),
     ...addresses.problems,
     ...(dns?.warnings ?? []).map(inArea("dns")),
     ...(dns?.ahead ? failedOpen(dns.ahead) : []).map(inArea("dns")),
