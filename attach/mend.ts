@@ -5,13 +5,15 @@ import { type Applied, describeApplied, type Finding } from "../core/finding.ts"
 import { formatChange } from "../core/format-change.ts";
 import {
   type AttachmentKey,
+  type IfName,
   hostInterfaceName,
   isEndingGroup,
   isPodHostInterface,
   routeProtocol,
 } from "../core/names.ts";
-import type { Link, LinkSettings, Route } from "../core/network.ts";
-import { neighborKind, type ObjectKind, routeKind } from "../core/object-kind.ts";
+import type { InterfaceAddress, Link, LinkSettings, Route } from "../core/network.ts";
+import { addressKind, neighborKind, type ObjectKind, routeKind } from "../core/object-kind.ts";
+import type { Kernel } from "../kernel/kernel.ts";
 import type { AttachScope } from "./context.ts";
 import { followNew } from "./follow.ts";
 import { missing } from "./observe.ts";
@@ -157,6 +159,7 @@ function linkFindings(
     ...(hasHostPorts(wiring, 4)
       ? [[{ routeLocalnet: true }, { routeLocalnet: setting("route_localnet") !== "0" }] as const]
       : []),
+    [{ linkLocal: false }, { linkLocal: makesLinkLocal(kernel, device) }],
     [{ isUp: true }, { isUp: link.isUp }],
   ];
   const different = pairs.filter(([want, found]) => JSON.stringify(want) !== JSON.stringify(found));
@@ -169,6 +172,12 @@ function linkFindings(
       found: { kind: "set-link", device, settings: merged(1) },
     },
   ];
+}
+
+/** An MTU below IPv6's least takes all its settings with it, and with a greater one it begins with the usual ones. */
+function makesLinkLocal(kernel: Pick<Kernel, "readSysctl">, device: IfName): boolean {
+  const mode = kernel.readSysctl(`net/ipv6/conf/${device}/addr_gen_mode`);
+  return mode !== undefined && mode !== "1";
 }
 
 /** Absent, as where there is no IPv4: nothing to put right. */
@@ -214,7 +223,13 @@ const routeOf = ({ change }: Finding): Route | undefined =>
 
 function objectFindings({ kernel }: AttachScope, host: WiredEnd): readonly Finding[] {
   const { device } = host;
+  const isMade = ({ address }: InterfaceAddress): boolean => address.startsWith("fe80:");
+  const made = makesLinkLocal(kernel, device) ? kernel.addresses(device).filter(isMade) : [];
   return [
+    ...made.map((address): Finding => ({
+      change: addressKind.remove(address),
+      found: addressKind.put(address),
+    })),
     ...routeFindings(host, kernel.routes({ device })),
     ...findingsOf(neighborKind, host.neighbors, kernel.neighbors(device)),
     ...(host.shaping === undefined ? [] : missing(kernel, host))

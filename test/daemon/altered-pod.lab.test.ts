@@ -72,6 +72,7 @@ test.each([
   ip address add ${nodeAddresses[1]}/64 dev eth0 nodad`,
   "sysctl -qw net.ipv6.conf.DEVICE.disable_ipv6=1",
   ...ofRoutes,
+  "ip link set DEVICE mtu 800",
 ])("a pod has again what it had, after %s", async (words) => {
   await using attached = await attachOne();
   const { device, addresses, ledger, pod } = attached;
