@@ -142,6 +142,39 @@ describe("ReconcileLoop", () => {
     expect(passes).toEqual(["0 news", "51 news"]);
   });
 
+  test("while backing off makes repairs, which neither end nor lengthen it", () => {
+    const { loop, passes } = start(() => "failed");
+    loop.request("news");
+    vi.advanceTimersByTime(1);
+    for (let i = 0; i < 3; i++) {
+      loop.request("repair");
+      loop.request("event");
+      vi.advanceTimersByTime(20);
+    }
+    vi.advanceTimersByTime(239);
+    expect(passes).toEqual([
+      "0 news",
+      "10 repair",
+      "21 repair",
+      "41 repair",
+      "100 event",
+      "300 event",
+    ]);
+  });
+
+  test("makes a whole pass where news comes with a repair, and where none has failed", () => {
+    const outcomes: LoopOutcome[] = ["failed", "done"];
+    const { loop, passes } = start(() => outcomes.shift() ?? "done");
+    loop.request("news");
+    vi.advanceTimersByTime(1);
+    loop.request("repair");
+    loop.request("news");
+    vi.advanceTimersByTime(20);
+    loop.request("repair");
+    vi.advanceTimersByTime(20);
+    expect(passes).toEqual(["0 news", "10 news", "21 event"]);
+  });
+
   test("does nothing after it is disposed", () => {
     const { loop, passes } = start();
     loop.request("news");

@@ -14,9 +14,10 @@ export interface LoopTiming {
 
 /**
  * `news`: something to do that the last pass did not know of. `event`: something was changed. `resync`: it is time
- * to look, whatever else there is to do.
+ * to look, whatever else there is to do. `repair`: what was changed is known, and is all that this pass is to
+ * deal with; the one that failed is tried again in its time.
  */
-export type LoopReason = "news" | "event" | "resync";
+export type LoopReason = "news" | "event" | "resync" | "repair";
 
 /**
  * `unfinished`: the event loop is to have its turn, and the pass goes on after that. A promise, which does not
@@ -48,6 +49,8 @@ export class ReconcileLoop implements Disposable {
   /** Wanted during a pass. */
   #wanted: LoopReason | undefined;
   #failures = 0;
+  /** The end of the back-off. */
+  #retryAtMs = -Infinity;
   #isDisposed = false;
 
   constructor(pass: (reason: LoopReason) => LoopOutcome, clock: Clock, timing: LoopTiming) {
@@ -56,18 +59,24 @@ export class ReconcileLoop implements Disposable {
     this.#timing = timing;
   }
 
-  /** Wants a pass. News ends a back-off, an event waits for it: failing passes cause events too. */
+  /**
+   * Wants a pass. News ends a back-off, an event waits for it: failing passes cause events too. A repair takes
+   * place in it; without one it is an event as others are.
+   */
   request(reason: LoopReason): void {
     if (this.#isBusy) {
-      if (this.#wanted !== "news") this.#wanted = reason;
+      if (isBefore(reason, this.#wanted)) this.#wanted = reason;
       return;
     }
+    const isBackedOff = this.#failures > 0 && reason !== "news" && reason !== "repair";
+    const earliestMs = isBackedOff ? this.#retryAtMs : -Infinity;
+    this.#schedule(Math.max(earliestMs, this.#endedAtMs + this.#pause()), reason);
+  }
+
+  /** From the end of the last pass, which failed. */
+  #backoff(): number {
     const { backoffMs, backoffMaxMs } = this.#timing;
-    const backoff =
-      this.#failures === 0 || reason === "news"
-        ? 0
-        : Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(this.#failures - 1, 16));
-    this.#schedule(this.#endedAtMs + Math.max(this.#pause(), backoff), reason);
+    return Math.min(backoffMaxMs, backoffMs * 2 ** Math.min(this.#failures - 1, 16));
   }
 
   /**
@@ -82,7 +91,12 @@ export class ReconcileLoop implements Disposable {
   }
 
   #schedule(atMs: number, reason: LoopReason): void {
-    if (this.#isDisposed || atMs >= this.#dueAtMs) return;
+    if (this.#isDisposed) return;
+    if (atMs >= this.#dueAtMs) {
+      // News is to have a whole pass.
+      if (this.#reason === "repair" && reason === "news") this.#reason = reason;
+      return;
+    }
     this.#clear();
     this.#dueAtMs = atMs;
     this.#reason = reason;
@@ -102,7 +116,11 @@ export class ReconcileLoop implements Disposable {
     this.#dueAtMs = Infinity;
     this.#isBusy = true;
     if (!this.#isUnfinished) {
-      if (startedAtMs >= this.#resyncAtMs) this.#reason = "resync";
+      const isRepair = this.#reason === "repair" && startedAtMs < this.#retryAtMs;
+      if (!isRepair) {
+        if (this.#reason === "repair") this.#reason = "event";
+        if (startedAtMs >= this.#resyncAtMs) this.#reason = "resync";
+      }
       this.#isResync = this.#reason === "resync";
     }
     const outcome = this.#pass(this.#reason);
@@ -115,8 +133,11 @@ export class ReconcileLoop implements Disposable {
     this.#durationBeforeMs = this.#durationMs;
     this.#durationMs = this.#workedMs;
     this.#workedMs = 0;
-    this.#failures = outcome === "done" ? 0 : this.#failures + 1;
-    if (outcome === "done") this.#scheduleResync();
+    if (this.#reason !== "repair") {
+      this.#failures = outcome === "done" ? 0 : this.#failures + 1;
+      this.#retryAtMs = outcome === "done" ? -Infinity : this.#endedAtMs + this.#backoff();
+    }
+    if (this.#failures === 0) this.#scheduleResync();
     else this.request("event");
     const wanted = this.#wanted;
     this.#wanted = undefined;
@@ -141,3 +162,6 @@ export class ReconcileLoop implements Disposable {
     this.#clear();
   }
 }
+
+const isBefore = (reason: LoopReason, wanted: LoopReason | undefined): boolean =>
+  wanted === undefined || reason === "news" || (reason === "repair" && wanted !== "news");

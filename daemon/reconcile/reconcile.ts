@@ -1,22 +1,19 @@
 // One node's kernel kept as the cluster and the configuration want it: snapshot → plan → observe →
 // diff → apply, woken by the source, by the kernel and by time.
-import type { Clock } from "../../core/clock.ts";
 import type { Snapshot } from "../../core/cluster/model.ts";
-import type { NodePlan, PlanSettings } from "../../core/desired/plan.ts";
+import type { LocalPlan, NodePlan, PlanSettings } from "../../core/desired/plan.ts";
 import { describeError } from "../../core/error.ts";
 import type { Finding } from "../../core/finding.ts";
-import type { Log } from "../../core/log.ts";
 import { isPodHostInterface, vxlanDevice } from "../../core/names.ts";
-import { RemovalGuard } from "../../core/removal-guard.ts";
-import type { RepairKind, RepairLedger } from "../../core/repair-ledger.ts";
+import type { RepairKind } from "../../core/repair-ledger.ts";
 import { Target } from "../../core/target.ts";
 import type { KernelEvent, KernelWatch, WatchApart } from "../../kernel/kernel.ts";
 import { processorMs } from "../../kernel/processor-time.ts";
 import type { Source } from "../source/source.ts";
+import { Account, type AccountOptions } from "./account.ts";
 import {
   type ApplyContext,
   applyChanges,
-  appliedKind,
   applyOffLoop,
   type ApplyResult,
   applySettings,
@@ -25,14 +22,12 @@ import {
   findWarnings,
   fitDevice,
   isBare,
-  named,
-  removalsIn,
-  repairOf,
   writtenAtOnce,
 } from "./apply.ts";
+import { HeldRemoval, type HeldRemovalOptions } from "./held-removal.ts";
 import { type LoopOutcome, type LoopReason, ReconcileLoop } from "./loop.ts";
 import { type NodeState, stateOf } from "./node-state.ts";
-import { countPeers, observeUnderlay } from "./observe.ts";
+import { observeUnderlay } from "./observe.ts";
 import { Planner, type PlannerOptions } from "./planner.ts";
 import { ProblemLog } from "./problem-log.ts";
 import { joinWritten, Slices } from "./slices.ts";
@@ -53,18 +48,13 @@ export interface ReconcileCounters {
   losses: number;
 }
 
-export interface ReconcilerOptions extends ApplyContext, PlannerOptions {
+export interface ReconcilerOptions
+  extends ApplyContext, PlannerOptions, AccountOptions, HeldRemovalOptions {
   readonly source: Source;
-  /** How long the removal of most nodes together waits: core/removal-guard. */
-  readonly removalGraceMs: number;
-  readonly ledger: RepairLedger;
-  /** Told of what happens to pods' own interfaces, and of all that happens elsewhere. */
+  /** Told of what happens to pods' own interfaces. */
   readonly onPods?: (event: KernelEvent) => void;
-  readonly onElsewhere?: (event: KernelEvent) => void;
   /** After each pass. */
   readonly onPass: (state: NodeState) => void;
-  readonly clock: Clock;
-  readonly log: Log;
   readonly timing?: ReconcileTiming;
 }
 
@@ -79,21 +69,28 @@ export class Reconciler implements Disposable {
   readonly #target = new Target();
   /** What is written while the event loop has its turns. */
   readonly #slices = new Slices((findings) => applyOffLoop(this.#options, findings));
-  /** Of the pass that is under way. */
+  /** Of the pass that is under way: of network objects. */
   #results: ApplyResult[] = [];
+  /** Likewise, of settings and table. */
+  #localFailures: string[] = [];
   /** What it brings into the kernel: all is written, or under way. */
   #ending: Ending | undefined;
   /** The kernel had nothing before it: a plan in parts is written while it is made. */
   #isBare: boolean | undefined;
-  /** What was last completely in the kernel: another state of it is somebody else's doing. */
+  /**
+   * Of which all network objects were last in the kernel, and which settings and table: another state of them
+   * is somebody else's doing, whatever has failed since, or fails beside them.
+   */
   #settled: { readonly plan: NodePlan; readonly mayRemove: boolean } | undefined;
+  readonly #settledLocal: { settings?: LocalPlan; table?: LocalPlan } = {};
+  /** As it was at the last pass. */
+  #mayRemove = false;
   #state: NodeState | undefined;
+  readonly #account: Account;
   readonly #problems: ProblemLog;
   #warnings: readonly string[] = [];
-  readonly #guard: RemovalGuard;
+  readonly #held: HeldRemoval;
   readonly #unrouted: UnroutedPeers;
-  /** What the guard holds back, as a sentence. */
-  #held: string | undefined;
   /** Links or addresses may be others than at the last look. */
   #mustLook = true;
   /** The VXLAN device or its addresses may be others than at the last look. */
@@ -104,8 +101,6 @@ export class Reconciler implements Disposable {
   #mustSet = false;
   #mustRule = false;
   #compareAtMs = -Infinity;
-  /** Monotonic: the first notification since the last pass. */
-  #noticedAtMs: number | undefined;
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
@@ -120,8 +115,9 @@ export class Reconciler implements Disposable {
       lastMs: 0,
     };
     this.#planner = new Planner(options);
-    this.#guard = new RemovalGuard(options.removalGraceMs);
+    this.#held = new HeldRemoval(options);
     const { source, kernel, clock, log } = options;
+    this.#account = new Account(options);
     this.#problems = new ProblemLog(log);
     this.#unrouted = new UnroutedPeers(kernel, clock);
     const pass = (reason: LoopReason): LoopOutcome => this.#pass(reason);
@@ -168,14 +164,14 @@ export class Reconciler implements Disposable {
       changes === "many" ||
       [...lossy].some((device) => device === vxlanDevice || device === underlay);
     this.#mustFit ||= devices.has(vxlanDevice);
-    if (changes !== "many" && !this.#mustCompare) {
+    if (changes !== "many") {
       for (const change of changes) if (target.concerns(change)) target.notice(change);
     }
     const isNews =
       this.#mustCompare || this.#mustLook || this.#mustFit || this.#mustSet || target.isDifferent;
     if (!isNews) return;
-    this.#noticedAtMs ??= this.#options.clock.monotonicMs();
-    this.#loop.request("event");
+    this.#account.noticed();
+    this.#loop.request(target.isDifferent ? "repair" : "event");
   }
 
   #pass(reason: LoopReason): LoopOutcome {
@@ -187,7 +183,11 @@ export class Reconciler implements Disposable {
 
     let outcome: LoopOutcome = "failed";
     try {
-      outcome = this.#slices.isEmpty ? this.#bring(snapshot, reason) : this.#goOn(snapshot, reason);
+      if (reason === "repair") this.#putBack();
+      else
+        outcome = this.#slices.isEmpty
+          ? this.#bring(snapshot, reason)
+          : this.#goOn(snapshot, reason);
     } catch (error) {
       counters.failures++;
       this.#mustCompare = true;
@@ -197,12 +197,23 @@ export class Reconciler implements Disposable {
     // What is written for thousands of nodes comes back, and is not to be read in between.
     if (outcome === "done" || outcome === "failed") {
       this.#watch.release();
-      this.#noticedAtMs = undefined;
+      this.#account.passed();
     } else this.#watch.hold();
     counters.passes++;
     counters.lastAtMs = clock.nowMs();
     counters.lastMs = clock.monotonicMs() - startedAtMs;
     return outcome;
+  }
+
+  /** While a failure keeps all else waiting: the single objects of which a notification has told. */
+  #putBack(): void {
+    if (!this.#slices.isEmpty) return;
+    // What is left undone here is found by the comparison that is due, and so is what was beside it.
+    const applied = this.#target
+      .takeFindings()
+      .filter(({ change }) => this.#mayRemove || !change.kind.startsWith("remove"))
+      .flatMap((finding) => applyChanges(this.#options, [finding]).applied);
+    this.#account.report({ applied, failures: [] }, true);
   }
 
   /** With a pass of which something is written. */
@@ -228,7 +239,8 @@ export class Reconciler implements Disposable {
     const plan = this.#planner.plan(snapshot);
     const isPartial = plan.isPartial === true;
     if (isPartial && !this.#isWrittenAhead(plan, isDue)) return "unfinished";
-    const mayRemove = snapshot.isInSync && plan.local !== undefined && this.#mayShrink(plan);
+    const mayRemove = snapshot.isInSync && plan.local !== undefined && this.#held.mayRemove(plan);
+    this.#mayRemove = mayRemove;
     const isOther = before?.plan.own !== plan.own || before.mayRemove !== mayRemove;
     const isKept = !mayRemove && (before?.plan !== plan || this.#target.isDifferent);
     const mustCompare = isDue || isOther || isKept || this.#target.isUnclear;
@@ -241,10 +253,9 @@ export class Reconciler implements Disposable {
     else this.#results.push(...this.#orAnew([...fitted, ...this.#apply(plan)], plan, mayRemove));
     this.#mustSet ||= isDue || reason === "resync" || before?.plan.local !== plan.local;
     // Settings while the kernel changes nothing else, or who asks turns in circles; the table meanwhile.
-    const isRepair = before?.plan === plan;
     if (this.#mustSet && !this.#slices.isUnderWay) {
       [this.#mustSet, this.#mustRule] = [false, true];
-      this.#results.push(this.#report(applySettings(this.#options, plan, this.#target), isRepair));
+      this.#bringLocal("settings", plan, applySettings(this.#options, plan, this.#target));
       this.#warnings = findWarnings(this.#options);
     }
     this.#slices.begin();
@@ -254,10 +265,17 @@ export class Reconciler implements Disposable {
     }
     if (this.#mustRule) {
       this.#mustRule = false;
-      this.#results.push(this.#report(applyTable(this.#options, plan), isRepair));
+      this.#bringLocal("table", plan, applyTable(this.#options, plan));
     }
     this.#ending = { snapshot, plan, mayRemove };
     return this.#slices.isEmpty ? this.#end(this.#ending) : this.#slices.room();
+  }
+
+  #bringLocal(what: "settings" | "table", { local }: NodePlan, result: ApplyResult): void {
+    const settled = this.#settledLocal;
+    const { failures } = this.#account.report(result, settled[what] === local);
+    this.#localFailures.push(...failures);
+    if (failures.length === 0 && local !== undefined) settled[what] = local;
   }
 
   /**
@@ -274,19 +292,24 @@ export class Reconciler implements Disposable {
   /** When all is written. */
   #end({ snapshot, plan, mayRemove }: Ending): LoopOutcome {
     const written = joinWritten(this.#slices.take());
-    const reported = written.map((part) => this.#report(part, part.isRepair));
+    const reported = written.map((part) => this.#account.report(part, part.isRepair));
     const isWell = this.#results.every(({ failures }) => failures.length === 0);
     this.#results.push(...(isWell ? this.#orAnew(reported, plan, mayRemove) : reported));
     if (this.#slices.hasWaiting) return this.#goOn(snapshot, "news");
-    const failures = this.#results.flatMap((result) => result.failures);
+    const missed = this.#results.flatMap((result) => result.failures);
+    const failures = [...missed, ...this.#localFailures];
     this.#forgetPass();
-    this.#settled = failures.length > 0 ? undefined : { plan, mayRemove };
+    if (missed.length === 0) this.#settled = { plan, mayRemove };
     if (failures.length > 0) {
       this.counters.failures++;
       this.#mustCompare = true;
     }
-    const held = this.#held === undefined ? [] : [this.#held];
-    const found = { held, failures, warnings: this.#warnings, unrouted: this.#unrouted };
+    const found = {
+      held: this.#held.problems,
+      failures,
+      warnings: this.#warnings,
+      unrouted: this.#unrouted,
+    };
     this.#state = stateOf(snapshot, plan, found);
     this.#problems.tell(this.#state.problems);
     this.#options.onPass(this.#state);
@@ -295,22 +318,9 @@ export class Reconciler implements Disposable {
 
   #forgetPass(): void {
     this.#results = [];
+    this.#localFailures = [];
     this.#ending = undefined;
     this.#isBare = undefined;
-  }
-
-  /** False while most peers have gone together, and nobody knows yet whether they really have. */
-  #mayShrink(plan: NodePlan): boolean {
-    const { clock, kernel, removalGraceMs } = this.#options;
-    const nowMs = clock.monotonicMs();
-    const mayRemove = this.#guard.mayRemove(plan.peers.size, nowMs, () => countPeers(kernel));
-    const { held } = this.#guard;
-    if (held === undefined) this.#held = undefined;
-    else if (this.#held === undefined) {
-      const until = new Date(clock.nowMs() + held.untilMs - nowMs).toISOString();
-      this.#held = `Of ${held.had} other nodes ${held.had - held.wants} vanished together: their routes stay until ${until}, or until half of them are back (cluster.removalGraceSeconds ${removalGraceMs / 1000})`;
-    }
-    return mayRemove;
   }
 
   /** What was noticed, then what is new in the plan: a cluster's size does not matter. */
@@ -322,7 +332,7 @@ export class Reconciler implements Disposable {
   /** Many are left to the slices. */
   #put(findings: readonly Finding[], isRepair: boolean): ApplyResult {
     if (this.#slices.isEmpty && findings.length <= writtenAtOnce) {
-      return this.#report(applyChanges(this.#options, findings), isRepair);
+      return this.#account.report(applyChanges(this.#options, findings), isRepair);
     }
     this.#slices.add(findings, isRepair);
     return { applied: [], failures: [] };
@@ -345,7 +355,7 @@ export class Reconciler implements Disposable {
     if (!this.#mustFit) return [];
     this.#mustFit = false;
     const result = fitDevice(this.#options, this.#target, { mayRemove });
-    return result && [this.#report(result, true)];
+    return result && [this.#account.report(result, true)];
   }
 
   #compare(plan: NodePlan, mayRemove: boolean): ApplyResult {
@@ -364,30 +374,7 @@ export class Reconciler implements Disposable {
     const pauseMs = Math.max(fullMs, (processorMs() - workedMs) / fullShare);
     this.#compareAtMs = clock.monotonicMs() + pauseMs;
     this.counters.comparisons++;
-    return this.#report(result, isRepair);
-  }
-
-  #report(result: ApplyResult, isRepair: boolean): ApplyResult {
-    const { log, clock, ledger } = this.#options;
-    const { applied } = result;
-    if (applied.length === 0) return result;
-    this.#options.onElsewhere?.(removalsIn(applied));
-    const count = applied.length;
-    const first = applied.slice(0, named).map(repairOf);
-    if (!isRepair) {
-      log.info(
-        { count, changes: first.map(({ done }) => done) },
-        "brought the plan into the kernel",
-      );
-      return result;
-    }
-    for (const one of applied) this.counters.repairs[appliedKind(one)]++;
-    log.warn({ count, repairs: first }, "put back what was changed behind our back");
-    const at = new Date(clock.nowMs()).toISOString();
-    const noticed = this.#noticedAtMs;
-    const after = noticed === undefined ? {} : { afterMs: clock.monotonicMs() - noticed };
-    ledger.add(first.map((one) => ({ at, ...one, ...after })));
-    return result;
+    return this.#account.report(result, isRepair);
   }
 }
 

@@ -71,6 +71,20 @@ describe("a node's kernel", () => {
     );
   });
 
+  test("follows it likewise while one thing is refused at every try", async () => {
+    const one = startNode();
+    one.kernel.applyNft = () => {
+      throw new Error("refused");
+    };
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyStep, { minLength: 1, maxLength: 3 }), (steps) =>
+        follow(one, steps),
+      ),
+      { numRuns: 4, endOnFailure: true },
+    );
+    expect(one.reconciler.counters.failures).toBeGreaterThan(0);
+  });
+
   test("is put right at once after a storm", async () => {
     const { node, reach, stays, reconciler } = startNode();
     const peers = Array.from({ length: 1500 }, (_, i) =>
