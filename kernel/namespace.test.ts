@@ -1,31 +1,16 @@
 import { constants } from "node:os";
 import { expect, test } from "vitest";
 import { ifName } from "../test/support/builders.ts";
-import type { SystemCalls } from "./ffi.ts";
+import { scriptedCalls } from "../test/support/system-calls.ts";
 import { LinuxNamespace } from "./namespace.ts";
 import { NetlinkSocket } from "./netlink.ts";
-
-const refuse = (): never => {
-  throw new Error("not a part of the script");
-};
 
 /** A kernel that has every device, at index 7, until its objects are asked for: then there is none. */
 function forgettingKernel(): NetlinkSocket {
   const [errorType, linkType, dumpFlag] = [2, 16, 0x300];
   let isDump = false;
   let sequence = 0;
-  const system: SystemCalls = {
-    socket: refuse,
-    connect: refuse,
-    bind: refuse,
-    listen: refuse,
-    accept: refuse,
-    setsockopt: refuse,
-    getsockopt: refuse,
-    setns: refuse,
-    ioctl: refuse,
-    flock: refuse,
-    close: () => 0,
+  const system = scriptedCalls({
     send: (_fd, data, length) => {
       const request = Buffer.from(data.buffer, data.byteOffset, length);
       isDump = (request.readUInt16LE(6) & dumpFlag) === dumpFlag;
@@ -42,7 +27,7 @@ function forgettingKernel(): NetlinkSocket {
       data.set(reply);
       return reply.length;
     },
-  };
+  });
   return new NetlinkSocket(system, -1);
 }
 

@@ -1,7 +1,7 @@
 // The socket's protocol against a scripted kernel: what a real one does too seldom to wait for.
 import { constants } from "node:os";
 import { describe, expect, test } from "vitest";
-import type { SystemCalls } from "./ffi.ts";
+import { scriptedCalls } from "../test/support/system-calls.ts";
 import { MessageBatch, align, headerLength } from "./message.ts";
 import type { Message } from "./received.ts";
 import { NetlinkSocket } from "./netlink.ts";
@@ -25,21 +25,7 @@ type Received = readonly Reply[] | number;
 function scriptedKernel(script: Received[]) {
   const sends: { readonly type: number; readonly flags: number }[][] = [];
   let base = 0;
-  const refuse = (): never => {
-    throw new Error("not a part of the script");
-  };
-  const system: SystemCalls = {
-    socket: refuse,
-    connect: refuse,
-    bind: refuse,
-    listen: refuse,
-    accept: refuse,
-    setsockopt: refuse,
-    getsockopt: refuse,
-    setns: refuse,
-    ioctl: refuse,
-    flock: refuse,
-    close: () => 0,
+  const system = scriptedCalls({
     send: (_fd, data, length) => {
       const buffer = Buffer.from(data.buffer, data.byteOffset, length);
       base = buffer.readUInt32LE(8);
@@ -58,7 +44,7 @@ function scriptedKernel(script: Received[]) {
       data.set(octets.subarray(0, data.length));
       return octets.length;
     },
-  };
+  });
   return { socket: new NetlinkSocket(system, 99), sends, script };
 }
 

@@ -2,31 +2,17 @@ import { closeSync, openSync } from "node:fs";
 import { expect, test } from "vitest";
 import { neighborKind } from "../core/object-kind.ts";
 import { ifName, ip, mac } from "../test/support/builders.ts";
+import { scriptedCalls } from "../test/support/system-calls.ts";
 import type { SystemCalls } from "./ffi.ts";
 import { NetlinkSocket } from "./netlink.ts";
 import { OffLoopChanges } from "./off-loop-changes.ts";
-
-const refuse = (): never => {
-  throw new Error("not a part of the script");
-};
 
 /** A kernel that has every device, at index 7, and does all that it is told. `sends` counts what it was asked. */
 function obligingKernel() {
   const [errorType, linkType] = [2, 16];
   let sequence = 0;
   let sends = 0;
-  const system: SystemCalls = {
-    socket: refuse,
-    connect: refuse,
-    bind: refuse,
-    listen: refuse,
-    accept: refuse,
-    setsockopt: refuse,
-    getsockopt: refuse,
-    setns: refuse,
-    ioctl: refuse,
-    flock: refuse,
-    close: () => 0,
+  const system = scriptedCalls({
     send: (_fd, _data, length) => {
       sends++;
       return length;
@@ -40,7 +26,7 @@ function obligingKernel() {
       data.set(reply);
       return reply.length;
     },
-  };
+  });
   return { system, sends: () => sends };
 }
 
